@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: what weft asks of a key-value store. One kv_ops per store; only kv.c calls through them.
+#pragma once
+
+#include "core/err.h"
+#include "io/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kv;
+
+enum kv_cap {
+	KV_CAP_MULTI_TXN = 1 << 0, // a transaction may compare and write several keys
+	KV_CAP_SESSION = 1 << 1,   // keys can be tied to a session and vanish with it
+};
+
+// Where the store is and how to speak to it. Strings are copied by kv_open.
+struct store_config {
+	const char *kind;		// "etcd3", "memory"
+	const char *const *endpoints;	// NULL-terminated URLs; tried in order, fail-over between them
+	const char *username;		// NULL: no authentication
+	const char *password;
+	const char *ca_file;
+	const char *cert_file;
+	const char *key_file;
+	uint32_t request_timeout_ms;	// 0: 5000
+	uint32_t dead_man_ms;		// a watch that shows no life for this long is dead; 0: 15000
+};
+
+// One key with its value. Borrowed during a callback.
+struct kv_pair {
+	const char *key; // terminated
+	const void *value;
+	size_t value_len;
+	int64_t create_revision;
+	int64_t mod_revision;
+	int64_t session; // 0: not tied to one
+};
+
+// As of when an answer is true.
+struct kv_header {
+	int64_t revision;
+	uint64_t cluster_id; // 0 where the store has none
+};
+
+// ---- every call below is asynchronous, has a deadline, and calls its done function exactly once, unless kv_close came before (-ECANCELED is
+// given to none: after kv_close nothing is called). Errors: -ETIMEDOUT, -ECONNREFUSED and other transport errors after all endpoints were
+// tried once, -EACCES (authentication or permission), -EAGAIN (no leader / no quorum), -EPROTO (an answer that makes no sense).
+
+int kv_open(struct loop *loop, const struct store_config *config, struct kv **ret, struct err *e);
+struct kv *kv_close(struct kv *kv);
+unsigned int kv_caps(const struct kv *kv);
+const char *kv_kind(const struct kv *kv);
+// The endpoint in use, for people; "" if none.
+const char *kv_endpoint(const struct kv *kv);
+
+struct kv_stats {
+	uint64_t requests;
+	uint64_t failures;
+	uint64_t events;
+	uint64_t watch_restarts;
+};
+const struct kv_stats *kv_stats(const struct kv *kv);
+
+typedef void kv_pair_fn(void *arg, const struct kv_pair *pair);
+// A pair that the store holds but that is larger than we read (value over 64 KiB) comes with value NULL.
+typedef void kv_range_done_fn(void *arg, int r, const struct kv_header *header, const struct err *e);
+// All keys that start with `key` (is_prefix) or just that key, streamed to each in key order, at one revision.
+// A call that fails after some pairs came still ends with r < 0: the caller drops them.
+void kv_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each, kv_range_done_fn *done, void *arg);
+
+enum kv_compare_kind {
+	KV_ABSENT,	 // the key does not exist
+	KV_MOD_REVISION, // it exists with this mod_revision
+	KV_PRESENT,	 // it exists
+};
+struct kv_compare {
+	const char *key;
+	enum kv_compare_kind kind;
+	int64_t mod_revision;
+};
+struct kv_write {
+	const char *key;
+	const void *value; // NULL: delete
+	size_t value_len;
+	int64_t session;   // put: tie to this session, 0: none
+};
+struct kv_txn {
+	const struct kv_compare *compares;
+	size_t compare_count;
+	const struct kv_write *writes;
+	size_t write_count;
+};
+#define KV_TXN_MAX 64 // compares, and writes, at the most
+
+// All compares hold: all writes are done, succeeded is true, header->revision is their mod_revision.
+// Otherwise nothing is written, and `each` got the current pair of every compared key that exists, before done.
+// -EINPROGRESS: the answer was lost after the request was sent, so that it may or may not have been done; the caller reads to find out.
+typedef void kv_txn_done_fn(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e);
+void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done, void *arg);
+
+// ttl_s: what the store granted or still counts. -ENOENT: the session does not exist (any more).
+typedef void kv_session_fn(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e);
+void kv_session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg);
+void kv_session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
+// How long it still lives, without renewing it.
+void kv_session_query(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
+void kv_session_close(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
+
+enum kv_watch_kind {
+	KV_WATCH_PUT,	 // pair complete (value NULL if over 64 KiB)
+	KV_WATCH_DELETE, // pair->key and mod_revision only; an expiry looks the same
+	KV_WATCH_UP,	 // the stream works; again after each DOWN, resumed from the last seen event's revision + 1
+	KV_WATCH_DOWN,	 // broken, being re-tried with back-off for ever; err says why
+	KV_WATCH_LOST,	 // history was compacted, or the store is another one (cluster id) or went back in time: the caller must take a snapshot
+			 // and watch anew; this watch is dead, nothing more comes; free it
+};
+struct kv_watch_event {
+	enum kv_watch_kind kind;
+	struct kv_pair pair;
+	struct kv_header header;
+	const struct err *err; // DOWN, LOST
+	bool store_changed;    // LOST: other cluster id or older revision, not a compaction
+};
+typedef void kv_watch_fn(void *arg, const struct kv_watch_event *event);
+struct kv_watch;
+// Changes of keys starting with any of the prefixes (NULL-terminated array, 4 at most), from revision `from` on (inclusive).
+// cluster_id: of the snapshot that `from` belongs to.
+struct kv_watch *kv_watch_start(struct kv *kv, const char *const *prefixes, int64_t from, uint64_t cluster_id, kv_watch_fn *fn, void *arg);
+struct kv_watch *kv_watch_free(struct kv_watch *watch); // may be called from within fn
+
+// ---- for the implementations ----
+struct kv_ops {
+	const char *kind;
+	unsigned int caps;
+	size_t size; // of struct etcd3 { struct kv base; ... }
+	int (*open)(struct kv *kv, const struct store_config *config, struct err *e);
+	void (*close)(struct kv *kv);
+	void (*range)(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each, kv_range_done_fn *done, void *arg);
+	void (*txn)(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done, void *arg);
+	void (*session_open)(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg);
+	void (*session_keep_alive)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
+	void (*session_query)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
+	void (*session_close)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
+	struct kv_watch *(*watch)(struct kv *kv, const char *const *prefixes, int64_t from, uint64_t cluster_id, kv_watch_fn *fn, void *arg);
+	void (*watch_free)(struct kv_watch *watch);
+	const char *(*endpoint)(const struct kv *kv);
+};
+struct kv {
+	const struct kv_ops *ops;
+	struct loop *loop;
+	struct kv_stats stats;
+};
+struct kv_watch {
+	struct kv *kv;
+};
