@@ -10,5 +10,5 @@ void base64_encode(const void *data, size_t len, char *ret); // ret holds encode
 char *base64_encode_new(const void *data, size_t len);	     // caller frees
 
 // Strict: padding required, no white space, no stray bits. ret holds at least 3 * len / 4 bytes.
-// 0 or -EINVAL.
+// 0, or -EINVAL with *ret undefined.
 int base64_decode(const char *text, size_t len, void *ret, size_t *ret_len);

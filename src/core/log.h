@@ -42,6 +42,7 @@ bool log_limit_allow(struct log_limit *limit, unsigned int burst);
 #define log_rl(level, ...)                                          \
 	do {                                                        \
 		static struct log_limit limit_;                     \
-		if (log_limit_allow(&limit_, 5))                    \
+		if (log_enabled(level) &&                           \
+		    log_limit_allow(&limit_, 5))                    \
 			log_write((level), __VA_ARGS__);            \
 	} while (0)

@@ -21,5 +21,6 @@ int parse_whole_i64(const char *text, int64_t *ret);
 int parse_go_int(const char *text, int64_t min, int64_t max, int64_t *ret);
 // Go strconv.ParseBool: 1 t T TRUE true True 0 f F FALSE false False.
 int parse_go_bool(const char *text, bool *ret);
-// Go time.ParseDuration, non-negative: "1h30m", "3s", "250ms"; a bare number is refused. In milliseconds.
+// Go time.ParseDuration, non-negative: "1h30m", "3s", "250ms"; a bare number but 0 is refused.
+// In milliseconds, rounded up, so that what is not zero stays so.
 int parse_go_duration_ms(const char *text, uint64_t *ret);
