@@ -16,10 +16,6 @@
 
 #define JSON_TEXT_MAX (1024 * 1024)
 
-static inline void json_decrefp(json_t **value)
-{
-	json_decref(*value);
-}
 #define _cleanup_json_ _cleanup_(json_decrefp)
 
 // Parses one whole document of at most max bytes; no embedded NUL, nesting bounded, duplicates: last wins,

@@ -18,6 +18,8 @@ struct json_stream;
 struct json_stream *json_stream_new(const char *array_name, size_t element_max, size_t rest_max,
 				    json_element_fn *fn, void *arg);
 struct json_stream *json_stream_free(struct json_stream *stream);
+// The first failure stays: every later call gives it again. -EINVAL, -E2BIG (an element or the rest), or fn's code.
+// fn must not call into the stream. Elements and rest are cut, not checked: a JSON parser reads them next.
 int json_stream_feed(struct json_stream *stream, const char *data, size_t len, struct err *e);
 // After the last byte: the document without the elements; borrowed. -EINVAL when it is not complete.
 int json_stream_end(struct json_stream *stream, const char **ret_rest, size_t *ret_len, struct err *e);
