@@ -51,7 +51,10 @@ struct kv_header {
 // tried once, -EACCES (authentication or permission), -EAGAIN (no leader / no quorum), -EPROTO (an answer that makes no sense).
 
 int kv_open(struct loop *loop, const struct store_config *config, struct kv **ret, struct err *e);
+// Not from within a callback of this kv. Its watches must be freed before.
 struct kv *kv_close(struct kv *kv);
+// Calls that were made with this arg and are still under way end without calling back.
+void kv_forget(struct kv *kv, const void *arg);
 unsigned int kv_caps(const struct kv *kv);
 const char *kv_kind(const struct kv *kv);
 // The endpoint in use, for people; "" if none.
@@ -99,10 +102,12 @@ struct kv_txn {
 // All compares hold: all writes are done, succeeded is true, header->revision is their mod_revision.
 // Otherwise nothing is written, and `each` got the current pair of every compared key that exists, before done.
 // -EINPROGRESS: the answer was lost after the request was sent, so that it may or may not have been done; the caller reads to find out.
+// -ENOENT: a write names a session that does not exist; nothing was written.
 typedef void kv_txn_done_fn(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e);
 void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done, void *arg);
 
 // ttl_s: what the store granted or still counts. -ENOENT: the session does not exist (any more).
+// A failed open with session not 0: the answer was lost and a session of that id may exist; the caller closes it.
 typedef void kv_session_fn(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e);
 void kv_session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg);
 void kv_session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);

@@ -63,6 +63,7 @@ enum registry_event_kind {
 	REGISTRY_LEASE_PUT,
 	REGISTRY_LEASE_DELETE, // subnet, revision
 	REGISTRY_LEASE_BAD,
+	REGISTRY_BAD_GONE,     // a key that could never be read as a subnet was deleted: bad->key
 	REGISTRY_CONFIG_PUT,   // text
 	REGISTRY_CONFIG_DELETE,
 	REGISTRY_UP,
