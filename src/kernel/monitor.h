@@ -21,6 +21,13 @@ struct monitor;
 // Subscribes to links, addresses, routes, neighbours (and FDB entries) and nexthops, both families, with a large receive buffer.
 int monitor_open(struct monitor **ret, struct err *e);
 struct monitor *monitor_close(struct monitor *monitor);
+static inline void monitor_closep(struct monitor **monitor)
+{
+	monitor_close(*monitor);
+}
+// From now on leaves out, in the kernel, what this port id (netlink_port_id) caused: ten thousand echoes of our own
+// routes then cost no wake-up. Replaces an earlier one.
+int monitor_skip_port(struct monitor *monitor, uint32_t port_id);
 int monitor_fd(const struct monitor *monitor);
 // Hands over what is there, without blocking, at most about events_max. 0; -EAGAIN never;
 // -ENOBUFS when notifications were lost (what was read was handed over; a full scan is due).

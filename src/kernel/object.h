@@ -72,6 +72,7 @@ struct fdb {
 	struct mac mac;
 	struct ip remote; // NDA_DST: the outer destination
 	uint16_t state;	  // NUD_*
+	bool other;	  // a port, VNI, interface or nexthop group of its own: nothing that we make
 };
 
 struct nexthop {
@@ -87,7 +88,7 @@ struct nexthop {
 struct route {
 	struct ipnet dst;
 	uint32_t table;
-	uint32_t metric;
+	uint32_t metric;     // 0 in a request: the kernel's, which is 1024 for IPv6, and so dumps show it
 	uint32_t nexthop_id; // 0: classic route with gateway/ifindex
 	struct ip gateway;   // AF_UNSPEC: none. Dumps fill it also for routes over a nexthop object
 	uint32_t ifindex;    // 0: let the kernel find the device
@@ -96,6 +97,7 @@ struct route {
 	uint8_t type; // RTN_*
 	bool onlink;
 	bool multipath; // several nexthops (dumps only); gateway and ifindex are of none of them
+	bool other;	// an encapsulation or a destination of a source or TOS only: nothing that we make
 	struct ip prefsrc;
 };
 
