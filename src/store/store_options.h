@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the flags that say where the store is, the same for weftd and weft.
+#pragma once
+
+#include "core/flags.h"
+#include "store/kv.h"
+
+#define STORE_ENDPOINTS_MAX 32
+
+struct store_options {
+	int kind; // index into store_kinds
+	struct flag_list endpoints;
+	char *prefix;
+	char *key_file, *cert_file, *ca_file;
+	char *username, *password;
+	uint64_t request_timeout_ms;
+	uint64_t dead_man_ms;
+};
+
+extern const char *const store_kinds[]; // "etcd3", "memory", NULL
+
+// Adds the flags to a program's own; options must be zero.
+void store_options_add(struct flag_set *set, struct store_options *options);
+// After all flags were read: checks them together and puts endpoints into the form that the store wants ("http://" before a
+// bare host:port, "https://" if a TLS file was given; no slash at the end). *ret borrows from options. -EINVAL naming the flag.
+int store_options_finish(struct store_options *options, struct store_config *ret, struct err *e);
+void store_options_free(struct store_options *options);
