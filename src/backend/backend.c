@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the table of backends and the calls through it.
+#include "backend/backend.h"
+
+#include "core/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static const struct backend_ops *const backends[] = {&backend_alloc, &backend_null, &backend_vxlan};
+
+// Known to flannel but not here, and what to do about it.
+static const struct {
+	const char *name;
+	const char *remedy;
+} refused[] = {
+	{"udp", "is not in this version of weft; set Backend.Type to \"vxlan\""},
+	{"host-gw", "is not in this version of weft; \"vxlan\" with \"DirectRouting\": true routes plainly on one segment"},
+	{"wireguard", "is not in this version of weft; set Backend.Type to \"vxlan\""},
+	{"ipip", "is not in this version of weft; set Backend.Type to \"vxlan\""},
+	{"extension", "is not in this version of weft; set Backend.Type to \"vxlan\""},
+	{"ipsec", "is not offered; use wireguard where weft has it"},
+	{"tencent-vpc", "is not offered; use wireguard where weft has it"},
+};
+
+static int find_ops(const char *type, const struct backend_ops **ret, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+		if (strcmp(backends[i]->name, type) == 0) {
+			*ret = backends[i];
+			return 0;
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
+		if (strcmp(refused[i].name, type) == 0)
+			return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" %s", type, refused[i].remedy);
+	return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" is unknown; there are \"vxlan\" and \"alloc\"", type);
+}
+
+static int read_config(const struct netconf *conf, json_t **ret, struct err *e)
+{
+	const char *text = conf->backend ? conf->backend : "{}";
+	return json_read(text, strlen(text), NETCONF_TEXT_MAX, ret, e);
+}
+
+int backend_new(const struct netconf *conf, const struct underlay *underlay, const struct ip *public_ip,
+		const struct ip *public_ipv6, const struct backend_host *host, struct backend **ret, struct err *e)
+{
+	const struct backend_ops *ops;
+	int r = find_ops(conf->backend_type, &ops, e);
+	if (r < 0)
+		return r;
+	_cleanup_json_ json_t *config = NULL;
+	r = read_config(conf, &config, e);
+	if (r < 0)
+		return r;
+	assert(ops->size >= sizeof(struct backend));
+	struct backend *backend = xcalloc(1, ops->size);
+	backend->ops = ops;
+	netconf_copy(conf, &backend->netconf);
+	backend_set_underlay(backend, underlay, public_ip, public_ipv6);
+	r = ops->open(backend, config, host, e);
+	if (r < 0) {
+		backend_free(backend);
+		return err_wrap(e, "backend %s", ops->name);
+	}
+	*ret = backend;
+	return 0;
+}
+
+struct backend *backend_free(struct backend *backend)
+{
+	if (backend) {
+		if (backend->ops->close)
+			backend->ops->close(backend);
+		netconf_free(&backend->netconf);
+		free(backend);
+	}
+	return NULL;
+}
+
+const char *backend_type(const struct backend *backend)
+{
+	return backend->ops->name;
+}
+
+void backend_set_subnet(struct backend *backend, const struct subnet *subnet)
+{
+	backend->subnet = *subnet;
+}
+
+void backend_set_underlay(struct backend *backend, const struct underlay *underlay, const struct ip *public_ip,
+			  const struct ip *public_ipv6)
+{
+	backend->underlay = *underlay;
+	backend->public_ip = *public_ip;
+	backend->public_ipv6 = *public_ipv6;
+}
+
+static void compare_family(const struct netconf_family *old, const struct netconf_family *now, const char *enable,
+			   const char *network, struct strbuf *restart)
+{
+	if (old->enabled != now->enabled)
+		(void)strbuf_printf(restart, "%s\n", enable);
+	else if (!ipnet_equal(&old->network, &now->network))
+		(void)strbuf_printf(restart, "%s\n", network);
+}
+
+int backend_set_netconf(struct backend *backend, const struct netconf *conf, struct strbuf *restart, struct err *e)
+{
+	_cleanup_json_ json_t *config = NULL;
+	int r = read_config(conf, &config, e);
+	if (r < 0)
+		return r;
+	compare_family(&backend->netconf.v4, &conf->v4, "EnableIPv4", "Network", restart);
+	compare_family(&backend->netconf.v6, &conf->v6, "EnableIPv6", "IPv6Network", restart);
+	if (strcmp(backend->netconf.backend_type, conf->backend_type) != 0) {
+		(void)strbuf_puts(restart, "Backend.Type\n");
+		return 0;
+	}
+	return backend->ops->update ? backend->ops->update(backend, config, restart, e) : 0;
+}
+
+void backend_attrs(const struct backend *backend, struct lease_attrs *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->public_ip = backend->public_ip;
+	ret->public_ipv6 = backend->public_ipv6;
+	backend->ops->attrs(backend, ret);
+}
+
+uint32_t backend_mtu_bytes(const struct backend *backend)
+{
+	return backend->ops->mtu_bytes ? backend->ops->mtu_bytes(backend) : backend->underlay.mtu_bytes;
+}
+
+void backend_devices(const struct backend *backend, struct wanted_devices *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (backend->ops->devices)
+		backend->ops->devices(backend, ret);
+}
+
+bool backend_needs_paths(const struct backend *backend)
+{
+	return backend->ops->needs_paths && backend->ops->needs_paths(backend);
+}
+
+int backend_want(const struct backend *backend, const struct lease *peer, const struct underlay *underlay,
+		 const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret, struct err *e)
+{
+	return backend->ops->want(backend, peer, underlay, paths, ret, e);
+}

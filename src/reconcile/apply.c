@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: from wanted objects to changes of the kernel: asking the backend, choosing nexthop ids, sending batches, judging results.
+#include "reconcile/reconcile_internal.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "reconcile/device.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+void ops_reset(struct ops *ops)
+{
+	free(ops->items);
+	memset(ops, 0, sizeof(*ops));
+}
+
+void ops_add(struct ops *ops, enum netlink_verb verb, const struct kernel_object *object, uint32_t peer, bool repair)
+{
+	if (ops->count == ops->capacity) {
+		ops->capacity = ops->capacity == 0 ? 64 : ops->capacity * 2;
+		ops->items = xrealloc_array(ops->items, ops->capacity, sizeof(*ops->items));
+	}
+	ops->items[ops->count++] = (struct op){.verb = verb, .peer = peer, .repair = repair, .object = *object};
+}
+
+static bool is_gone(int error)
+{
+	return error == -ESRCH || error == -ENOENT || error == -ENODEV || error == -EADDRNOTAVAIL;
+}
+
+static void count_repair(struct reconcile *reconcile, const struct kernel_object *object)
+{
+	struct reconcile_stats *stats = &reconcile->stats;
+	stats->repairs[object->kind]++;
+	stats->last_repair_at_ms = loop_now_ms();
+	kernel_object_str(object, stats->last_repair);
+	reconcile->source.repaired(reconcile->arg, object, false);
+}
+
+// Words for a failed change that name the object and, where there is one, the remedy.
+static void describe_failure(const struct op *op, int error, const char *extack, struct err *ret)
+{
+	char text[KERNEL_OBJECT_STR_MAX];
+	kernel_object_str(&op->object, text);
+	if (error == -EEXIST && op->object.kind == KERNEL_ROUTE)
+		err_set(ret, error, "%s: a route to it that is not weft's is in the way; remove it with 'ip route del'", text);
+	else if (error == -EPERM)
+		err_set(ret, error, "%s: not permitted; weftd needs CAP_NET_ADMIN", text);
+	else
+		err_set(ret, error, "%s: %s", text, extack[0] ? extack : strerror(-error));
+}
+
+static void on_result(void *arg, uint32_t tag, int error, const char *extack)
+{
+	struct reconcile *reconcile = arg;
+	const struct op *op = &reconcile->ops.items[tag];
+	if (op->verb == NETLINK_DELETE && is_gone(error))
+		error = 0;
+	if (error == 0) {
+		if (op->repair)
+			count_repair(reconcile, &op->object);
+		if (op->verb == NETLINK_DELETE && op->object.kind == KERNEL_NEXTHOP)
+			nexthop_table_remove(reconcile->nexthops, op->object.nexthop.id);
+		return;
+	}
+	struct err e;
+	describe_failure(op, error, extack, &e);
+	// The device or a nexthop went while we worked: a pass puts the cause right first.
+	if (error == -ENODEV || error == -ENETDOWN || error == -EINVAL)
+		reconcile_request(reconcile, RECONCILE_DRIFT);
+	if (op->peer == OP_NO_PEER) {
+		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
+		return;
+	}
+	if (reconcile->ops.peer_failed[op->peer])
+		return; // the first reason is the telling one
+	reconcile->ops.peer_failed[op->peer] = 1;
+	if (trouble_failed(reconcile->trouble, &reconcile->ops.peers[op->peer], e.msg, loop_now_ms()))
+		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
+}
+
+void ops_apply(struct reconcile *reconcile)
+{
+	struct ops *ops = &reconcile->ops;
+	for (size_t i = 0; i < ops->count; i++)
+		netlink_batch_add(reconcile->batch, ops->items[i].verb, &ops->items[i].object, (uint32_t)i);
+	struct err e;
+	if (ops->count > 0 && netlink_batch_commit(reconcile->batch, on_result, reconcile, &e) < 0)
+		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
+	for (size_t i = 0; i < ops->peer_count; i++)
+		if (!ops->peer_failed[i])
+			trouble_clear(reconcile->trouble, &ops->peers[i]);
+	ops->count = 0;
+	ops->peer_count = 0;
+	memset(ops->peer_failed, 0, sizeof(ops->peer_failed));
+}
+
+void look_up_paths(struct reconcile *reconcile, const struct lease *const *peers, size_t count,
+		   struct underlay_path (*ret)[UNDERLAY_FAMILY_COUNT])
+{
+	for (size_t i = 0; i < count; i++)
+		for (size_t f = 0; f < UNDERLAY_FAMILY_COUNT; f++)
+			ret[i][f] = (struct underlay_path){.error = -ENODATA};
+	if (count == 0 || !reconcile->source.needs_paths(reconcile->arg))
+		return;
+	struct ip *destinations = xnew0_array(struct ip, count * UNDERLAY_FAMILY_COUNT);
+	struct route_answer *answers = xnew0_array(struct route_answer, count * UNDERLAY_FAMILY_COUNT);
+	int *errors = xnew0_array(int, count * UNDERLAY_FAMILY_COUNT);
+	struct underlay_path **places = xnew0_array(struct underlay_path *, count * UNDERLAY_FAMILY_COUNT);
+	size_t asked = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct ip *ips[UNDERLAY_FAMILY_COUNT] = {&peers[i]->attrs.public_ip, &peers[i]->attrs.public_ipv6};
+		for (size_t f = 0; f < UNDERLAY_FAMILY_COUNT; f++) {
+			if (!ip_is_usable_endpoint(ips[f]))
+				continue;
+			destinations[asked] = *ips[f];
+			places[asked++] = &ret[i][f];
+		}
+	}
+	struct err e;
+	int r = asked == 0 ? 0 : route_get_many(reconcile->nl, destinations, asked, answers, errors, &e);
+	if (r < 0)
+		log_rl(LOG_LEVEL_WARN, "reconcile: looking up the peers' routes: %s", e.msg);
+	for (size_t i = 0; i < asked; i++)
+		*places[i] = (struct underlay_path){.error = r < 0 ? r : errors[i], .answer = answers[i]};
+	free(destinations);
+	free(answers);
+	free(errors);
+	free(places);
+}
+
+void want_peer(struct reconcile *reconcile, const struct lease *peer, const struct underlay_path paths[UNDERLAY_FAMILY_COUNT],
+	       struct want_result *ret)
+{
+	ret->wanted.count = 0;
+	ret->wanted.path = ret->wanted.why = "";
+	ret->r = reconcile->source.peer(reconcile->arg, peer, &reconcile->underlay, paths, &ret->wanted, &ret->err);
+	if (ret->r < 0)
+		ret->wanted.count = 0;
+}
+
+bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route, struct kernel_object *ret_nexthop)
+{
+	struct route *r = &route->route;
+	if (route->kind != KERNEL_ROUTE || !ip_is_set(&r->gateway) || r->ifindex == 0 ||
+	    !netlink_has(reconcile->nl, NETLINK_FEATURE_NEXTHOP))
+		return false;
+	uint32_t id = nexthop_table_id(reconcile->nexthops, &r->gateway, r->ifindex);
+	if (id == 0)
+		return false;
+	memset(ret_nexthop, 0, sizeof(*ret_nexthop));
+	ret_nexthop->kind = KERNEL_NEXTHOP;
+	ret_nexthop->nexthop = (struct nexthop){.id = id, .ifindex = r->ifindex, .gateway = r->gateway,
+						.protocol = KERNEL_PROTOCOL_WEFT, .scope = RT_SCOPE_UNIVERSE, .onlink = r->onlink};
+	r->nexthop_id = id;
+	r->onlink = false;
+	return true;
+}
+
+bool peer_shares_host(const struct reconcile *reconcile, const struct lease *peer)
+{
+	const struct lease_set *peers = reconcile->source.peers(reconcile->arg);
+	return (ip_is_set(&peer->attrs.public_ip) && lease_set_find_public_ip(peers, &peer->attrs.public_ip)) ||
+	       (ip_is_set(&peer->attrs.public_ipv6) && lease_set_find_public_ip(peers, &peer->attrs.public_ipv6));
+}
+
+struct device_pass {
+	struct reconcile *reconcile;
+	bool dry_run;
+	bool repair;
+	bool changed;
+};
+
+static bool on_device_change(void *arg, enum netlink_verb verb, const struct kernel_object *object)
+{
+	struct device_pass *work = arg;
+	struct reconcile *reconcile = work->reconcile;
+	if (work->dry_run) {
+		reconcile->plan_fn(reconcile->plan_arg, verb, object);
+		return true;
+	}
+	if (work->repair && !repair_allowed(reconcile, object))
+		return false;
+	work->changed = true;
+	char text[KERNEL_OBJECT_STR_MAX];
+	log_info("reconcile: %s %s", work->repair ? "repair" : "set", kernel_object_str(object, text));
+	if (work->repair)
+		count_repair(reconcile, object);
+	return true;
+}
+
+bool repair_allowed(struct reconcile *reconcile, const struct kernel_object *object)
+{
+	switch (war_repair(reconcile->war, object, loop_now_ms())) {
+	case WAR_REPAIR:
+		return true;
+	case WAR_DECLARED:
+		reconcile->stats.wars++;
+		reconcile->source.repaired(reconcile->arg, object, true);
+		return false;
+	case WAR_HELD:
+		break;
+	}
+	return false;
+}
+
+int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run, bool *ret_changed, struct err *e)
+{
+	struct wanted_devices wanted = {0};
+	reconcile->source.devices(reconcile->arg, &wanted);
+	struct underlay underlay = *reconcile->source.underlay(reconcile->arg);
+	struct device_pass work = {.reconcile = reconcile, .dry_run = dry_run,
+				   .repair = reconcile->synced && reason == RECONCILE_DRIFT};
+	for (size_t i = 0; i < wanted.count; i++) {
+		int r = device_ensure(reconcile->nl, &wanted.devices[i], dry_run, on_device_change, &work,
+				      &underlay.device_ifindex[i], e);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < WANTED_DEVICES_MAX; i++) {
+		uint32_t before = reconcile->underlay.device_ifindex[i];
+		if (before != 0 && before != underlay.device_ifindex[i])
+			nexthop_table_forget_device(reconcile->nexthops, before);
+	}
+	reconcile->underlay = underlay;
+	*ret_changed = work.changed;
+	return 0;
+}

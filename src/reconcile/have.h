@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: what a scan found in the kernel, as a compact hash table that the wanted objects are looked up in. Lives as long as one pass.
+#pragma once
+
+#include "kernel/object.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct have;
+
+struct have_entry {
+	uint8_t kind; // enum kernel_kind; neigh, fdb, nexthop and route only
+	uint8_t family;
+	uint8_t prefix_len;
+	uint8_t protocol;
+	bool seen : 1; // wanted: stays
+	bool onlink : 1;
+	bool foreign : 1; // a shape that we never make (multipath, other type, group, ...)
+	uint32_t ifindex;
+	uint32_t number;   // nexthop: its id (key); route: nexthop_id (value)
+	uint32_t metric;   // route (key)
+	uint8_t key[16];   // neigh: ip; fdb: mac and, from byte 6, nothing; route: dst
+	uint8_t value[16]; // neigh: mac; fdb: remote (key too); nexthop, route: gateway
+};
+
+struct have *have_new(void);
+struct have *have_free(struct have *have);
+// A second object with the same key is not stored again.
+void have_add(struct have *have, const struct kernel_object *object);
+size_t have_count(const struct have *have);
+
+// The entry with the object's key, or NULL. Keys: neigh (device, ip), FDB (device, MAC, remote), nexthop (id), route (dst, metric; an IPv6 metric of 0 is the kernel's 1024).
+struct have_entry *have_find(const struct have *have, const struct kernel_object *object);
+// Is the entry in all that we set the same as the object?
+bool have_entry_equals(const struct have_entry *entry, const struct kernel_object *object);
+struct have_entry *have_next(const struct have *have, size_t *position);
+// For deleting and for showing.
+void have_entry_object(const struct have_entry *entry, struct kernel_object *ret);
+
+// The same for two objects, without a table.
+bool object_same_key(const struct kernel_object *a, const struct kernel_object *b);
+bool object_equals(const struct kernel_object *a, const struct kernel_object *b);

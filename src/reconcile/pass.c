@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: one pass over everything: scan, comparison, sweep; each in slices.
+#include "reconcile/reconcile_internal.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+#define SCAN_SLICE_OBJECTS 1500
+#define SCAN_RESTARTS_MAX 10
+#define SWEEP_SLICE 1500
+
+struct pass *pass_free(struct pass *pass)
+{
+	if (pass) {
+		netlink_dump_free(pass->dump);
+		have_free(pass->have);
+		free(pass->subnets);
+		free(pass->touched);
+		free(pass);
+	}
+	return NULL;
+}
+
+void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run)
+{
+	struct pass *pass = reconcile->pass = xnew(struct pass);
+	pass->reason = reason;
+	pass->dry_run = dry_run;
+	pass->started_ms = loop_now_ms();
+	pass->have = have_new();
+	pass->sweep_kind = KERNEL_ROUTE;
+}
+
+// ---- scan ----
+
+static bool is_own_device(const struct reconcile *reconcile, uint32_t ifindex)
+{
+	for (size_t i = 0; i < WANTED_DEVICES_MAX; i++)
+		if (ifindex != 0 && reconcile->underlay.device_ifindex[i] == ifindex)
+			return true;
+	return false;
+}
+
+static void scan_object(void *arg, const struct kernel_object *object)
+{
+	struct reconcile *reconcile = arg;
+	const struct nexthop *nexthop = &object->nexthop;
+	if (object->kind == KERNEL_NEXTHOP) {
+		if (!nexthop_id_is_ours(nexthop->id))
+			return;
+		if (!nexthop->other)
+			nexthop_table_adopt(reconcile->nexthops, &nexthop->gateway, nexthop->ifindex, nexthop->id);
+	}
+	have_add(reconcile->pass->have, object);
+}
+
+// The dumps of a scan, in order. Routes of protocol boot are looked at because flannel's are of it.
+static int start_dump(struct reconcile *reconcile, size_t number, struct err *e)
+{
+	static const struct {
+		enum kernel_kind kind;
+		int family;
+		uint8_t protocol;
+		bool per_device;
+	} dumps[] = {
+		{KERNEL_NEIGH, AF_INET, 0, true},
+		{KERNEL_NEIGH, AF_INET6, 0, true},
+		{KERNEL_FDB, AF_UNSPEC, 0, true},
+		{KERNEL_ROUTE, AF_INET, 0, true},
+		{KERNEL_ROUTE, AF_INET6, 0, true},
+		{KERNEL_ROUTE, AF_INET, KERNEL_PROTOCOL_WEFT, false},
+		{KERNEL_ROUTE, AF_INET6, KERNEL_PROTOCOL_WEFT, false},
+		{KERNEL_ROUTE, AF_INET, RTPROT_BOOT, false},
+		{KERNEL_ROUTE, AF_INET6, RTPROT_BOOT, false},
+		{KERNEL_NEXTHOP, AF_UNSPEC, KERNEL_PROTOCOL_WEFT, false},
+	};
+	size_t device = number / ARRAY_SIZE(dumps), kind = number % ARRAY_SIZE(dumps);
+	if (device >= WANTED_DEVICES_MAX)
+		return -ENOENT;
+	uint32_t ifindex = reconcile->underlay.device_ifindex[device];
+	if (dumps[kind].per_device ? ifindex == 0 : device > 0)
+		return 0;
+	if (dumps[kind].kind == KERNEL_NEXTHOP && !netlink_has(reconcile->nl, NETLINK_FEATURE_NEXTHOP))
+		return 0;
+	struct netlink_dump_filter filter = {
+		.family = dumps[kind].family,
+		.ifindex = dumps[kind].per_device ? ifindex : 0,
+		.table = RT_TABLE_MAIN,
+		.protocol = dumps[kind].protocol,
+	};
+	return netlink_dump_start(reconcile->nl, dumps[kind].kind, &filter, &reconcile->pass->dump, e);
+}
+
+static void scan_restart(struct pass *pass)
+{
+	pass->dump = netlink_dump_free(pass->dump);
+	have_free(pass->have);
+	pass->have = have_new();
+	pass->dump_next = 0;
+}
+
+static void begin_comparison(struct reconcile *reconcile)
+{
+	struct pass *pass = reconcile->pass;
+	const struct lease_set *peers = reconcile->source.peers(reconcile->arg);
+	pass->subnets = xnew0_array(struct subnet, lease_set_count(peers) + 1);
+	size_t position = 0;
+	const struct lease *lease;
+	while ((lease = lease_set_next(peers, &position)))
+		pass->subnets[pass->subnet_count++] = lease->subnet;
+	pass->phase = PASS_PEERS;
+}
+
+// 1: more; negative: this scan cannot be finished.
+static int scan_step(struct reconcile *reconcile, struct err *e)
+{
+	struct pass *pass = reconcile->pass;
+	while (!pass->dump) {
+		int r = start_dump(reconcile, pass->dump_next, e);
+		if (r == -ENOENT) {
+			begin_comparison(reconcile);
+			return 1;
+		}
+		pass->dump_next++;
+		if (r < 0)
+			return r;
+	}
+	int r = netlink_dump_step(pass->dump, SCAN_SLICE_OBJECTS, scan_object, reconcile, e);
+	if (r == 0) {
+		pass->dump = netlink_dump_free(pass->dump);
+		return 1;
+	}
+	if (r != -EINTR)
+		return r;
+	if (++pass->scan_restarts > SCAN_RESTARTS_MAX)
+		return err_set(e, -EAGAIN, "the kernel's tables change too fast to be read");
+	scan_restart(pass);
+	return 1;
+}
+
+// ---- comparison ----
+
+struct peer_compare {
+	struct reconcile *reconcile;
+	const struct lease *peer;
+	uint32_t index;
+	bool silent; // changed during the pass: only mark
+	bool repair;
+	struct err conflict;
+};
+
+// Is the route ours to overwrite? On our device everything but the kernel's own is; elsewhere what has our protocol number, and what flannel
+// left: protocol boot, to this peer's whole subnet, through its public address.
+static bool route_is_ours(const struct peer_compare *compare, const struct have_entry *entry)
+{
+	if (entry->protocol == KERNEL_PROTOCOL_WEFT || is_own_device(compare->reconcile, entry->ifindex))
+		return entry->protocol != RTPROT_KERNEL;
+	struct ip gateway = ip_from_bytes(entry->family, entry->value);
+	const struct lease_attrs *attrs = &compare->peer->attrs;
+	return entry->protocol == RTPROT_BOOT && !entry->foreign &&
+	       (ip_equal(&gateway, &attrs->public_ip) || ip_equal(&gateway, &attrs->public_ipv6));
+}
+
+static void compare_object(struct peer_compare *compare, const struct kernel_object *object)
+{
+	struct reconcile *reconcile = compare->reconcile;
+	struct have_entry *entry = have_find(reconcile->pass->have, object);
+	if (entry)
+		entry->seen = true;
+	if (compare->silent || (entry && have_entry_equals(entry, object)))
+		return;
+	if (entry && object->kind == KERNEL_ROUTE && !route_is_ours(compare, entry)) {
+		char text[KERNEL_OBJECT_STR_MAX];
+		struct kernel_object other;
+		have_entry_object(entry, &other);
+		err_set(&compare->conflict, -EEXIST, "%s is in the way and not weft's; remove it with 'ip route del'",
+			kernel_object_str(&other, text));
+		return;
+	}
+	enum netlink_verb verb = object->kind == KERNEL_ROUTE && !entry ? NETLINK_CREATE : NETLINK_REPLACE;
+	if (reconcile->pass->dry_run) {
+		reconcile->plan_fn(reconcile->plan_arg, entry ? NETLINK_REPLACE : NETLINK_CREATE, object);
+		return;
+	}
+	if (compare->repair && !repair_allowed(reconcile, object))
+		return;
+	ops_add(&reconcile->ops, verb, object, compare->index, compare->repair);
+}
+
+static bool was_touched(const struct pass *pass, const struct subnet *subnet)
+{
+	for (size_t i = 0; i < pass->touched_count; i++)
+		if (subnet_equal(&pass->touched[i], subnet))
+			return true;
+	return false;
+}
+
+static void note_refusal(struct reconcile *reconcile, const struct lease *peer, const struct want_result *want)
+{
+	bool ignored = want->r == -EPROTONOSUPPORT;
+	bool news = ignored ? trouble_ignored(reconcile->trouble, &peer->subnet, err_msg(&want->err))
+			    : trouble_failed(reconcile->trouble, &peer->subnet, err_msg(&want->err), loop_now_ms());
+	char text[SUBNET_STR_MAX];
+	if (news)
+		log_rl(LOG_LEVEL_WARN, "reconcile: peer %s %s: %s", subnet_str(&peer->subnet, text),
+		       ignored ? "ignored" : "not programmed", err_msg(&want->err));
+}
+
+static void compare_peer(struct reconcile *reconcile, const struct lease *peer, const struct underlay_path *paths)
+{
+	struct pass *pass = reconcile->pass;
+	const struct trouble_entry *trouble = trouble_find(reconcile->trouble, &peer->subnet);
+	bool waits = trouble && !trouble->ignored && loop_now_ms() < trouble->retry_at_ms;
+	struct want_result want = {0};
+	want_peer(reconcile, peer, paths, &want);
+	if (want.r < 0) {
+		if (!pass->dry_run && !waits)
+			note_refusal(reconcile, peer, &want);
+		return;
+	}
+	struct peer_compare compare = {
+		.reconcile = reconcile,
+		.peer = peer,
+		.index = (uint32_t)reconcile->ops.peer_count,
+		.silent = waits || was_touched(pass, &peer->subnet),
+		.repair = reconcile->synced && pass->reason == RECONCILE_DRIFT && !pass->devices_changed && !trouble,
+	};
+	for (size_t i = 0; i < want.wanted.count; i++) {
+		struct kernel_object nexthop;
+		if (route_over_nexthop(reconcile, &want.wanted.objects[i], &nexthop))
+			compare_object(&compare, &nexthop);
+		compare_object(&compare, &want.wanted.objects[i]);
+	}
+	if (compare.silent || pass->dry_run)
+		return;
+	reconcile->ops.peers[reconcile->ops.peer_count++] = peer->subnet;
+	if (compare.conflict.code == 0)
+		return;
+	reconcile->ops.peer_failed[compare.index] = 1;
+	if (trouble_failed(reconcile->trouble, &peer->subnet, compare.conflict.msg, loop_now_ms()))
+		log_rl(LOG_LEVEL_WARN, "reconcile: %s", compare.conflict.msg);
+}
+
+static void peers_step(struct reconcile *reconcile)
+{
+	struct pass *pass = reconcile->pass;
+	const struct lease_set *set = reconcile->source.peers(reconcile->arg);
+	const struct lease *peers[SLICE_PEERS];
+	size_t count = 0;
+	while (count < SLICE_PEERS && pass->subnet_next < pass->subnet_count) {
+		peers[count] = lease_set_find(set, &pass->subnets[pass->subnet_next++]);
+		count += peers[count] != NULL;
+	}
+	struct underlay_path(*paths)[UNDERLAY_FAMILY_COUNT] = xcalloc(SLICE_PEERS, sizeof(*paths));
+	look_up_paths(reconcile, peers, count, paths);
+	for (size_t i = 0; i < count; i++)
+		compare_peer(reconcile, peers[i], paths[i]);
+	free(paths);
+	ops_apply(reconcile);
+	if (pass->subnet_next == pass->subnet_count)
+		pass->phase = PASS_SWEEP;
+}
+
+// ---- sweep ----
+
+static bool is_ours_to_sweep(const struct reconcile *reconcile, const struct have_entry *entry)
+{
+	switch ((enum kernel_kind)entry->kind) {
+	case KERNEL_NEIGH:
+	case KERNEL_FDB:
+		return !entry->foreign; // only permanent entries are a program's; others come and go by themselves
+	case KERNEL_NEXTHOP:
+		return entry->protocol == KERNEL_PROTOCOL_WEFT;
+	case KERNEL_ROUTE:
+		return entry->protocol == KERNEL_PROTOCOL_WEFT ||
+		       (entry->protocol == RTPROT_BOOT && is_own_device(reconcile, entry->ifindex));
+	case KERNEL_LINK:
+	case KERNEL_ADDR:
+	case KERNEL_KIND_COUNT:
+		break;
+	}
+	return false;
+}
+
+// Routes, then nexthops, then the rest.
+static bool next_sweep_kind(struct pass *pass)
+{
+	static const enum kernel_kind after[KERNEL_KIND_COUNT] = {
+		[KERNEL_ROUTE] = KERNEL_NEXTHOP,
+		[KERNEL_NEXTHOP] = KERNEL_NEIGH,
+		[KERNEL_NEIGH] = KERNEL_FDB,
+	};
+	pass->sweep_kind = after[pass->sweep_kind];
+	pass->sweep_position = 0;
+	return pass->sweep_kind != KERNEL_LINK;
+}
+
+static bool sweep_step(struct reconcile *reconcile)
+{
+	struct pass *pass = reconcile->pass;
+	bool repair = reconcile->synced && pass->reason == RECONCILE_DRIFT && !pass->devices_changed;
+	const struct have_entry *entry;
+	while (reconcile->ops.count < SWEEP_SLICE) {
+		entry = have_next(pass->have, &pass->sweep_position);
+		if (!entry) {
+			ops_apply(reconcile);
+			return next_sweep_kind(pass);
+		}
+		if (entry->kind != pass->sweep_kind || entry->seen || !is_ours_to_sweep(reconcile, entry))
+			continue;
+		struct kernel_object object;
+		have_entry_object(entry, &object);
+		if (pass->dry_run)
+			reconcile->plan_fn(reconcile->plan_arg, NETLINK_DELETE, &object);
+		else if (!repair || repair_allowed(reconcile, &object))
+			ops_add(&reconcile->ops, NETLINK_DELETE, &object, OP_NO_PEER, repair);
+	}
+	ops_apply(reconcile);
+	return true;
+}
+
+// ---- the pass ----
+
+static void abandon(struct reconcile *reconcile, const struct err *e)
+{
+	struct pass *pass = reconcile->pass;
+	if (pass->dry_run)
+		reconcile->plan_done(reconcile->plan_arg, e->code, e);
+	else
+		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e->msg);
+}
+
+bool pass_step(struct reconcile *reconcile)
+{
+	struct pass *pass = reconcile->pass;
+	struct err e = {0};
+	switch (pass->phase) {
+	case PASS_SCAN:
+		if (scan_step(reconcile, &e) >= 0)
+			return true;
+		abandon(reconcile, &e);
+		reconcile->pass = pass_free(pass);
+		return false;
+	case PASS_PEERS:
+		peers_step(reconcile);
+		return true;
+	case PASS_SWEEP:
+		if (sweep_step(reconcile))
+			return true;
+		break;
+	}
+	bool dry_run = pass->dry_run;
+	if (!dry_run) {
+		reconcile->synced = true;
+		reconcile->stats.passes++;
+		reconcile->stats.last_pass_ms = loop_now_ms() - pass->started_ms;
+	}
+	reconcile->pass = pass_free(pass);
+	ops_reset(&reconcile->ops);
+	mem_trim();
+	if (dry_run)
+		reconcile->plan_done(reconcile->plan_arg, 0, NULL);
+	return false;
+}
+
+void pass_touch_object(struct pass *pass, const struct kernel_object *object)
+{
+	struct have_entry *entry = have_find(pass->have, object);
+	if (entry)
+		entry->seen = true;
+}
+
+void pass_touch_peer(struct pass *pass, const struct subnet *subnet)
+{
+	pass->touched = xrealloc_array(pass->touched, pass->touched_count + 1, sizeof(*pass->touched));
+	pass->touched[pass->touched_count++] = *subnet;
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: what reconcile.c (requests and events), pass.c (scan, compare, sweep) and apply.c (changes to the kernel) share.
+#pragma once
+
+#include "reconcile/have.h"
+#include "reconcile/nexthop_table.h"
+#include "reconcile/reconcile.h"
+
+#define SLICE_PEERS 512
+
+// One change to the kernel, and the peer it is for.
+struct op {
+	enum netlink_verb verb;
+	uint32_t peer; // index into ops.peers; OP_NO_PEER for a sweep
+	bool repair;
+	struct kernel_object object;
+};
+#define OP_NO_PEER UINT32_MAX
+
+// The changes of one slice.
+struct ops {
+	struct op *items;
+	size_t count;
+	size_t capacity;
+	struct subnet peers[SLICE_PEERS];
+	uint8_t peer_failed[SLICE_PEERS];
+	size_t peer_count;
+};
+
+// One peer of a slice with what is wanted of it.
+struct want_result {
+	int r;
+	struct err err;
+	struct wanted wanted;
+};
+
+enum pass_phase { PASS_SCAN, PASS_PEERS, PASS_SWEEP };
+
+struct pass {
+	enum pass_phase phase;
+	enum reconcile_reason reason;
+	bool dry_run;
+	bool devices_changed; // then missing entries are no acts of war
+	uint64_t started_ms;
+	unsigned int scan_restarts;
+	size_t dump_next; // which dump comes next
+	struct netlink_dump *dump;
+	struct have *have;
+	struct subnet *subnets; // the peers as they were when the comparison began
+	size_t subnet_count;
+	size_t subnet_next;
+	struct subnet *touched; // changed by events during this pass: the scan knows less than we do
+	size_t touched_count;
+	enum kernel_kind sweep_kind;
+	size_t sweep_position;
+};
+
+struct pending {
+	struct subnet subnet;
+	bool has_old;
+	struct lease old;
+};
+
+struct reconcile {
+	struct loop *loop;
+	struct netlink *nl;
+	struct reconcile_source source;
+	void *arg;
+	uint64_t scan_interval_ms;
+	struct underlay underlay; // the source's, with device_ifindex
+	bool devices_ready;
+	bool device_error_told;
+
+	struct timer *pass_timer;   // starts a requested pass, and steps a running one
+	struct timer *scan_timer;   // the periodic look
+	struct timer *retry_timer;  // failed peers
+	struct timer *change_timer; // gathers changed peers
+	bool requested;
+	enum reconcile_reason requested_reason;
+	uint64_t pass_ended_ms;
+	bool synced;
+	struct pass *pass;
+
+	struct pending *pending;
+	size_t pending_count;
+	size_t pending_capacity;
+
+	struct nexthop_table *nexthops;
+	struct trouble *trouble;
+	struct war *war;
+	struct ops ops; // of the slice at hand; its memory is given back when a pass ends
+	struct netlink_batch *batch;
+	struct reconcile_stats stats;
+
+	reconcile_plan_fn *plan_fn;
+	reconcile_plan_done_fn *plan_done;
+	void *plan_arg;
+	bool plan_requested;
+};
+
+// ---- apply.c ----
+void ops_reset(struct ops *ops);
+void ops_add(struct ops *ops, enum netlink_verb verb, const struct kernel_object *object, uint32_t peer, bool repair);
+// Sends the ops of the slice, records what failed and what is fine again, empties them.
+void ops_apply(struct reconcile *reconcile);
+// The ways to the public addresses of count peers, where the backend asks for them.
+void look_up_paths(struct reconcile *reconcile, const struct lease *const *peers, size_t count,
+		   struct underlay_path (*ret)[UNDERLAY_FAMILY_COUNT]);
+void want_peer(struct reconcile *reconcile, const struct lease *peer, const struct underlay_path paths[UNDERLAY_FAMILY_COUNT],
+	       struct want_result *ret);
+// False if the object is being fought over and is to be left alone now.
+bool repair_allowed(struct reconcile *reconcile, const struct kernel_object *object);
+// Turns a route with a gateway into one over a nexthop object: fills *nexthop, changes *route. False where routes stay classic.
+bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route, struct kernel_object *ret_nexthop);
+// Entries that another lease of the same host also wants must not go with this peer.
+bool peer_shares_host(const struct reconcile *reconcile, const struct lease *peer);
+int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run, bool *ret_changed, struct err *e);
+
+// ---- pass.c ----
+void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run);
+// One slice; true while there is more to do.
+bool pass_step(struct reconcile *reconcile);
+struct pass *pass_free(struct pass *pass);
+// An event wrote or removed this object while the pass runs.
+void pass_touch_object(struct pass *pass, const struct kernel_object *object);
+void pass_touch_peer(struct pass *pass, const struct subnet *subnet);

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: an array sorted by nothing: it is short as long as things work, and linear work per failing peer is bounded by the back-off.
+#include "reconcile/trouble.h"
+
+#include "core/mem.h"
+#include "core/strbuf.h"
+
+#include <string.h>
+
+#define RETRY_FIRST_MS 1000u
+#define RETRY_MAX_MS 60000u
+
+struct trouble {
+	struct trouble_entry *entries;
+	uint32_t *index; // by subnet: entry number + 1, 0 empty; twice the capacity
+	size_t count;
+	size_t capacity;
+};
+
+struct trouble *trouble_new(void)
+{
+	return xnew(struct trouble);
+}
+
+struct trouble *trouble_free(struct trouble *trouble)
+{
+	if (trouble) {
+		free(trouble->entries);
+		free(trouble->index);
+		free(trouble);
+	}
+	return NULL;
+}
+
+static uint32_t *place(const struct trouble *trouble, const struct subnet *subnet)
+{
+	size_t mask = trouble->capacity * 2 - 1;
+	for (size_t i = (size_t)subnet_hash(subnet) & mask;; i = (i + 1) & mask) {
+		uint32_t number = trouble->index[i];
+		if (number == 0 || subnet_equal(&trouble->entries[number - 1].subnet, subnet))
+			return &trouble->index[i];
+	}
+}
+
+static void reindex(struct trouble *trouble)
+{
+	memset(trouble->index, 0, trouble->capacity * 2 * sizeof(*trouble->index));
+	for (size_t i = 0; i < trouble->count; i++)
+		*place(trouble, &trouble->entries[i].subnet) = (uint32_t)i + 1;
+}
+
+static struct trouble_entry *find(const struct trouble *trouble, const struct subnet *subnet)
+{
+	if (trouble->count == 0)
+		return NULL;
+	uint32_t number = *place(trouble, subnet);
+	return number == 0 ? NULL : &trouble->entries[number - 1];
+}
+
+static struct trouble_entry *find_or_add(struct trouble *trouble, const struct subnet *subnet)
+{
+	struct trouble_entry *entry = find(trouble, subnet);
+	if (entry)
+		return entry;
+	if (trouble->count == trouble->capacity) {
+		trouble->capacity = trouble->capacity == 0 ? 8 : trouble->capacity * 2;
+		trouble->entries = xrealloc_array(trouble->entries, trouble->capacity, sizeof(*trouble->entries));
+		free(trouble->index);
+		trouble->index = xnew0_array(uint32_t, trouble->capacity * 2);
+		reindex(trouble);
+	}
+	entry = &trouble->entries[trouble->count++];
+	memset(entry, 0, sizeof(*entry));
+	entry->subnet = *subnet;
+	*place(trouble, subnet) = (uint32_t)trouble->count;
+	return entry;
+}
+
+static bool set_text(struct trouble_entry *entry, const char *text)
+{
+	char old[TROUBLE_TEXT_MAX];
+	memcpy(old, entry->text, sizeof(old));
+	(void)text_copy(entry->text, sizeof(entry->text), text); // cut short is fine for a status line
+	return strcmp(old, entry->text) != 0;
+}
+
+bool trouble_failed(struct trouble *trouble, const struct subnet *subnet, const char *text, uint64_t now_ms)
+{
+	struct trouble_entry *entry = find_or_add(trouble, subnet);
+	unsigned int shift = entry->attempts < 6 ? entry->attempts : 6;
+	uint64_t delay = (uint64_t)RETRY_FIRST_MS << shift;
+	entry->retry_at_ms = now_ms + (delay < RETRY_MAX_MS ? delay : RETRY_MAX_MS);
+	entry->attempts++;
+	entry->ignored = false;
+	return set_text(entry, text);
+}
+
+bool trouble_ignored(struct trouble *trouble, const struct subnet *subnet, const char *text)
+{
+	struct trouble_entry *entry = find_or_add(trouble, subnet);
+	entry->retry_at_ms = UINT64_MAX;
+	entry->attempts = 0;
+	entry->ignored = true;
+	return set_text(entry, text);
+}
+
+void trouble_clear(struct trouble *trouble, const struct subnet *subnet)
+{
+	struct trouble_entry *entry = find(trouble, subnet);
+	if (!entry)
+		return;
+	*entry = trouble->entries[--trouble->count];
+	reindex(trouble);
+}
+
+const struct trouble_entry *trouble_find(const struct trouble *trouble, const struct subnet *subnet)
+{
+	return find(trouble, subnet);
+}
+
+const struct trouble_entry *trouble_next(const struct trouble *trouble, size_t *position)
+{
+	return *position < trouble->count ? &trouble->entries[(*position)++] : NULL;
+}
+
+size_t trouble_count(const struct trouble *trouble, bool ignored)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < trouble->count; i++)
+		count += trouble->entries[i].ignored == ignored;
+	return count;
+}
+
+uint64_t trouble_next_retry_ms(const struct trouble *trouble)
+{
+	uint64_t earliest = UINT64_MAX;
+	for (size_t i = 0; i < trouble->count; i++)
+		if (trouble->entries[i].retry_at_ms < earliest)
+			earliest = trouble->entries[i].retry_at_ms;
+	return earliest;
+}
