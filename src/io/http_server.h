@@ -7,9 +7,9 @@
 // A whole request (its body included) makes one call of the handler, which answers at once or keeps the exchange and
 // answers later: with http_answer (whole) or http_answer_stream (pulled piece by piece as fast as the client reads).
 // Until it is answered an exchange stays valid, even when the client has gone; after http_answer it must not be touched,
-// after http_answer_stream not after `closed` was called. A connection has `deadline_ms` for each request from its first
-// byte to the last byte of its answer, so that neither a slow sender nor a slow reader holds a place; time in which a
-// stream has nothing to say, or an answer is being worked out, is not the client's and does not count.
+// after http_answer_stream not after `closed` was called. A client has `deadline_ms` to send a request, the same to take
+// a whole answer, and the same for each piece of a stream, so that neither a slow sender nor a slow reader keeps a place;
+// time in which a stream has nothing to say, or an answer is being worked out, is not the client's and does not count.
 // Everything here is called from the loop thread only.
 #pragma once
 
@@ -28,7 +28,7 @@ struct http_exchange;
 typedef void http_handler_fn(void *arg, struct http_exchange *exchange);
 
 struct http_server_config {
-	const char *unix_path; // NULL: TCP. Made with mode 0600, its directory too; a dead one of an earlier life is replaced
+	const char *unix_path; // NULL: TCP. Made with mode 0600; a dead one of an earlier life is replaced
 	bool root_only;	       // unix: clients of another uid than 0 (SO_PEERCRED) get 403
 	struct ip address;     // TCP
 	uint16_t port;	       // TCP; 0: any free one
@@ -57,7 +57,7 @@ void http_answer(struct http_exchange *exchange, unsigned int status, const char
 void http_answer_text(struct http_exchange *exchange, unsigned int status, const char *content_type, const char *body);
 
 // Appends the next piece to out (a few 10 KiB at a time keep the loop free; out takes at most HTTP_PIECE_MAX).
-// 1: more follows; 0: that was the last; -EAGAIN: nothing to say until http_stream_wake; other errors cut the connection.
+// 1: more follows (nothing added: asked again at once); 0: that was the last; -EAGAIN: nothing to say until http_stream_wake; other errors cut the connection.
 typedef int http_next_fn(void *arg, struct strbuf *out);
 typedef void http_closed_fn(void *arg); // exactly once, from the loop; next is not called any more
 #define HTTP_PIECE_MAX (256 * 1024)

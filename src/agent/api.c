@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: what the agent serves over HTTP: the paths, the watchers, and plans that are waited for.
+#include "agent/api.h"
+
+#include "core/json.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "io/http_server.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define CONNECTIONS_MAX 64
+#define HEALTH_CONNECTIONS_MAX 32
+#define HEALTH_PER_ADDRESS_MAX 8
+#define HEALTH_DEADLINE_MS 10000
+#define WATCHERS_MAX 16
+#define WATCHER_QUEUE_MAX (1024 * 1024)
+#define PLAN_WAITERS_MAX 16
+#define HEARTBEAT_MS 10000
+#define METRICS_MAX (4 * 1024 * 1024)
+#define REASONS_MAX (64 * 1024)
+
+#define TYPE_JSON "application/json"
+#define TYPE_TEXT "text/plain; charset=utf-8"
+#define TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
+#define TYPE_EVENTS "application/x-ndjson"
+
+// A client of /agent/v1/watch.
+struct watcher {
+	struct watcher *next;
+	struct api *api;
+	struct http_exchange *exchange;
+	struct strbuf queue;
+};
+
+struct api {
+	const struct agent_view *view;
+	void *arg;
+	struct http_server *local;  // the unix socket
+	struct http_server *health; // TCP, or NULL
+	struct watcher *watchers;
+	struct timer *heartbeat;    // runs while there are watchers
+	struct http_exchange *plan_waiters[PLAN_WAITERS_MAX];
+	size_t plan_waiter_count;   // not zero: a plan is being made
+};
+
+// ---- answers ----
+
+// Takes value over.
+static void answer_json(struct http_exchange *exchange, unsigned int status, json_t *value)
+{
+	_cleanup_free_ char *text = json_text(value);
+	size_t len = strlen(text);
+
+	text[len] = '\n'; // in the terminator's place: a body has a length
+	http_answer(exchange, status, TYPE_JSON, text, len + 1);
+	json_decref(value);
+}
+
+static void answer_error(struct http_exchange *exchange, unsigned int status, const char *text)
+{
+	answer_json(exchange, status, json_pack("{s:s}", "error", text));
+}
+
+static void serve_healthz(struct api *api, struct http_exchange *exchange)
+{
+	(void)api;
+	http_answer_text(exchange, 200, TYPE_TEXT, "weftd is running\n");
+}
+
+static void serve_readyz(struct api *api, struct http_exchange *exchange)
+{
+	_cleanup_strbuf_ struct strbuf reasons = STRBUF_INIT(REASONS_MAX);
+
+	if (api->view->ready(api->arg, &reasons)) {
+		http_answer_text(exchange, 200, TYPE_TEXT, "weftd is ready\n");
+		return;
+	}
+	if (reasons.len == 0)
+		strbuf_puts(&reasons, "weftd is not ready yet");
+	if (reasons.data[reasons.len - 1] != '\n')
+		strbuf_putc(&reasons, '\n');
+	http_answer(exchange, 503, TYPE_TEXT, reasons.data, reasons.len);
+}
+
+static void serve_metrics(struct api *api, struct http_exchange *exchange)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT(METRICS_MAX);
+
+	api->view->metrics(api->arg, &out);
+	http_answer(exchange, 200, TYPE_METRICS, strbuf_text(&out), out.len);
+}
+
+static void serve_status(struct api *api, struct http_exchange *exchange)
+{
+	answer_json(exchange, 200, api->view->status(api->arg));
+}
+
+static void serve_lease(struct api *api, struct http_exchange *exchange)
+{
+	answer_json(exchange, 200, api->view->lease(api->arg));
+}
+
+// ---- peers: one long document, in pieces ----
+
+struct peers_answer {
+	struct api *api;
+	void *iterator;
+	bool is_begun;
+	bool has_one;
+};
+
+static int peers_next(void *arg, struct strbuf *out)
+{
+	struct peers_answer *answer = arg;
+	const struct agent_view *view = answer->api->view;
+
+	if (!answer->is_begun)
+		strbuf_puts(out, "{\"peers\":[");
+	answer->is_begun = true;
+	while (out->len < HTTP_PIECE_GOOD) {
+		_cleanup_json_ json_t *peer = view->peers_next(answer->api->arg, answer->iterator);
+		_cleanup_free_ char *text = NULL;
+
+		if (!peer) {
+			strbuf_puts(out, "]}\n");
+			return 0;
+		}
+		text = json_text(peer);
+		strbuf_puts(out, answer->has_one ? ",\n" : "\n");
+		strbuf_puts(out, text);
+		answer->has_one = true;
+	}
+	return 1;
+}
+
+static void peers_closed(void *arg)
+{
+	struct peers_answer *answer = arg;
+
+	answer->api->view->peers_close(answer->api->arg, answer->iterator);
+	free(answer);
+}
+
+static void serve_peers(struct api *api, struct http_exchange *exchange)
+{
+	struct peers_answer *answer = xnew(struct peers_answer);
+
+	answer->api = api;
+	answer->iterator = api->view->peers_open(api->arg);
+	http_answer_stream(exchange, 200, TYPE_JSON, peers_next, peers_closed, answer);
+}
+
+// ---- plan: made once for all who ask meanwhile ----
+
+static void on_plan(void *arg, int r, json_t *plan, const struct err *e)
+{
+	struct api *api = arg;
+	size_t count = api->plan_waiter_count;
+
+	api->plan_waiter_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct http_exchange *exchange = TAKE_PTR(api->plan_waiters[i]);
+
+		if (r < 0)
+			answer_error(exchange, 503, e ? err_msg(e) : strerror(-r));
+		else
+			answer_json(exchange, 200, json_incref(plan));
+	}
+	json_decref(plan);
+}
+
+static void serve_plan(struct api *api, struct http_exchange *exchange)
+{
+	bool is_first = api->plan_waiter_count == 0;
+
+	if (api->plan_waiter_count == PLAN_WAITERS_MAX) {
+		answer_error(exchange, 503, "too many are waiting for a plan");
+		return;
+	}
+	api->plan_waiters[api->plan_waiter_count++] = exchange;
+	if (is_first)
+		api->view->plan(api->arg, on_plan, api);
+}
+
+// ---- watch ----
+
+static int watcher_next(void *arg, struct strbuf *out)
+{
+	struct watcher *watcher = arg;
+	size_t len = watcher->queue.len < HTTP_PIECE_MAX ? watcher->queue.len : HTTP_PIECE_MAX;
+
+	if (watcher->queue.overflow) {
+		log_warn("api: drop a watcher that does not keep up");
+		return -EPIPE;
+	}
+	if (len == 0)
+		return -EAGAIN;
+	strbuf_add(out, watcher->queue.data, len);
+	strbuf_consume(&watcher->queue, len);
+	if (watcher->queue.len == 0)
+		strbuf_free(&watcher->queue); // a burst's memory goes with it
+	return 1;
+}
+
+static void watcher_closed(void *arg)
+{
+	struct watcher *watcher = arg;
+	struct api *api = watcher->api;
+	struct watcher **link = &api->watchers;
+
+	while (*link != watcher)
+		link = &(*link)->next;
+	*link = watcher->next;
+	if (!api->watchers)
+		timer_stop(api->heartbeat);
+	strbuf_free(&watcher->queue);
+	free(watcher);
+}
+
+static void watcher_add(struct watcher *watcher, const char *line, size_t len)
+{
+	// The flag of an overflow stays: the next piece ends the stream.
+	(void)strbuf_add(&watcher->queue, line, len);
+	http_stream_wake(watcher->exchange);
+}
+
+static json_t *time_now(void)
+{
+	struct timespec now;
+	char text[40];
+	struct tm tm;
+	size_t len;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)text_format(text + len, sizeof(text) - len, ".%03ldZ", now.tv_nsec / 1000000); // fits
+	return json_string(text);
+}
+
+// One line with the time in front. Takes event over.
+static char *event_line(json_t *event)
+{
+	_cleanup_json_ json_t *whole = json_object();
+	_cleanup_free_ char *text = NULL;
+
+	json_object_set_new(whole, "time", time_now());
+	json_object_update(whole, event);
+	json_decref(event);
+	text = json_text(whole);
+	return xasprintf("%s\n", text);
+}
+
+bool api_has_watchers(const struct api *api)
+{
+	return api && api->watchers;
+}
+
+void api_publish(struct api *api, json_t *event)
+{
+	_cleanup_free_ char *line = NULL;
+
+	if (!api_has_watchers(api)) {
+		json_decref(event);
+		return;
+	}
+	line = event_line(event);
+	for (struct watcher *watcher = api->watchers; watcher; watcher = watcher->next)
+		watcher_add(watcher, line, strlen(line));
+}
+
+static void on_heartbeat(void *arg)
+{
+	struct api *api = arg;
+
+	timer_start(api->heartbeat, HEARTBEAT_MS);
+	api_publish(api, json_pack("{s:s}", "event", "heartbeat"));
+}
+
+static void serve_watch(struct api *api, struct http_exchange *exchange)
+{
+	_cleanup_free_ char *line = NULL;
+	struct watcher *watcher;
+	size_t count = 0;
+
+	for (watcher = api->watchers; watcher; watcher = watcher->next)
+		count++;
+	if (count >= WATCHERS_MAX) {
+		answer_error(exchange, 503, "too many are watching");
+		return;
+	}
+	watcher = xnew(struct watcher);
+	watcher->api = api;
+	watcher->exchange = exchange;
+	watcher->queue = STRBUF_INIT(WATCHER_QUEUE_MAX);
+	if (!api->watchers)
+		timer_start(api->heartbeat, HEARTBEAT_MS);
+	watcher->next = api->watchers;
+	api->watchers = watcher;
+	http_answer_stream(exchange, 200, TYPE_EVENTS, watcher_next, watcher_closed, watcher);
+	// So that a client knows at once that it is heard.
+	line = event_line(json_pack("{s:s}", "event", "heartbeat"));
+	watcher_add(watcher, line, strlen(line));
+}
+
+// ---- paths ----
+
+static const struct route {
+	const char *path;
+	bool is_public; // over TCP too
+	void (*serve)(struct api *api, struct http_exchange *exchange);
+} routes[] = {
+	{"/healthz", true, serve_healthz},
+	{"/readyz", true, serve_readyz},
+	{"/metrics", true, serve_metrics},
+	{"/agent/v1/status", false, serve_status},
+	{"/agent/v1/lease", false, serve_lease},
+	{"/agent/v1/peers", false, serve_peers},
+	{"/agent/v1/plan", false, serve_plan},
+	{"/agent/v1/watch", false, serve_watch},
+};
+
+static void serve(struct api *api, struct http_exchange *exchange, bool is_public)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (strcmp(routes[i].path, http_exchange_path(exchange)) != 0 || (is_public && !routes[i].is_public))
+			continue;
+		if (strcmp(http_exchange_method(exchange), "GET") != 0)
+			answer_error(exchange, 405, "only GET is understood here");
+		else
+			routes[i].serve(api, exchange);
+		return;
+	}
+	answer_error(exchange, 404, "no such path");
+}
+
+static void on_local_request(void *arg, struct http_exchange *exchange)
+{
+	serve(arg, exchange, false);
+}
+
+static void on_health_request(void *arg, struct http_exchange *exchange)
+{
+	serve(arg, exchange, true);
+}
+
+int api_new(struct loop *loop, const struct api_config *config, const struct agent_view *view, void *arg,
+	    struct api **ret, struct err *e)
+{
+	const struct http_server_config local = {
+		.unix_path = config->socket_path,
+		.root_only = true,
+		.connections_max = CONNECTIONS_MAX,
+	};
+	const struct http_server_config health = {
+		.address = config->health_address,
+		.port = config->health_port,
+		.connections_max = HEALTH_CONNECTIONS_MAX,
+		.per_address_max = HEALTH_PER_ADDRESS_MAX,
+		.deadline_ms = HEALTH_DEADLINE_MS,
+	};
+	struct api *api = xnew(struct api);
+	int r;
+
+	api->view = view;
+	api->arg = arg;
+	api->heartbeat = timer_new(loop, on_heartbeat, api);
+	r = http_server_new(loop, &local, on_local_request, api, &api->local, e);
+	if (r == 0 && config->health_port != 0) {
+		r = http_server_new(loop, &health, on_health_request, api, &api->health, e);
+		if (r < 0)
+			err_wrap(e, "health");
+	}
+	if (r < 0) {
+		api_free(api);
+		return r;
+	}
+	*ret = api;
+	return 0;
+}
+
+struct api *api_free(struct api *api)
+{
+	if (!api)
+		return NULL;
+	http_server_free(api->local);
+	http_server_free(api->health);
+	timer_free(api->heartbeat);
+	free(api);
+	return NULL;
+}

@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: one listening socket that speaks HTTP/1.1, by libmicrohttpd's epoll descriptor in our loop.
+#include "io/http_server.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "io/listen.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CONNECTIONS_DEFAULT 64
+#define CONNECTION_MEMORY (32 * 1024) // libmicrohttpd's pool for one connection: the request's head, and what is being sent
+#define DEADLINE_DEFAULT_MS 30000
+#define SURPLUS_MAX (256 * 1024)
+
+// One connection, from accept to close.
+struct client {
+	struct client *next;
+	struct client *previous;
+	struct http_server *server;
+	int fd;
+	bool is_allowed;
+	uint64_t deadline_ms; // 0: not the client's time
+};
+
+struct http_server {
+	struct loop *loop;
+	http_handler_fn *handler;
+	void *arg;
+	struct MHD_Daemon *daemon;
+	struct fd_watch *watch;
+	struct timer *turn;  // libmicrohttpd has more to do without waiting for a descriptor
+	struct timer *sweep; // looks for clients past their deadline; runs only while there are some that have one
+	struct client *clients;
+	char *unix_path;
+	dev_t unix_device; // of the socket file, so that another's is not removed
+	ino_t unix_inode;
+	bool root_only;
+	uint16_t port;
+	size_t body_max;
+	uint32_t deadline_ms;
+};
+
+struct http_exchange {
+	struct http_server *server;
+	struct client *client;
+	struct MHD_Connection *connection;
+	char *path;
+	char *method;
+	struct strbuf body;
+	size_t surplus;    // bytes of the body beyond its limit
+	bool was_handed;   // the handler has it, or had
+	bool is_suspended; // libmicrohttpd leaves the connection alone
+	struct MHD_Response *response;
+	unsigned int status;
+
+	http_next_fn *next; // NULL: not a stream
+	http_closed_fn *closed;
+	void *stream_arg;
+	struct strbuf piece;
+	size_t piece_sent;
+	bool is_last;
+	bool was_woken;
+};
+
+// ---- the client's time ----
+
+static void client_clock_start(struct client *client)
+{
+	struct http_server *server = client->server;
+
+	client->deadline_ms = loop_now_ms() + server->deadline_ms;
+	if (!timer_is_pending(server->sweep))
+		timer_start(server->sweep, server->deadline_ms / 4 + 1);
+}
+
+static void client_clock_stop(struct client *client)
+{
+	client->deadline_ms = 0;
+}
+
+static void on_sweep(void *arg)
+{
+	struct http_server *server = arg;
+	uint64_t now = loop_now_ms();
+	bool any = false;
+
+	for (struct client *client = server->clients; client; client = client->next) {
+		if (client->deadline_ms == 0)
+			continue;
+		any = true;
+		if (now < client->deadline_ms)
+			continue;
+		log_rl(LOG_LEVEL_DEBUG, "http: drop a client that is too slow");
+		// libmicrohttpd sees the end of the stream and closes by itself.
+		(void)shutdown(client->fd, SHUT_RDWR);
+	}
+	if (any)
+		timer_start(server->sweep, server->deadline_ms / 4 + 1);
+}
+
+// ---- connections ----
+
+static bool client_may_enter(const struct http_server *server, int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (!server->root_only)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	return peer.uid == 0;
+}
+
+static void client_open(struct http_server *server, struct MHD_Connection *connection, void **context)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct client *client = xnew(struct client);
+
+	client->server = server;
+	client->fd = info ? info->connect_fd : -1;
+	client->is_allowed = client_may_enter(server, client->fd);
+	client->next = server->clients;
+	if (client->next)
+		client->next->previous = client;
+	server->clients = client;
+	client_clock_start(client);
+	*context = client;
+}
+
+static void client_close(struct client *client)
+{
+	if (client->next)
+		client->next->previous = client->previous;
+	if (client->previous)
+		client->previous->next = client->next;
+	else
+		client->server->clients = client->next;
+	free(client);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		client_open(arg, connection, context);
+	else if (*context)
+		client_close(TAKE_PTR(*(struct client **)context));
+}
+
+// ---- exchanges ----
+
+static struct http_exchange *exchange_new(struct http_server *server, struct MHD_Connection *connection,
+					  const char *method, const char *path)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct http_exchange *exchange = xnew(struct http_exchange);
+
+	exchange->server = server;
+	exchange->client = info->socket_context;
+	exchange->connection = connection;
+	exchange->path = xstrdup(path);
+	exchange->method = xstrdup(strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ? MHD_HTTP_METHOD_GET : method);
+	exchange->body = STRBUF_INIT(server->body_max);
+	exchange->piece = STRBUF_INIT(HTTP_PIECE_MAX);
+	return exchange;
+}
+
+static void exchange_free(struct http_exchange *exchange)
+{
+	if (exchange->next)
+		exchange->closed(exchange->stream_arg);
+	if (exchange->response)
+		MHD_destroy_response(exchange->response);
+	strbuf_free(&exchange->body);
+	strbuf_free(&exchange->piece);
+	free(exchange->path);
+	free(exchange->method);
+	free(exchange);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct http_exchange *exchange = TAKE_PTR(*(struct http_exchange **)context);
+
+	(void)arg;
+	(void)connection;
+	(void)code;
+	if (!exchange)
+		return;
+	client_clock_start(exchange->client);
+	exchange_free(exchange);
+}
+
+static void exchange_suspend(struct http_exchange *exchange)
+{
+	client_clock_stop(exchange->client);
+	exchange->is_suspended = true;
+	MHD_suspend_connection(exchange->connection);
+}
+
+static void exchange_resume(struct http_exchange *exchange)
+{
+	if (!exchange->is_suspended)
+		return;
+	exchange->is_suspended = false;
+	client_clock_start(exchange->client);
+	MHD_resume_connection(exchange->connection);
+}
+
+static void exchange_hand_over(struct http_exchange *exchange)
+{
+	struct http_server *server = exchange->server;
+
+	exchange->was_handed = true;
+	if (!exchange->client->is_allowed)
+		http_answer_text(exchange, MHD_HTTP_FORBIDDEN, "text/plain", "only root may ask here\n");
+	else if (exchange->body.overflow)
+		http_answer_text(exchange, MHD_HTTP_CONTENT_TOO_LARGE, "text/plain", "the request's body is too long\n");
+	else
+		server->handler(server->arg, exchange);
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *upload, size_t *upload_len,
+				  void **context)
+{
+	struct http_exchange *exchange = *context;
+	enum MHD_Result result;
+
+	(void)version;
+	if (!exchange) {
+		*context = exchange_new(arg, connection, method, url);
+		return MHD_YES;
+	}
+	if (*upload_len > 0) {
+		// A little more than what fits is read and dropped, so that the client gets to see why.
+		if (strbuf_add(&exchange->body, upload, *upload_len) < 0)
+			exchange->surplus += *upload_len;
+		if (exchange->surplus > SURPLUS_MAX)
+			return MHD_NO;
+		*upload_len = 0;
+		return MHD_YES;
+	}
+	if (!exchange->was_handed)
+		exchange_hand_over(exchange);
+	if (!exchange->response) {
+		exchange_suspend(exchange);
+		return MHD_YES;
+	}
+	client_clock_start(exchange->client);
+	result = MHD_queue_response(connection, exchange->status, exchange->response);
+	MHD_destroy_response(TAKE_PTR(exchange->response));
+	return result;
+}
+
+const char *http_exchange_method(const struct http_exchange *exchange)
+{
+	return exchange->method;
+}
+
+const char *http_exchange_path(const struct http_exchange *exchange)
+{
+	return exchange->path;
+}
+
+const char *http_exchange_query(const struct http_exchange *exchange, const char *name)
+{
+	return MHD_lookup_connection_value(exchange->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *http_exchange_body(const struct http_exchange *exchange, size_t *ret_len)
+{
+	*ret_len = exchange->body.len;
+	return strbuf_text(&exchange->body);
+}
+
+// ---- answers ----
+
+static void exchange_answer(struct http_exchange *exchange, unsigned int status, const char *content_type,
+			    struct MHD_Response *response)
+{
+	assert(!exchange->response);
+	if (!response)
+		abort(); // only without memory
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+	exchange->status = status;
+	exchange->response = response;
+	exchange_resume(exchange);
+}
+
+void http_answer(struct http_exchange *exchange, unsigned int status, const char *content_type, const void *body,
+		 size_t len)
+{
+	exchange_answer(exchange, status, content_type,
+			MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY));
+}
+
+void http_answer_text(struct http_exchange *exchange, unsigned int status, const char *content_type, const char *body)
+{
+	http_answer(exchange, status, content_type, body, strlen(body));
+}
+
+// Gets the next piece once the one before is with the kernel. 0: there is one, or the stream is over; -EAGAIN: not now.
+static int stream_fill(struct http_exchange *exchange)
+{
+	int r;
+
+	while (exchange->piece_sent == exchange->piece.len && !exchange->is_last) {
+		strbuf_reset(&exchange->piece);
+		exchange->piece_sent = 0;
+		exchange->was_woken = false;
+		r = exchange->next(exchange->stream_arg, &exchange->piece);
+		if (exchange->piece.overflow)
+			return -E2BIG;
+		if (r == 0)
+			exchange->is_last = true;
+		else if (r == -EAGAIN && exchange->piece.len == 0 && !exchange->was_woken)
+			return -EAGAIN;
+		else if (r < 0 && r != -EAGAIN)
+			return r;
+		client_clock_start(exchange->client);
+	}
+	return 0;
+}
+
+static ssize_t on_read(void *arg, uint64_t position, char *buf, size_t max)
+{
+	struct http_exchange *exchange = arg;
+	size_t len;
+	int r;
+
+	(void)position;
+	r = stream_fill(exchange);
+	if (r == -EAGAIN) {
+		exchange_suspend(exchange);
+		return 0;
+	}
+	if (r < 0)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	len = exchange->piece.len - exchange->piece_sent;
+	if (len == 0)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (len > max)
+		len = max;
+	memcpy(buf, exchange->piece.data + exchange->piece_sent, len);
+	exchange->piece_sent += len;
+	return (ssize_t)len;
+}
+
+void http_answer_stream(struct http_exchange *exchange, unsigned int status, const char *content_type,
+			http_next_fn *next, http_closed_fn *closed, void *arg)
+{
+	exchange->next = next;
+	exchange->closed = closed;
+	exchange->stream_arg = arg;
+	exchange_answer(exchange, status, content_type,
+			MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_PIECE_GOOD, on_read, exchange, NULL));
+}
+
+void http_stream_wake(struct http_exchange *exchange)
+{
+	exchange->was_woken = true;
+	exchange_resume(exchange);
+}
+
+// ---- the server ----
+
+static void server_run(struct http_server *server)
+{
+	MHD_UNSIGNED_LONG_LONG wait_ms;
+
+	(void)MHD_run(server->daemon);
+	if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
+		timer_start(server->turn, wait_ms);
+	else
+		timer_stop(server->turn);
+}
+
+static void on_ready(void *arg, unsigned int events)
+{
+	(void)events;
+	server_run(arg);
+}
+
+static void on_turn(void *arg)
+{
+	server_run(arg);
+}
+
+static void on_message(void *arg, const char *format, va_list args)
+{
+	char text[256];
+
+	(void)arg;
+	(void)vsnprintf(text, sizeof(text), format, args);
+	text[strcspn(text, "\n")] = '\0';
+	log_rl(LOG_LEVEL_DEBUG, "http: %s", text);
+}
+
+static int server_listen(struct http_server *server, const struct http_server_config *config, int *ret_fd,
+			 struct err *e)
+{
+	struct stat st;
+	int r;
+
+	if (!config->unix_path)
+		return listen_tcp(&config->address, config->port, ret_fd, &server->port, e);
+	r = listen_unix(config->unix_path, ret_fd, e);
+	if (r < 0)
+		return r;
+	if (lstat(config->unix_path, &st) == 0) {
+		server->unix_path = xstrdup(config->unix_path);
+		server->unix_device = st.st_dev;
+		server->unix_inode = st.st_ino;
+	}
+	return 0;
+}
+
+static struct MHD_Daemon *daemon_start(struct http_server *server, const struct http_server_config *config, int fd)
+{
+	unsigned int connections = config->connections_max > 0 ? config->connections_max : CONNECTIONS_DEFAULT;
+
+	// The logger comes first: it holds for what later options have to say.
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+				on_request, server,
+				MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
+				MHD_OPTION_LISTEN_SOCKET, fd,
+				MHD_OPTION_CONNECTION_LIMIT, connections,
+				MHD_OPTION_PER_IP_CONNECTION_LIMIT, config->unix_path ? 0 : config->per_address_max,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+				MHD_OPTION_CONNECTION_TIMEOUT, 0U,
+				MHD_OPTION_STRICT_FOR_CLIENT, 1,
+				MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+				MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+				MHD_OPTION_END);
+}
+
+int http_server_new(struct loop *loop, const struct http_server_config *config, http_handler_fn *handler, void *arg,
+		    struct http_server **ret, struct err *e)
+{
+	const union MHD_DaemonInfo *info;
+	struct http_server *server = xnew(struct http_server);
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	server->loop = loop;
+	server->handler = handler;
+	server->arg = arg;
+	server->root_only = config->unix_path && config->root_only;
+	server->body_max = config->body_max;
+	server->deadline_ms = config->deadline_ms > 0 ? config->deadline_ms : DEADLINE_DEFAULT_MS;
+	r = server_listen(server, config, &fd, e);
+	if (r < 0) {
+		http_server_free(server);
+		return r;
+	}
+	server->turn = timer_new(loop, on_turn, server);
+	server->sweep = timer_new(loop, on_sweep, server);
+	server->daemon = daemon_start(server, config, fd);
+	info = server->daemon ? MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (!info) {
+		http_server_free(server);
+		return err_set(e, -EIO, "http: the server library does not start");
+	}
+	(void)TAKE_FD(fd); // closed by the daemon
+	server->watch = fd_watch_new(loop, info->epoll_fd, on_ready, server);
+	fd_watch_set(server->watch, FD_READABLE);
+	*ret = server;
+	return 0;
+}
+
+static void unix_path_remove(const struct http_server *server)
+{
+	struct stat st;
+
+	if (server->unix_path && lstat(server->unix_path, &st) == 0 && st.st_dev == server->unix_device &&
+	    st.st_ino == server->unix_inode)
+		(void)unlink(server->unix_path); // a leftover does no harm: the next life replaces it
+}
+
+struct http_server *http_server_free(struct http_server *server)
+{
+	if (!server)
+		return NULL;
+	unix_path_remove(server);
+	fd_watch_free(server->watch);
+	// Resumes what is suspended by itself, then completes every exchange and closes every connection.
+	if (server->daemon)
+		MHD_stop_daemon(server->daemon);
+	timer_free(server->turn);
+	timer_free(server->sweep);
+	free(server->unix_path);
+	free(server);
+	return NULL;
+}
+
+uint16_t http_server_port(const struct http_server *server)
+{
+	return server->port;
+}
+
+unsigned int http_server_connections(const struct http_server *server)
+{
+	unsigned int count = 0;
+
+	for (const struct client *client = server->clients; client; client = client->next)
+		count++;
+	return count;
+}
