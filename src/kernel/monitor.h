@@ -11,7 +11,8 @@
 
 struct kernel_event {
 	bool removed;	  // RTM_DEL*
-	uint32_t port_id; // of the socket that caused it; 0 for the kernel itself
+	uint32_t port_id; // of the socket that caused it; 0 for the kernel itself, and of whomever for links,
+			  // FDB entries and the removal of neighbours (kernel 6.18)
 	struct kernel_object object;
 };
 

@@ -16,21 +16,6 @@
 #define ANSWER_BYTES 2048
 #define ANSWER_MEMORY 8704
 
-// IPv6 answers a look-up that leads nowhere with a route of such a type, IPv4 with the error itself.
-static int type_error(uint8_t type)
-{
-	switch (type) {
-	case RTN_UNREACHABLE:
-		return -ENETUNREACH;
-	case RTN_BLACKHOLE:
-		return -EINVAL;
-	case RTN_PROHIBIT:
-		return -EACCES;
-	default:
-		return 0;
-	}
-}
-
 // decode_object leaves out cached routes, and a look-up's answer is marked as one.
 static int take_route(void *arg, const struct request *request, const struct nlmsg_view *answer)
 {
@@ -41,9 +26,6 @@ static int take_route(void *arg, const struct request *request, const struct nlm
 	if (answer->type != RTM_NEWROUTE)
 		return -EBADMSG;
 	r = decode_route(answer, &route);
-	if (r < 0)
-		return r;
-	r = type_error(route.type);
 	if (r < 0)
 		return r;
 	answers[request->tag] = (struct route_answer){
