@@ -342,7 +342,10 @@ static void test_replace_overwrites_what_the_kernel_learned(void **state)
 
 static void test_addresses(void **state)
 {
-	struct kernel_object four = { .kind = KERNEL_ADDR, .addr = { .ip = ip_v4(0x0af40300), .len = 32 } };
+	struct kernel_object four = {
+		.kind = KERNEL_ADDR,
+		.addr = { .ip = ip_v4(0x0af40300), .len = 32, .flags = IFA_F_NOPREFIXROUTE },
+	};
 	struct kernel_object six = { .kind = KERNEL_ADDR, .addr = { .len = 128, .flags = IFA_F_NODAD } };
 	json_t *shown, *list;
 
@@ -359,6 +362,7 @@ static void test_addresses(void **state)
 	assert_int_equal(json_array_size(list), 3); // the last is the device's own link-local one
 	assert_string_equal(json_text_of(json_array_get(list, 0), "local"), "10.244.3.0");
 	assert_int_equal(json_int_of(json_array_get(list, 0), "prefixlen"), 32);
+	assert_true(json_bool_of(json_array_get(list, 0), "noprefixroute"));
 	assert_string_equal(json_text_of(json_array_get(list, 1), "local"), "fd00:10:5::");
 	assert_int_equal(json_int_of(json_array_get(list, 1), "prefixlen"), 128);
 	assert_true(json_bool_of(json_array_get(list, 1), "nodad"));
@@ -499,12 +503,18 @@ static void test_broken_socket_is_reported_and_replaced(void **state)
 	struct netlink_batch *batch;
 	static struct results results;
 	struct kernel_object object;
+	struct netlink *older;
 	struct err e = { 0 };
 	uint32_t port_id;
 
 	(void)state;
 	set_up(0);
+	// The first socket of a process has its process id, which the kernel would give out again.
+	older = nl;
+	check(netlink_open(0, &nl, &e), &e);
 	port_id = netlink_port_id(nl);
+	assert_int_not_equal(port_id, netlink_port_id(older));
+	netlink_close(older);
 	batch = netlink_batch_new(nl);
 	object = neigh_of(1);
 	netlink_batch_add(batch, NETLINK_REPLACE, &object, 1);

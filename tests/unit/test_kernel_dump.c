@@ -323,6 +323,20 @@ static void test_filters_without_the_kernel(void **state)
 	filters(1u << NETLINK_FEATURE_STRICT);
 }
 
+// Without strict checking the kernel takes an ndmsg for a wish without a filter: then the filter is all ours.
+static void test_fdb_of_all_devices(void **state)
+{
+	(void)state;
+	set_up(1u << NETLINK_FEATURE_STRICT);
+	add_peer(1, device);
+	add_peer(2, other);
+	nl->dumps.strict = true;
+	assert_int_equal(dump(KERNEL_FDB, (struct netlink_dump_filter){ 0 }), 2);
+	assert_int_equal(dump(KERNEL_FDB, (struct netlink_dump_filter){ .ifindex = other }), 1);
+	assert_int_equal(seen.objects[0].fdb.ifindex, other);
+	netlink_close(nl);
+}
+
 static void test_empty_namespace(void **state)
 {
 	struct err e = { 0 };
@@ -445,6 +459,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_objects_are_told_apart),
 		cmocka_unit_test(test_filters_of_the_kernel),
 		cmocka_unit_test(test_filters_without_the_kernel),
+		cmocka_unit_test(test_fdb_of_all_devices),
 		cmocka_unit_test(test_empty_namespace),
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_a_table_that_changes_meanwhile),

@@ -8,6 +8,7 @@
 #include "kernel/nlmsg.h"
 
 #include <errno.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/nexthop.h>
@@ -299,6 +300,43 @@ static void test_deletes_are_marked(void **state)
 	}
 }
 
+// The example as a message, with one byte of its family's header changed.
+static int decode_changed(size_t example, size_t offset, uint8_t value, struct decoded *ret)
+{
+	uint8_t buffer[ENCODE_REQUEST_MAX];
+	size_t len = encode_object(NETLINK_REPLACE, &examples[example], buffer);
+	struct nlmsg_view msg;
+
+	buffer[sizeof(struct nlmsghdr) + offset] = value;
+	msg = first(buffer, len);
+	return decode_object(&msg, ret);
+}
+
+static void test_what_is_not_ours_or_not_true(void **state)
+{
+	struct decoded got;
+
+	(void)state;
+	// Prefixes longer than their addresses.
+	assert_int_equal(decode_changed(0, offsetof(struct ifaddrmsg, ifa_prefixlen), 32, &got), 0);
+	assert_int_equal(decode_changed(0, offsetof(struct ifaddrmsg, ifa_prefixlen), 33, &got), -EBADMSG);
+	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_dst_len), 32, &got), 0);
+	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_dst_len), 33, &got), -EBADMSG);
+	// An address of the other family's length.
+	assert_int_equal(decode_changed(1, offsetof(struct ndmsg, ndm_family), AF_INET, &got), -EBADMSG);
+	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_family), AF_INET6, &got), -EBADMSG);
+	// Families and entries that we have no object for.
+	assert_int_equal(decode_changed(0, offsetof(struct ifaddrmsg, ifa_family), AF_MPLS, &got), -ENOMSG);
+	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_family), AF_MPLS, &got), -ENOMSG);
+	assert_int_equal(decode_changed(1, offsetof(struct ndmsg, ndm_flags), NTF_PROXY, &got), -ENOMSG);
+	assert_int_equal(decode_changed(2, offsetof(struct ndmsg, ndm_flags), NTF_MASTER, &got), -ENOMSG);
+	assert_int_equal(decode_changed(3, offsetof(struct nhmsg, nh_family), AF_UNSPEC, &got), 0);
+	assert_true(got.object.nexthop.other);
+	// A source-specific route is not the route to that place.
+	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_src_len), 8, &got), 0);
+	assert_true(got.object.route.other);
+}
+
 // Every message cut at every length, and every byte of it changed in turn: an answer, never a crash. Run under a
 // sanitizer this is worth most.
 static void test_damage_is_survived(void **state)
@@ -444,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_acknowledgements),
 		cmocka_unit_test(test_round_trips),
 		cmocka_unit_test(test_deletes_are_marked),
+		cmocka_unit_test(test_what_is_not_ours_or_not_true),
 		cmocka_unit_test(test_damage_is_survived),
 		cmocka_unit_test(test_vxlan_link_as_written),
 		cmocka_unit_test(test_a_vxlan_that_tells_no_port),
