@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-size_t base64_encoded_len(size_t len); // without the terminator
+size_t base64_encoded_len(size_t len);			     // without the terminator
 void base64_encode(const void *data, size_t len, char *ret); // ret holds encoded_len + 1
 char *base64_encode_new(const void *data, size_t len);	     // caller frees
 

@@ -3,6 +3,7 @@
 // Owns: struct err, what a function tells a person beyond its errno.
 #include "core/err.h"
 
+#include "core/strbuf.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -44,7 +45,7 @@ int err_wrap(struct err *e, const char *format, ...)
 
 	len = strlen(text);
 	room = sizeof(text) - len;
-	(void)snprintf(text + len, room, ": %s", err_msg(e));
+	(void)text_format(text + len, room, ": %s", err_msg(e));
 	text_sanitize(text);
 	memcpy(e->msg, text, sizeof(e->msg));
 	return e->code;

@@ -17,8 +17,7 @@ static void key_choose(void)
 	const void *seed;
 
 	// Never wait for entropy at boot; the kernel gave every process 16 bytes at exec.
-	if (getrandom(process_key, sizeof(process_key), GRND_NONBLOCK) ==
-	    (ssize_t)sizeof(process_key))
+	if (getrandom(process_key, sizeof(process_key), GRND_NONBLOCK) == (ssize_t)sizeof(process_key))
 		return;
 	seed = (const void *)getauxval(AT_RANDOM);
 	if (seed)

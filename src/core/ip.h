@@ -20,7 +20,7 @@ struct ip {
 __extension__ typedef unsigned __int128 u128;
 
 struct ip ip_from_bytes(int family, const void *bytes); // 4 or 16 bytes, network order
-struct ip ip_from_value(int family, u128 value);	 // truncated to the family's width
+struct ip ip_from_value(int family, u128 value);	// truncated to the family's width
 struct ip ip_v4(uint32_t host_order);
 u128 ip_value(const struct ip *ip);
 uint32_t ip_v4_value(const struct ip *ip);
@@ -37,8 +37,8 @@ bool ip_is_set(const struct ip *ip);
 bool ip_equal(const struct ip *a, const struct ip *b);
 int ip_compare(const struct ip *a, const struct ip *b);
 struct ip ip_add(const struct ip *ip, u128 delta); // wraps within the family's width
-bool ip_is_unspecified(const struct ip *ip);	    // 0.0.0.0 or ::
+bool ip_is_unspecified(const struct ip *ip);	   // 0.0.0.0 or ::
 bool ip_is_link_local(const struct ip *ip);
-bool ip_is_global_unicast(const struct ip *ip);    // Go's IsGlobalUnicast: RFC 1918 counts
+bool ip_is_global_unicast(const struct ip *ip); // Go's IsGlobalUnicast: RFC 1918 counts
 // An address that can be the outer destination of a tunnel: set, unicast, not loopback, not 0/8, not limited broadcast.
 bool ip_is_usable_endpoint(const struct ip *ip);

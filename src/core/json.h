@@ -31,7 +31,8 @@ json_t *json_member(const json_t *object, const char *name);
 // Typed members. Absent (and, but for addresses and CIDRs, null) leaves *ret as it is and returns 0; a wrong type or
 // value is -EINVAL with a message that names the member and shows the value.
 int json_get_bool(const json_t *object, const char *name, bool *ret, struct err *e);
-int json_get_int(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *ret, struct err *e);
+int json_get_int(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *ret,
+		 struct err *e);
 int json_get_string(const json_t *object, const char *name, const char **ret, struct err *e); // borrowed
 int json_get_ip(const json_t *object, const char *name, struct ip *ret, struct err *e);
 int json_get_ipnet(const json_t *object, const char *name, struct ipnet *ret, struct err *e);

@@ -49,8 +49,8 @@ struct json_stream {
 
 	enum state state;
 	enum member member;
-	bool in_name;	   // the string being read is a name of the top-level object
-	bool escaped;	   // the next byte of the string is behind a backslash
+	bool in_name; // the string being read is a name of the top-level object
+	bool escaped; // the next byte of the string is behind a backslash
 	bool array_seen;
 	size_t depth;	   // open brackets in the rest or in the element
 	size_t name_start; // in rest, of the name being read
@@ -100,7 +100,8 @@ static int rest_add(struct json_stream *stream, const char *from, const char *to
 
 	r = strbuf_add(&stream->rest, from, (size_t)(to - from));
 	if (r < 0)
-		return err_set(&stream->failed, r, "answer too long: more than %zu bytes beside \"%s\"",
+		return err_set(&stream->failed, r,
+			       "answer too long: more than %zu bytes beside \"%s\"",
 			       stream->rest.max, stream->array_name);
 	return 0;
 }
@@ -111,7 +112,8 @@ static int element_add(struct json_stream *stream, const char *from, const char 
 
 	r = strbuf_add(&stream->element, from, (size_t)(to - from));
 	if (r < 0)
-		return err_set(&stream->failed, r, "an element of \"%s\" is too long: more than %zu bytes",
+		return err_set(&stream->failed, r,
+			       "an element of \"%s\" is too long: more than %zu bytes",
 			       stream->array_name, stream->element_max);
 	return 0;
 }
@@ -387,8 +389,7 @@ int json_stream_feed(struct json_stream *stream, const char *data, size_t len, s
 	return result(stream, e);
 }
 
-int json_stream_end(struct json_stream *stream, const char **ret_rest, size_t *ret_len,
-		    struct err *e)
+int json_stream_end(struct json_stream *stream, const char **ret_rest, size_t *ret_len, struct err *e)
 {
 	if (stream->failed.code == 0 && stream->state != STATE_DONE)
 		(void)fail(stream, "it ends in the middle");

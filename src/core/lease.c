@@ -88,8 +88,8 @@ int subnet_parse_key(const char *text, size_t len, struct subnet *ret, struct er
 		return err_set(e, -EINVAL, "key \"%s\" is not a subnet like 10.1.2.0-24", shown);
 	has_v6 = parse_char(&p, '&');
 	if (has_v6 && !parse_half(&p, AF_INET6, &subnet.v6, &v6_host_bits))
-		return err_set(e, -EINVAL, "key \"%s\" has no IPv6 subnet like fd00:1::-64 behind &",
-			       shown);
+		return err_set(e, -EINVAL,
+			       "key \"%s\" has no IPv6 subnet like fd00:1::-64 behind &", shown);
 	if (p != key + len)
 		return err_set(e, -EINVAL, "key \"%s\" has text behind the subnet", shown);
 	if (v4_host_bits || v6_host_bits)
@@ -145,8 +145,7 @@ static bool text_equal(const char *a, const char *b)
 
 bool lease_attrs_equal(const struct lease_attrs *a, const struct lease_attrs *b)
 {
-	return ip_equal(&a->public_ip, &b->public_ip) &&
-	       ip_equal(&a->public_ipv6, &b->public_ipv6) &&
+	return ip_equal(&a->public_ip, &b->public_ip) && ip_equal(&a->public_ipv6, &b->public_ipv6) &&
 	       strcmp(a->backend_type, b->backend_type) == 0 &&
 	       text_equal(a->backend_data, b->backend_data) &&
 	       text_equal(a->backend_v6_data, b->backend_v6_data) && text_equal(a->extra, b->extra);

@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 #define LEASE_VALUE_MAX (64 * 1024)
-#define LEASE_KEY_MAX 96 // bytes of "10.5.34.0-24&fd00:10:5:22::-64" with the terminator, at the most
+#define LEASE_KEY_MAX \
+	96 // bytes of "10.5.34.0-24&fd00:10:5:22::-64" with the terminator, at the most
 
 // What a lease is a lease of. v4 unset: an IPv6-only lease, key form "0.0.0.0-0&<v6>-<len>".
 struct subnet {
@@ -26,7 +27,8 @@ struct subnet {
 bool subnet_equal(const struct subnet *a, const struct subnet *b);
 uint64_t subnet_hash(const struct subnet *subnet);
 bool subnet_overlaps(const struct subnet *a, const struct subnet *b); // in either family
-const char *subnet_str(const struct subnet *subnet, char buf[static SUBNET_STR_MAX]); // "10.1.2.0/24,fd00::/64"
+const char *subnet_str(const struct subnet *subnet,
+		       char buf[static SUBNET_STR_MAX]); // "10.1.2.0/24,fd00::/64"
 
 // "10.5.34.0-24" or "10.5.34.0-24&fd00:10:5:22::-64"; host bits are an error. -EINVAL.
 int subnet_parse_key(const char *text, size_t len, struct subnet *ret, struct err *e);
@@ -37,9 +39,9 @@ struct lease_attrs {
 	struct ip public_ip;   // AF_UNSPEC if the lease has none (reads as 0.0.0.0 in flannel)
 	struct ip public_ipv6; // AF_UNSPEC if none
 	char backend_type[BACKEND_TYPE_MAX]; // "" if none
-	char *backend_data;    // compact JSON text or NULL
-	char *backend_v6_data; // compact JSON text or NULL
-	char *extra;	       // members that we do not know, as compact JSON object text, or NULL
+	char *backend_data;		     // compact JSON text or NULL
+	char *backend_v6_data;		     // compact JSON text or NULL
+	char *extra; // members that we do not know, as compact JSON object text, or NULL
 };
 
 void lease_attrs_free(struct lease_attrs *attrs); // leaves it zero

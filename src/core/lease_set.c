@@ -172,8 +172,7 @@ struct lease *lease_set_find_public_ip(const struct lease_set *set, const struct
 		const struct ip *own = ip->family == AF_INET6 ? &lease->attrs.public_ipv6
 							      : &lease->attrs.public_ip;
 
-		if (ip_equal(own, ip) &&
-		    (!first || subnet_compare(&lease->subnet, &first->subnet) < 0))
+		if (ip_equal(own, ip) && (!first || subnet_compare(&lease->subnet, &first->subnet) < 0))
 			first = lease;
 	}
 	return first;

@@ -25,10 +25,10 @@ void log_write(enum log_level level, const char *format, ...) __attribute__((for
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...)                                              \
-	do {                                                        \
-		if (log_enabled(LOG_LEVEL_DEBUG))                   \
-			log_write(LOG_LEVEL_DEBUG, __VA_ARGS__);    \
+#define log_debug(...)                                           \
+	do {                                                     \
+		if (log_enabled(LOG_LEVEL_DEBUG))                \
+			log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); \
 	} while (0)
 
 // A call site that may be hit by hostile or repeating input: at most `burst` lines per 10 s, then one line
@@ -39,10 +39,9 @@ struct log_limit {
 	unsigned int suppressed;
 };
 bool log_limit_allow(struct log_limit *limit, unsigned int burst);
-#define log_rl(level, ...)                                          \
-	do {                                                        \
-		static struct log_limit limit_;                     \
-		if (log_enabled(level) &&                           \
-		    log_limit_allow(&limit_, 5))                    \
-			log_write((level), __VA_ARGS__);            \
+#define log_rl(level, ...)                                             \
+	do {                                                           \
+		static struct log_limit limit_;                        \
+		if (log_enabled(level) && log_limit_allow(&limit_, 5)) \
+			log_write((level), __VA_ARGS__);               \
 	} while (0)

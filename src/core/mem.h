@@ -11,8 +11,8 @@
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc_array(void *old, size_t count, size_t size);
-char *xstrdup(const char *text);		    // NULL gives NULL
-char *xstrndup(const char *text, size_t len);	    // always terminated
+char *xstrdup(const char *text);	      // NULL gives NULL
+char *xstrndup(const char *text, size_t len); // always terminated
 void *xmemdup(const void *data, size_t size);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -36,19 +36,19 @@ static inline void freep(void *pointer)
 void fd_closep(int *fd);
 #define _cleanup_close_ _cleanup_(fd_closep)
 
-#define TAKE_PTR(pointer)                           \
-	({                                          \
+#define TAKE_PTR(pointer)                               \
+	({                                              \
 		__typeof__(pointer) taken_ = (pointer); \
-		(pointer) = NULL;                   \
-		taken_;                             \
+		(pointer) = NULL;                       \
+		taken_;                                 \
 	})
-#define TAKE_FD(fd)               \
-	({                        \
+#define TAKE_FD(fd)                \
+	({                         \
 		int taken_ = (fd); \
-		(fd) = -1;        \
-		taken_;           \
+		(fd) = -1;         \
+		taken_;            \
 	})
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define CONTAINER_OF(pointer, type, member) \
-	((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))

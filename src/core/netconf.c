@@ -18,10 +18,10 @@ struct family_rules {
 	const char *subnet_min;
 	const char *subnet_max;
 	const char *subnet_len;
-	bool null_min_max;	   // a null SubnetMin or SubnetMax is as good as none
-	unsigned int len_max;	   // of a SubnetLen that is given
-	unsigned int network_max;  // of Network's length when SubnetLen is not given
-	unsigned int usual_from;   // networks up to this length get subnets of usual_len
+	bool null_min_max;	  // a null SubnetMin or SubnetMax is as good as none
+	unsigned int len_max;	  // of a SubnetLen that is given
+	unsigned int network_max; // of Network's length when SubnetLen is not given
+	unsigned int usual_from;  // networks up to this length get subnets of usual_len
 	unsigned int usual_len;
 };
 
@@ -113,8 +113,7 @@ static int read_family(const json_t *root, const struct family_rules *rules,
 	return 0;
 }
 
-static int check_network(const struct family_rules *rules, const struct ipnet *network,
-			 struct err *e)
+static int check_network(const struct family_rules *rules, const struct ipnet *network, struct err *e)
 {
 	char text[IPNET_STR_MAX];
 
@@ -139,8 +138,7 @@ static int choose_subnet_len(const struct family_rules *rules, const struct fami
 		if (network_len > rules->network_max)
 			return err_set(e, -EINVAL, "%s: %s is too small: at least a /%u is needed",
 				       rules->network, text, rules->network_max);
-		*ret = (uint8_t)(network_len <= rules->usual_from ? rules->usual_len
-								  : network_len + 2);
+		*ret = (uint8_t)(network_len <= rules->usual_from ? rules->usual_len : network_len + 2);
 		return 0;
 	}
 	if (given > rules->len_max)

@@ -216,14 +216,9 @@ static bool duration_unit(const char **cursor, uint64_t *ret_ns)
 		uint64_t ns;
 	} units[] = {
 		// "ms" before "m"; both ways to write the micro sign
-		{ "ns", 1 },
-		{ "us", 1000 },
-		{ "\xc2\xb5s", 1000 },
-		{ "\xce\xbcs", 1000 },
-		{ "ms", 1000000 },
-		{ "s", 1000000000 },
-		{ "m", 60000000000 },
-		{ "h", 3600000000000 },
+		{ "ns", 1 },	       { "us", 1000 },	       { "\xc2\xb5s", 1000 },
+		{ "\xce\xbcs", 1000 }, { "ms", 1000000 },      { "s", 1000000000 },
+		{ "m", 60000000000 },  { "h", 3600000000000 },
 	};
 
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
@@ -260,8 +255,8 @@ static int duration_part(const char **cursor, uint64_t *ret_ns)
 		return -ERANGE;
 	// 128 bits: a fraction of 10^14 times an hour of nanoseconds.
 	*ret_ns = whole;
-	if (__builtin_add_overflow(whole,
-				   (uint64_t)((unsigned __int128)fraction * unit / scale), ret_ns))
+	if (__builtin_add_overflow(whole, (uint64_t)((unsigned __int128)fraction * unit / scale),
+				   ret_ns))
 		return -ERANGE;
 	*cursor = p;
 	return 0;

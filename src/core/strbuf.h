@@ -7,14 +7,14 @@
 #include <stddef.h>
 
 struct strbuf {
-	char *data;	 // NULL until something was added; always terminated otherwise
+	char *data; // NULL until something was added; always terminated otherwise
 	size_t len;
 	size_t capacity;
-	size_t max;	 // bytes, terminator not counted
-	bool overflow;	 // an addition did not fit: nothing was added then, nor after
+	size_t max;    // bytes, terminator not counted
+	bool overflow; // an addition did not fit: nothing was added then, nor after
 };
 
-#define STRBUF_INIT(max_bytes) ((struct strbuf){.max = (max_bytes)})
+#define STRBUF_INIT(max_bytes) ((struct strbuf){ .max = (max_bytes) })
 
 void strbuf_free(struct strbuf *buf); // usable again afterwards, with the same maximum
 #define _cleanup_strbuf_ _cleanup_(strbuf_free)
