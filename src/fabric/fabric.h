@@ -71,6 +71,7 @@ void fabric_join(struct fabric *fabric, const struct lease_attrs *attrs);
 void fabric_refresh(struct fabric *fabric);
 
 const struct netconf *fabric_netconf(const struct fabric *fabric); // NULL until known
+const char *fabric_config_text(const struct fabric *fabric);	    // as stored; NULL until known
 const struct lease *fabric_lease(const struct fabric *fabric);	    // NULL in NONE
 enum fabric_lease_state fabric_lease_state(const struct fabric *fabric, const struct err **ret_why);
 int64_t fabric_lease_expires_in_s(const struct fabric *fabric); // -1: does not expire or unknown

@@ -350,7 +350,7 @@ bool pass_step(struct reconcile *reconcile)
 		peers_step(reconcile);
 		return true;
 	case PASS_SWEEP:
-		if (sweep_step(reconcile))
+		if (reconcile->sweep_allowed && sweep_step(reconcile))
 			return true;
 		break;
 	}

@@ -98,6 +98,13 @@ void reconcile_request(struct reconcile *reconcile, enum reconcile_reason reason
 	schedule_pass(reconcile);
 }
 
+void reconcile_allow_sweep(struct reconcile *reconcile, bool allowed)
+{
+	if (allowed && !reconcile->sweep_allowed)
+		reconcile_request(reconcile, RECONCILE_CHANGE);
+	reconcile->sweep_allowed = allowed;
+}
+
 static void tell_device_error(struct reconcile *reconcile, const struct err *e)
 {
 	if (!e && !reconcile->device_error_told)

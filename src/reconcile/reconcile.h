@@ -65,6 +65,9 @@ struct reconcile *reconcile_free(struct reconcile *reconcile); // the kernel sta
 int reconcile_devices(struct reconcile *reconcile, struct err *e);
 
 void reconcile_request(struct reconcile *reconcile, enum reconcile_reason reason);
+// May what is not wanted be removed? Off at first: as long as the peers come from a cache, an entry that the cache does not
+// know may be right.
+void reconcile_allow_sweep(struct reconcile *reconcile, bool allowed);
 // One peer appeared (old NULL), changed, or went (now NULL). Both are borrowed; the peer set already has the new state.
 void reconcile_peer_changed(struct reconcile *reconcile, const struct lease *old, const struct lease *now);
 void reconcile_kernel_event(struct reconcile *reconcile, const struct kernel_event *event);

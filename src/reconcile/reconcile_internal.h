@@ -80,6 +80,7 @@ struct reconcile {
 	enum reconcile_reason requested_reason;
 	uint64_t pass_ended_ms;
 	bool synced;
+	bool sweep_allowed;
 	struct pass *pass;
 
 	struct pending *pending;

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: weftd's table of contents.
+#include "agent/agent.h"
+#include "agent/check_config.h"
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+extern char **environ;
+
+static int run(const struct options *options)
+{
+	struct err e = {0};
+	struct agent *agent = NULL;
+	struct loop *loop = loop_new();
+	int r = agent_new(loop, options, environ, &agent, &e);
+	if (r == 0)
+		r = agent_run(agent, &e);
+	if (r < 0)
+		log_error("weftd: %s", err_msg(&e));
+	agent_free(agent);
+	loop_free(loop);
+	return r < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+static int print(FILE *stream, void (*fill)(struct strbuf *))
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT(64 * 1024);
+	fill(&text);
+	fputs(strbuf_text(&text), stream);
+	return EXIT_OK;
+}
+
+static int check(const char *path)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT(64 * 1024);
+	struct err e = {0};
+	if (check_config(path, &text, &e) < 0) {
+		fprintf(stderr, "weftd: %s\n", err_msg(&e));
+		return EXIT_FAILED;
+	}
+	fputs(strbuf_text(&text), stdout);
+	return EXIT_OK;
+}
+
+static int act(const struct options *options)
+{
+	switch (options->action) {
+	case OPTIONS_HELP:
+		return print(stderr, options_help);
+	case OPTIONS_VERSION:
+		fprintf(stderr, "%s\n", WEFT_VERSION);
+		return EXIT_OK;
+	case OPTIONS_CHECK_CONFIG:
+		return check(options->check_config);
+	case OPTIONS_RUN:
+		break;
+	}
+	log_setup((enum log_level)options->log_level, (enum log_format)options->log_format);
+	options_log_notices(options);
+	return run(options);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = {0};
+	struct err e = {0};
+	mem_setup();
+	// A peer that hangs up is told by the write's error.
+	signal(SIGPIPE, SIG_IGN);
+	int status = EXIT_USAGE;
+	if (options_parse(argc, argv, environ, &options, &e) < 0)
+		fprintf(stderr, "weftd: %s\n", err_msg(&e));
+	else
+		status = act(&options);
+	options_free(&options);
+	return status;
+}
