@@ -22,7 +22,7 @@ The long way, piece by piece:
     lab = Lab()                             # unique name, owned by this process
     seg = lab.segment("net1", v4="192.168.77.0/24", v6="fd77::/64", mtu=1500)
     seg2 = lab.segment("net2", v4="192.168.78.0/24")
-    lab.router("r1", seg, seg2)             # last address of each segment; hosts get a default route
+    lab.router("r1", seg, seg2)             # last address of each; hosts get a default route
     h1 = lab.host("h1", seg)                # eth0 with the next free address (.11, .12, ...)
     h2 = lab.host("h2", seg, v4="192.168.77.42", v6=None)
     h1.attach(seg2)                         # a second interface, eth1

@@ -39,7 +39,8 @@ class PingingNode(Node):
         done = self.run(*words, str(target), check=False, timeout=count * (interval + timeout) + 10)
         match = re.search(r"(\d+) packets transmitted, (\d+) received", done.stdout)
         if not match:
-            raise LabError(f"ping {target} from {self.name}: {(done.stderr or done.stdout).strip()}")
+            why = (done.stderr or done.stdout).strip()
+            raise LabError(f"ping {target} from {self.name}: {why}")
         return Ping(int(match[1]), int(match[2]), done.stdout + done.stderr)
 
     def can_reach(self, target, timeout=1):
@@ -108,7 +109,7 @@ class Host(PingingNode):
         return _text(self.interfaces["eth0"].v6)
 
     def subnet_env(self):
-        """What the agent wrote to /run/flannel/subnet.env, as a dict; LabError if it is not there."""
+        """What the agent wrote to /run/flannel/subnet.env, as a dict; LabError without one."""
         path = self.run_dir / "flannel" / "subnet.env"
         try:
             lines = path.read_text(encoding="ascii").splitlines()

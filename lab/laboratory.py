@@ -26,7 +26,7 @@ from .netns import NETNS_DIR, remove_netns
 from .process import start_time
 from .underlay import Router, Segment, SwitchRoom
 
-BASE = pathlib.Path("/tmp/weft-lab")      # not below /run or /var/lib, which hosts have of their own
+BASE = pathlib.Path("/tmp/weft-lab")      # not below /run or /var/lib: hosts have their own
 MEMORY = pathlib.Path("/dev/shm")
 
 

@@ -62,7 +62,8 @@ def test_vxlan_made_by_hand(lab):
                  hosts[other].v4, "self", "permanent")
         host.ip_batch(f"neigh replace 10.1.{other + 1}.0 lladdr {macs[other]} dev flannel.1"
                       " nud permanent",
-                      f"route add 10.1.{other + 1}.0/24 via 10.1.{other + 1}.0 dev flannel.1 onlink")
+                      f"route add 10.1.{other + 1}.0/24 via 10.1.{other + 1}.0"
+                      " dev flannel.1 onlink")
     assert c1.ping(c2.v4).lost == 0
     assert c1.ping(c2.v4, count=1, size=1422, dont_fragment=True).lost == 0
     assert c1.ping(c2.v4, count=1, size=1423, dont_fragment=True).lost == 1

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright The weft authors
+# Short names for what meson, ./check and the tools do. `make help` lists them.
+BUILD ?= build
+PREFIX ?= /usr/local
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+all:            ## build weftd and weft in $(BUILD)/
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	meson setup --prefix=$(PREFIX) $(BUILD)
+
+check:          ## every test that belongs to every change (root)
+	WEFT_BUILD=$(abspath $(BUILD)) ./check
+
+check-unit:     ## the unit tests and the fuzz corpus only
+	WEFT_BUILD=$(abspath $(BUILD)) ./check --unit
+
+check-net:      ## the network tests only (root); K=EXPRESSION chooses some
+	WEFT_BUILD=$(abspath $(BUILD)) ./check --net $(if $(K),-k '$(K)')
+
+check-san:      ## the same tests with AddressSanitizer and UBSan, in build-san/ (root)
+	./check --san
+
+check-long:     ## the long variants: 60 s outages and the like (root)
+	WEFT_BUILD=$(abspath $(BUILD)) ./check --long
+
+bench:          ## measure, beside bare-kernel and etcd figures of the same run (root)
+	WEFT_BUILD=$(abspath $(BUILD)) tests/bench/run $(BENCH)
+
+fuzz:           ## run each fuzz target for FUZZ_SECONDS (20)
+	tests/fuzz/run $(or $(FUZZ_SECONDS),20)
+
+lint:           ## hold the tree against its own rules; LINT=NAME for one of them
+	packaging/debian/install-packages build lint
+	/usr/bin/python3 tests/lint/lint.py --self-test $(LINT)
+	/usr/bin/python3 tests/lint/lint.py $(LINT)
+
+format:         ## let clang-format lay out all C
+	clang-format -i $(C_FILES)
+
+install: all    ## into DESTDIR and PREFIX (/usr/local)
+	meson install -C $(BUILD)
+
+clean:          ## remove what was built
+	rm -rf build build-san build-fuzz
+
+help:           ## this list
+	@sed -n 's/^\([a-z-]*\):[a-z ]*## /\1\t/p' Makefile | expand -t 16
+
+.PHONY: all check check-unit check-net check-san check-long bench fuzz lint format install clean help
