@@ -48,7 +48,7 @@ static int read_config(const struct netconf *conf, json_t **ret, struct err *e)
 int backend_new(const struct netconf *conf, const struct underlay *underlay, const struct ip *public_ip,
 		const struct ip *public_ipv6, const struct backend_host *host, struct backend **ret, struct err *e)
 {
-	const struct backend_ops *ops;
+	const struct backend_ops *ops = NULL;
 	int r = find_ops(conf->backend_type, &ops, e);
 	if (r < 0)
 		return r;

@@ -100,6 +100,7 @@ static void wanted_link(const struct vxlan *vxlan, size_t family, struct link *r
 	(void)text_copy(ret->kind, sizeof(ret->kind), "vxlan");
 	ret->mac = vxlan->mac[family];
 	ret->mtu_bytes = family_mtu(vxlan, family);
+	ret->up = true;
 	ret->vxlan = (struct vxlan_link){
 		.vni = (uint32_t)vxlan->settings.vni,
 		.underlay_ifindex = base->underlay.ifindex,
