@@ -62,8 +62,6 @@ struct ipnet ipnet_of(const struct ip *ip, unsigned int len)
 	unsigned int width = ip_width_bits(ip);
 	struct ipnet net = { 0 };
 
-	if (!ip_is_set(ip))
-		return net;
 	if (len > width)
 		len = width;
 	net.addr = ip_from_value(ip->family, ip_value(ip) & ~host_mask(width, len));

@@ -282,8 +282,6 @@ static bool rest_byte(struct json_stream *stream, char c)
 		break;
 	case '{':
 	case '[':
-		if (stream->depth == 1)
-			stream->member = MEMBER_VALUE;
 		stream->depth++;
 		break;
 	case '}':

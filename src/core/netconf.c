@@ -333,8 +333,8 @@ uint64_t netconf_family_subnets(const struct netconf_family *family)
 
 bool netconf_family_fits(const struct netconf_family *family, const struct ipnet *subnet)
 {
-	return family->enabled && subnet->addr.family == family->network.addr.family &&
-	       subnet->len == family->subnet_len &&
+	// Addresses of the other family sort below or above all of ours.
+	return family->enabled && subnet->len == family->subnet_len &&
 	       ip_compare(&subnet->addr, &family->subnet_min) >= 0 &&
 	       ip_compare(&subnet->addr, &family->subnet_max) <= 0;
 }

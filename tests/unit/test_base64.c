@@ -81,6 +81,18 @@ static void test_refused(void **state)
 	}
 }
 
+static void test_incomplete_group_refused(void **state)
+{
+	(void)state;
+	for (size_t len = 1; len < 12; len++) {
+		uint8_t plain[12];
+		size_t plain_len;
+
+		assert_int_equal(base64_decode("AAAAAAAAAAAA", len, plain, &plain_len),
+				 len % 4 == 0 ? 0 : -EINVAL);
+	}
+}
+
 static void test_every_foreign_byte_refused(void **state)
 {
 	static const char alphabet[] =
@@ -90,13 +102,14 @@ static void test_every_foreign_byte_refused(void **state)
 	for (int c = 0; c < 256; c++) {
 		bool in = c != 0 && strchr(alphabet, c) != NULL;
 
-		for (size_t at = 0; at < 7; at++) { // the eighth may be padding
+		for (size_t at = 0; at < 8; at++) {
 			char text[] = "AAAAAAAA";
 			uint8_t plain[8];
 			size_t len;
 
 			text[at] = (char)c;
-			check((base64_decode(text, 8, plain, &len) == 0) == in,
+			check((base64_decode(text, 8, plain, &len) == 0) ==
+				      (in || (at == 7 && c == '=')),
 			      "byte 0x%02x at %zu", (unsigned int)c, at);
 		}
 	}
@@ -108,6 +121,7 @@ int main(void)
 		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_every_byte_and_length),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_incomplete_group_refused),
 		cmocka_unit_test(test_every_foreign_byte_refused),
 	};
 

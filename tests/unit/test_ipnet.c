@@ -110,6 +110,7 @@ static void test_contains_and_overlaps(void **state)
 		bool a_has_b, b_has_a;
 	} cases[] = {
 		{ "10.1.0.0/16", "10.1.2.0/24", true, false },
+		{ "10.1.0.0/16", "10.1.0.0/24", true, false }, // the same address
 		{ "10.1.2.0/24", "10.1.2.0/24", true, true },
 		{ "10.1.2.0/24", "10.1.3.0/24", false, false },
 		{ "0.0.0.0/0", "200.0.0.0/8", true, false },

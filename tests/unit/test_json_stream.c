@@ -88,6 +88,7 @@ static const struct {
 	{ "{\"kvs\":null,\"x\":[{}]}", "", "{\"kvs\":null,\"x\":[{}]}" },
 	{ "{\"kvs\":\"kvs\",\"x\":[{}]}", "", "{\"kvs\":\"kvs\",\"x\":[{}]}" },
 	{ "{\"kvs\":{\"kvs\":[{}]}}", "", "{\"kvs\":{\"kvs\":[{}]}}" },
+	{ "{\"kvs\":[{}],\"x\":\"kvs\"}", "{}|", "{\"kvs\":[],\"x\":\"kvs\"}" },
 	{ "{\"x\":\"kvs\",\"y\":[{}]}", "", "{\"x\":\"kvs\",\"y\":[{}]}" },
 	{ "{\"\\u006bvs\":[{}]}", "", "{\"\\u006bvs\":[{}]}" },
 	// brackets and quotes in strings
@@ -133,6 +134,7 @@ static const struct {
 	{ "{\"kvs\"[{}]}", "", "{\"kvs\"[{}]}" },
 	{ "{\"kvs\"{\"a\":[{}]}}", "", "{\"kvs\"{\"a\":[{}]}}" },
 	{ "{]", "", "{]" },
+	{ "{[\"kvs\":[{}]]}", "", "{[\"kvs\":[{}]]}" },
 };
 
 static void expect(size_t i, const struct outcome *got, const char *how, size_t at)

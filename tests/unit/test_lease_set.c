@@ -171,6 +171,9 @@ static void test_walk_may_remove(void **state)
 
 		assert_int_equal(lease_set_find(set, &subnet) != NULL, i % 3 == 0);
 	}
+	for (position = 0, count = 0; lease_set_next(set, &position); count++)
+		;
+	assert_int_equal(count, 334); // what was removed does not come back
 }
 
 static void test_empty_walk(void **state)
@@ -184,6 +187,29 @@ static void test_empty_walk(void **state)
 	assert_null(lease_set_next(set, &position));
 	assert_null(lease_set_find_overlap(set, &subnet));
 	assert_null(lease_set_find_public_ip(set, &ip));
+}
+
+// The mark of a removed lease is not a lease of the empty subnet. Where it lies is chance: 64 tries.
+static void test_removed_is_not_empty(void **state)
+{
+	const struct subnet empty = { 0 };
+
+	(void)state;
+	for (unsigned int try = 0; try < 64; try++) {
+		_cleanup_(lease_set_freep) struct lease_set *set = lease_set_new();
+
+		for (unsigned int i = 0; i < 11; i++) {
+			struct lease lease = lease_number(try * 11 + i);
+
+			(void)lease_set_put(set, &lease);
+		}
+		for (unsigned int i = 0; i < 11; i++) {
+			struct subnet subnet = subnet_number(try * 11 + i);
+
+			assert_true(lease_set_remove(set, &subnet));
+		}
+		assert_null(lease_set_find(set, &empty));
+	}
 }
 
 static void test_find_overlap(void **state)
@@ -204,6 +230,7 @@ static void test_find_public_ip(void **state)
 {
 	_cleanup_(lease_set_freep) struct lease_set *set = set_of(500);
 	struct ip wanted = ip_v4(0xc0000000 + 77), none = { 0 }, v6;
+	struct subnet subnet_0;
 	const struct lease *found;
 
 	(void)state;
@@ -231,7 +258,10 @@ static void test_find_public_ip(void **state)
 	found = lease_set_find_public_ip(set, &v6);
 	assert_non_null(found);
 	assert_int_equal(found->mod_revision, 8);
-	assert_null(lease_set_find_public_ip(set, &none)); // most have no IPv6: not a match
+	// most have no IPv6 and one has no IPv4: none is not an address to be found by
+	subnet_0 = subnet_number(0);
+	lease_set_find(set, &subnet_0)->attrs.public_ip = none;
+	assert_null(lease_set_find_public_ip(set, &none));
 }
 
 // The agent promises less than 500 bytes a peer, of which this is the larger part.
@@ -280,11 +310,17 @@ static void test_churn_does_not_grow(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_put_find_remove),	 cmocka_unit_test(test_pointers_stay),
-		cmocka_unit_test(test_against_model),	 cmocka_unit_test(test_walk_sees_each_once),
-		cmocka_unit_test(test_walk_may_remove),	 cmocka_unit_test(test_empty_walk),
-		cmocka_unit_test(test_find_overlap),	 cmocka_unit_test(test_find_public_ip),
-		cmocka_unit_test(test_memory_per_lease), cmocka_unit_test(test_churn_does_not_grow),
+		cmocka_unit_test(test_put_find_remove),
+		cmocka_unit_test(test_pointers_stay),
+		cmocka_unit_test(test_against_model),
+		cmocka_unit_test(test_walk_sees_each_once),
+		cmocka_unit_test(test_walk_may_remove),
+		cmocka_unit_test(test_empty_walk),
+		cmocka_unit_test(test_removed_is_not_empty),
+		cmocka_unit_test(test_find_overlap),
+		cmocka_unit_test(test_find_public_ip),
+		cmocka_unit_test(test_memory_per_lease),
+		cmocka_unit_test(test_churn_does_not_grow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,6 +138,10 @@ static void test_fd_closes_at_scope_end(void **state)
 	assert_int_equal(errno, EXDEV); // survives
 	assert_int_equal(fcntl(seen, F_GETFD), -1);
 	assert_int_equal(errno, EBADF);
+
+	seen = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	fd_closep(&seen);
+	assert_int_equal(seen, -1);
 }
 
 static void test_setup_and_trim(void **state)

@@ -277,7 +277,8 @@ static void test_count_and_fit(void **state)
 		  1, 0 },
 		{ "{\"Network\":\"10.0.0.0/8\",\"EnableIPv6\":true,\"IPv6Network\":\"fc00::/48\"}",
 		  65535, 65535 },
-		{ "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fc00::/8\",\"IPv6SubnetLen\":126}",
+		{ "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fc00::/8\",\"IPv6SubnetLen\":126,"
+		  "\"IPv6SubnetMin\":\"fc00::\"}",
 		  0, UINT64_MAX },
 		{ "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fc00::/8\",\"IPv6SubnetLen\":72}",
 		  0, UINT64_MAX },
