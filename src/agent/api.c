@@ -42,9 +42,9 @@ struct api {
 	struct http_server *local;  // the unix socket
 	struct http_server *health; // TCP, or NULL
 	struct watcher *watchers;
-	struct timer *heartbeat;    // runs while there are watchers
+	struct timer *heartbeat; // runs while there are watchers
 	struct http_exchange *plan_waiters[PLAN_WAITERS_MAX];
-	size_t plan_waiter_count;   // not zero: a plan is being made
+	size_t plan_waiter_count; // not zero: a plan is being made
 };
 
 // ---- answers ----
@@ -314,20 +314,17 @@ static const struct route {
 	bool is_public; // over TCP too
 	void (*serve)(struct api *api, struct http_exchange *exchange);
 } routes[] = {
-	{"/healthz", true, serve_healthz},
-	{"/readyz", true, serve_readyz},
-	{"/metrics", true, serve_metrics},
-	{"/agent/v1/status", false, serve_status},
-	{"/agent/v1/lease", false, serve_lease},
-	{"/agent/v1/peers", false, serve_peers},
-	{"/agent/v1/plan", false, serve_plan},
-	{"/agent/v1/watch", false, serve_watch},
+	{ "/healthz", true, serve_healthz },	   { "/readyz", true, serve_readyz },
+	{ "/metrics", true, serve_metrics },	   { "/agent/v1/status", false, serve_status },
+	{ "/agent/v1/lease", false, serve_lease }, { "/agent/v1/peers", false, serve_peers },
+	{ "/agent/v1/plan", false, serve_plan },   { "/agent/v1/watch", false, serve_watch },
 };
 
 static void serve(struct api *api, struct http_exchange *exchange, bool is_public)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
-		if (strcmp(routes[i].path, http_exchange_path(exchange)) != 0 || (is_public && !routes[i].is_public))
+		if (strcmp(routes[i].path, http_exchange_path(exchange)) != 0 ||
+		    (is_public && !routes[i].is_public))
 			continue;
 		if (strcmp(http_exchange_method(exchange), "GET") != 0)
 			answer_error(exchange, 405, "only GET is understood here");
@@ -348,8 +345,8 @@ static void on_health_request(void *arg, struct http_exchange *exchange)
 	serve(arg, exchange, true);
 }
 
-int api_new(struct loop *loop, const struct api_config *config, const struct agent_view *view, void *arg,
-	    struct api **ret, struct err *e)
+int api_new(struct loop *loop, const struct api_config *config, const struct agent_view *view,
+	    void *arg, struct api **ret, struct err *e)
 {
 	const struct http_server_config local = {
 		.unix_path = config->socket_path,

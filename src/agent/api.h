@@ -13,9 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define API_SOCKET_NAME "weft.sock"	      // in the run directory
+#define API_SOCKET_NAME "weft.sock" // in the run directory
 #define API_SOCKET_DEFAULT "/run/weft/weft.sock"
-#define API_PLAN_CHANGES_MAX 10000	      // more are only counted, in "total"
+#define API_PLAN_CHANGES_MAX 10000 // more are only counted, in "total"
 
 struct api;
 
@@ -46,8 +46,8 @@ struct api_config {
 };
 
 // The view is borrowed and must outlive the api.
-int api_new(struct loop *loop, const struct api_config *config, const struct agent_view *view, void *arg,
-	    struct api **ret, struct err *e);
+int api_new(struct loop *loop, const struct api_config *config, const struct agent_view *view,
+	    void *arg, struct api **ret, struct err *e);
 struct api *api_free(struct api *api);
 
 // Tells all watchers. Takes event over, an object with "event" and more ("time" is put in front). Cheap without watchers:

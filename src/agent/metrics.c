@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #define STAT_TEXT_MAX 4096
-#define STAT_START_TIME 22 // field of proc(5) stat, counted from 1
+#define STAT_START_TIME 22	     // field of proc(5) stat, counted from 1
 #define EXACT_MAX 9007199254740992.0 // 2^53: whole numbers below are exact
 
-static const char *const kind_names[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge"};
+static const char *const kind_names[] = { [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge" };
 static_assert(ARRAY_SIZE(kind_names) == METRIC_KIND_COUNT, "a name for each kind");
 
 void metric_family(struct strbuf *out, enum metric_kind kind, const char *name, const char *help)
@@ -51,8 +51,8 @@ static void add_labels(struct strbuf *out, const struct metric_label *labels, si
 		strbuf_putc(out, '}');
 }
 
-void metric_sample(struct strbuf *out, const char *name, const struct metric_label *labels, size_t label_count,
-		   double value)
+void metric_sample(struct strbuf *out, const char *name, const struct metric_label *labels,
+		   size_t label_count, double value)
 {
 	strbuf_puts(out, name);
 	add_labels(out, labels, label_count);
@@ -66,7 +66,8 @@ void metric_sample(struct strbuf *out, const char *name, const struct metric_lab
 		strbuf_printf(out, " %.15g\n", value);
 }
 
-void metric_single(struct strbuf *out, enum metric_kind kind, const char *name, const char *help, double value)
+void metric_single(struct strbuf *out, enum metric_kind kind, const char *name, const char *help,
+		   double value)
 {
 	metric_family(out, kind, name, help);
 	metric_sample(out, name, NULL, 0, value);
@@ -128,16 +129,19 @@ static double start_time_seconds(void)
 	clock_gettime(CLOCK_REALTIME, &real);
 	clock_gettime(CLOCK_BOOTTIME, &boot);
 	start = (double)(real.tv_sec - boot.tv_sec) + (double)(real.tv_nsec - boot.tv_nsec) / 1e9 +
-		(double)proc_field("/proc/self/stat", STAT_START_TIME, ')') / (double)sysconf(_SC_CLK_TCK);
+		(double)proc_field("/proc/self/stat", STAT_START_TIME, ')') /
+			(double)sysconf(_SC_CLK_TCK);
 	return start;
 }
 
 void metric_process(struct strbuf *out)
 {
-	metric_single(out, METRIC_COUNTER, "process_cpu_seconds_total", "User and system CPU time spent.", cpu_seconds());
+	metric_single(out, METRIC_COUNTER, "process_cpu_seconds_total",
+		      "User and system CPU time spent.", cpu_seconds());
 	metric_single(out, METRIC_GAUGE, "process_resident_memory_bytes", "Resident memory.",
 		      (double)proc_field("/proc/self/statm", 2, '\0') * (double)sysconf(_SC_PAGESIZE));
-	metric_single(out, METRIC_GAUGE, "process_open_fds", "Open file descriptors.", open_descriptors());
-	metric_single(out, METRIC_GAUGE, "process_start_time_seconds", "Start of the process, seconds since the epoch.",
-		      start_time_seconds());
+	metric_single(out, METRIC_GAUGE, "process_open_fds", "Open file descriptors.",
+		      open_descriptors());
+	metric_single(out, METRIC_GAUGE, "process_start_time_seconds",
+		      "Start of the process, seconds since the epoch.", start_time_seconds());
 }

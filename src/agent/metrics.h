@@ -18,8 +18,10 @@ struct metric_label {
 // Starts a family: its HELP and TYPE lines. Counters' names end in _total.
 void metric_family(struct strbuf *out, enum metric_kind kind, const char *name, const char *help);
 // One sample of the family. labels may be NULL.
-void metric_sample(struct strbuf *out, const char *name, const struct metric_label *labels, size_t label_count, double value);
+void metric_sample(struct strbuf *out, const char *name, const struct metric_label *labels,
+		   size_t label_count, double value);
 // A family with one sample and no labels.
-void metric_single(struct strbuf *out, enum metric_kind kind, const char *name, const char *help, double value);
+void metric_single(struct strbuf *out, enum metric_kind kind, const char *name, const char *help,
+		   double value);
 // process_* of this process: CPU seconds, resident bytes, open descriptors, start time.
 void metric_process(struct strbuf *out);

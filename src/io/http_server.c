@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 #define CONNECTIONS_DEFAULT 64
-#define CONNECTION_MEMORY (32 * 1024) // libmicrohttpd's pool for one connection: the request's head, and what is being sent
+#define CONNECTION_MEMORY \
+	(32 * 1024) // libmicrohttpd's pool for one connection: the request's head, and what is being sent
 #define DEADLINE_DEFAULT_MS 30000
 #define SURPLUS_MAX (256 * 1024)
 
@@ -28,7 +29,8 @@ struct client {
 	struct http_server *server;
 	int fd;
 	bool is_allowed;
-	uint64_t deadline_ms; // 0: not the client's time
+	uint64_t deadline_ms;		// 0: not the client's time
+	struct http_exchange *exchange; // in hand, or NULL
 };
 
 struct http_server {
@@ -37,7 +39,7 @@ struct http_server {
 	void *arg;
 	struct MHD_Daemon *daemon;
 	struct fd_watch *watch;
-	struct timer *turn;  // libmicrohttpd has more to do without waiting for a descriptor
+	struct timer *turn; // libmicrohttpd has more to do without waiting for a descriptor
 	struct timer *sweep; // looks for clients past their deadline; runs only while there are some that have one
 	struct client *clients;
 	char *unix_path;
@@ -56,7 +58,7 @@ struct http_exchange {
 	char *path;
 	char *method;
 	struct strbuf body;
-	size_t surplus;    // bytes of the body beyond its limit
+	size_t surplus;	   // bytes of the body beyond its limit
 	bool was_handed;   // the handler has it, or had
 	bool is_suspended; // libmicrohttpd leaves the connection alone
 	struct MHD_Response *response;
@@ -146,6 +148,8 @@ static void client_close(struct client *client)
 		client->previous->next = client->next;
 	else
 		client->server->clients = client->next;
+	// At its limit of connections the daemon stops listening, and only looks at that when it is run.
+	timer_start(client->server->turn, 0);
 	free(client);
 }
 
@@ -160,8 +164,9 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 
 // ---- exchanges ----
 
-static struct http_exchange *exchange_new(struct http_server *server, struct MHD_Connection *connection,
-					  const char *method, const char *path)
+static struct http_exchange *exchange_new(struct http_server *server,
+					  struct MHD_Connection *connection, const char *method,
+					  const char *path)
 {
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -169,9 +174,11 @@ static struct http_exchange *exchange_new(struct http_server *server, struct MHD
 
 	exchange->server = server;
 	exchange->client = info->socket_context;
+	exchange->client->exchange = exchange;
 	exchange->connection = connection;
 	exchange->path = xstrdup(path);
-	exchange->method = xstrdup(strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ? MHD_HTTP_METHOD_GET : method);
+	exchange->method =
+		xstrdup(strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ? MHD_HTTP_METHOD_GET : method);
 	exchange->body = STRBUF_INIT(server->body_max);
 	exchange->piece = STRBUF_INIT(HTTP_PIECE_MAX);
 	return exchange;
@@ -201,6 +208,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 	if (!exchange)
 		return;
 	client_clock_start(exchange->client);
+	exchange->client->exchange = NULL;
 	exchange_free(exchange);
 }
 
@@ -218,6 +226,8 @@ static void exchange_resume(struct http_exchange *exchange)
 	exchange->is_suspended = false;
 	client_clock_start(exchange->client);
 	MHD_resume_connection(exchange->connection);
+	// Its own wake-up descriptor is not among those that its epoll descriptor watches.
+	timer_start(exchange->server->turn, 0);
 }
 
 static void exchange_hand_over(struct http_exchange *exchange)
@@ -226,16 +236,18 @@ static void exchange_hand_over(struct http_exchange *exchange)
 
 	exchange->was_handed = true;
 	if (!exchange->client->is_allowed)
-		http_answer_text(exchange, MHD_HTTP_FORBIDDEN, "text/plain", "only root may ask here\n");
+		http_answer_text(exchange, MHD_HTTP_FORBIDDEN, "text/plain",
+				 "only root may ask here\n");
 	else if (exchange->body.overflow)
-		http_answer_text(exchange, MHD_HTTP_CONTENT_TOO_LARGE, "text/plain", "the request's body is too long\n");
+		http_answer_text(exchange, MHD_HTTP_CONTENT_TOO_LARGE, "text/plain",
+				 "the request's body is too long\n");
 	else
 		server->handler(server->arg, exchange);
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
-				  const char *method, const char *version, const char *upload, size_t *upload_len,
-				  void **context)
+				  const char *method, const char *version, const char *upload,
+				  size_t *upload_len, void **context)
 {
 	struct http_exchange *exchange = *context;
 	enum MHD_Result result;
@@ -289,8 +301,8 @@ const char *http_exchange_body(const struct http_exchange *exchange, size_t *ret
 
 // ---- answers ----
 
-static void exchange_answer(struct http_exchange *exchange, unsigned int status, const char *content_type,
-			    struct MHD_Response *response)
+static void exchange_answer(struct http_exchange *exchange, unsigned int status,
+			    const char *content_type, struct MHD_Response *response)
 {
 	assert(!exchange->response);
 	if (!response)
@@ -301,14 +313,16 @@ static void exchange_answer(struct http_exchange *exchange, unsigned int status,
 	exchange_resume(exchange);
 }
 
-void http_answer(struct http_exchange *exchange, unsigned int status, const char *content_type, const void *body,
-		 size_t len)
+void http_answer(struct http_exchange *exchange, unsigned int status, const char *content_type,
+		 const void *body, size_t len)
 {
 	exchange_answer(exchange, status, content_type,
-			MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY));
+			MHD_create_response_from_buffer(len, (void *)(uintptr_t)body,
+							MHD_RESPMEM_MUST_COPY));
 }
 
-void http_answer_text(struct http_exchange *exchange, unsigned int status, const char *content_type, const char *body)
+void http_answer_text(struct http_exchange *exchange, unsigned int status, const char *content_type,
+		      const char *body)
 {
 	http_answer(exchange, status, content_type, body, strlen(body));
 }
@@ -367,7 +381,8 @@ void http_answer_stream(struct http_exchange *exchange, unsigned int status, con
 	exchange->closed = closed;
 	exchange->stream_arg = arg;
 	exchange_answer(exchange, status, content_type,
-			MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_PIECE_GOOD, on_read, exchange, NULL));
+			MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_PIECE_GOOD,
+							  on_read, exchange, NULL));
 }
 
 void http_stream_wake(struct http_exchange *exchange)
@@ -382,11 +397,12 @@ static void server_run(struct http_server *server)
 {
 	MHD_UNSIGNED_LONG_LONG wait_ms;
 
+	timer_stop(server->turn);
 	(void)MHD_run(server->daemon);
+	if (timer_is_pending(server->turn))
+		return; // asked for by what ran
 	if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
 		timer_start(server->turn, wait_ms);
-	else
-		timer_stop(server->turn);
 }
 
 static void on_ready(void *arg, unsigned int events)
@@ -410,8 +426,8 @@ static void on_message(void *arg, const char *format, va_list args)
 	log_rl(LOG_LEVEL_DEBUG, "http: %s", text);
 }
 
-static int server_listen(struct http_server *server, const struct http_server_config *config, int *ret_fd,
-			 struct err *e)
+static int server_listen(struct http_server *server, const struct http_server_config *config,
+			 int *ret_fd, struct err *e)
 {
 	struct stat st;
 	int r;
@@ -429,27 +445,26 @@ static int server_listen(struct http_server *server, const struct http_server_co
 	return 0;
 }
 
-static struct MHD_Daemon *daemon_start(struct http_server *server, const struct http_server_config *config, int fd)
+static struct MHD_Daemon *daemon_start(struct http_server *server,
+				       const struct http_server_config *config, int fd)
 {
-	unsigned int connections = config->connections_max > 0 ? config->connections_max : CONNECTIONS_DEFAULT;
+	unsigned int connections = config->connections_max > 0 ? config->connections_max
+							       : CONNECTIONS_DEFAULT;
 
 	// The logger comes first: it holds for what later options have to say.
-	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-				on_request, server,
-				MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
-				MHD_OPTION_LISTEN_SOCKET, fd,
-				MHD_OPTION_CONNECTION_LIMIT, connections,
-				MHD_OPTION_PER_IP_CONNECTION_LIMIT, config->unix_path ? 0 : config->per_address_max,
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
+				NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_message,
+				NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+				connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+				config->unix_path ? 0 : config->per_address_max,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-				MHD_OPTION_CONNECTION_TIMEOUT, 0U,
-				MHD_OPTION_STRICT_FOR_CLIENT, 1,
+				MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_STRICT_FOR_CLIENT, 1,
 				MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-				MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-				MHD_OPTION_END);
+				MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
 }
 
-int http_server_new(struct loop *loop, const struct http_server_config *config, http_handler_fn *handler, void *arg,
-		    struct http_server **ret, struct err *e)
+int http_server_new(struct loop *loop, const struct http_server_config *config,
+		    http_handler_fn *handler, void *arg, struct http_server **ret, struct err *e)
 {
 	const union MHD_DaemonInfo *info;
 	struct http_server *server = xnew(struct http_server);
@@ -486,8 +501,8 @@ static void unix_path_remove(const struct http_server *server)
 {
 	struct stat st;
 
-	if (server->unix_path && lstat(server->unix_path, &st) == 0 && st.st_dev == server->unix_device &&
-	    st.st_ino == server->unix_inode)
+	if (server->unix_path && lstat(server->unix_path, &st) == 0 &&
+	    st.st_dev == server->unix_device && st.st_ino == server->unix_inode)
 		(void)unlink(server->unix_path); // a leftover does no harm: the next life replaces it
 }
 
@@ -497,7 +512,10 @@ struct http_server *http_server_free(struct http_server *server)
 		return NULL;
 	unix_path_remove(server);
 	fd_watch_free(server->watch);
-	// Resumes what is suspended by itself, then completes every exchange and closes every connection.
+	// The daemon refuses to stop while something is suspended; it completes what is resumed without asking for more.
+	for (struct client *client = server->clients; client; client = client->next)
+		if (client->exchange)
+			exchange_resume(client->exchange);
 	if (server->daemon)
 		MHD_stop_daemon(server->daemon);
 	timer_free(server->turn);

@@ -30,8 +30,8 @@ typedef void http_handler_fn(void *arg, struct http_exchange *exchange);
 struct http_server_config {
 	const char *unix_path; // NULL: TCP. Made with mode 0600; a dead one of an earlier life is replaced
 	bool root_only;	       // unix: clients of another uid than 0 (SO_PEERCRED) get 403
-	struct ip address;     // TCP
-	uint16_t port;	       // TCP; 0: any free one
+	struct ip address;	      // TCP
+	uint16_t port;		      // TCP; 0: any free one
 	unsigned int connections_max; // more wait in the kernel's queue; 0: 64
 	unsigned int per_address_max; // TCP connections of one client address; 0: no limit of its own
 	size_t body_max;	      // of a request, larger gets 413; 0: none is accepted
@@ -39,22 +39,24 @@ struct http_server_config {
 };
 
 // -EADDRINUSE: another process serves there; -EADDRNOTAVAIL, -EACCES, ...; the message names the address.
-int http_server_new(struct loop *loop, const struct http_server_config *config, http_handler_fn *handler, void *arg,
-		    struct http_server **ret, struct err *e);
+int http_server_new(struct loop *loop, const struct http_server_config *config,
+		    http_handler_fn *handler, void *arg, struct http_server **ret, struct err *e);
 // Cuts all connections and removes the unix socket. Streams get their `closed`; unanswered exchanges are gone.
 struct http_server *http_server_free(struct http_server *server);
-uint16_t http_server_port(const struct http_server *server);		 // the port in use; 0 for unix
+uint16_t http_server_port(const struct http_server *server); // the port in use; 0 for unix
 unsigned int http_server_connections(const struct http_server *server); // open now
 
 // The request. Strings are borrowed and live as long as the exchange.
 const char *http_exchange_method(const struct http_exchange *exchange); // "GET" for HEAD too
-const char *http_exchange_path(const struct http_exchange *exchange);	 // without the query
+const char *http_exchange_path(const struct http_exchange *exchange);	// without the query
 const char *http_exchange_query(const struct http_exchange *exchange, const char *name); // NULL if absent
-const char *http_exchange_body(const struct http_exchange *exchange, size_t *ret_len);	  // terminated
+const char *http_exchange_body(const struct http_exchange *exchange, size_t *ret_len); // terminated
 
 // Copies the body.
-void http_answer(struct http_exchange *exchange, unsigned int status, const char *content_type, const void *body, size_t len);
-void http_answer_text(struct http_exchange *exchange, unsigned int status, const char *content_type, const char *body);
+void http_answer(struct http_exchange *exchange, unsigned int status, const char *content_type,
+		 const void *body, size_t len);
+void http_answer_text(struct http_exchange *exchange, unsigned int status, const char *content_type,
+		      const char *body);
 
 // Appends the next piece to out (a few 10 KiB at a time keep the loop free; out takes at most HTTP_PIECE_MAX).
 // 1: more follows (nothing added: asked again at once); 0: that was the last; -EAGAIN: nothing to say until http_stream_wake; other errors cut the connection.

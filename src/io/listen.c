@@ -19,7 +19,7 @@
 
 static int unix_address(const char *path, struct sockaddr_un *ret, struct err *e)
 {
-	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (text_copy(ret->sun_path, sizeof(ret->sun_path), path) < 0)
 		return err_set(e, -ENAMETOOLONG, "socket %s: a path may have %zu bytes", path,
 			       sizeof(ret->sun_path) - 1);
@@ -33,7 +33,8 @@ static int clear_path(const char *path, const struct sockaddr_un *address, struc
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : err_set(e, -errno, "socket %s: %s", path, strerror(errno));
+		return errno == ENOENT ? 0
+				       : err_set(e, -errno, "socket %s: %s", path, strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(e, -EEXIST, "socket %s: something else is there; remove it", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -67,7 +68,8 @@ int listen_unix(const char *path, int *ret_fd, struct err *e)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	// The file that bind makes takes its mode from the socket, so there is no moment in which others may connect.
 	if (fd < 0 || fchmod(fd, 0600) < 0 ||
-	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
+	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, BACKLOG) < 0)
 		return err_set(e, -errno, "socket %s: %s", path, strerror(errno));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
@@ -75,7 +77,7 @@ int listen_unix(const char *path, int *ret_fd, struct err *e)
 
 static socklen_t tcp_address(const struct ip *address, uint16_t port, struct sockaddr_storage *ret)
 {
-	*ret = (struct sockaddr_storage){.ss_family = address->family};
+	*ret = (struct sockaddr_storage){ .ss_family = address->family };
 	if (address->family == AF_INET6) {
 		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
 
@@ -92,7 +94,7 @@ static socklen_t tcp_address(const struct ip *address, uint16_t port, struct soc
 
 static int bound_port(int fd, uint16_t *ret)
 {
-	struct sockaddr_storage address = {0};
+	struct sockaddr_storage address = { 0 };
 	socklen_t len = sizeof(address);
 
 	if (getsockname(fd, (struct sockaddr *)&address, &len) < 0)
@@ -116,13 +118,15 @@ int listen_tcp(const struct ip *address, uint16_t port, int *ret_fd, uint16_t *r
 	len = tcp_address(address, port, &storage);
 	fd = socket(address->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    (address->family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0) ||
+	    (address->family == AF_INET6 &&
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0) ||
 	    bind(fd, (const struct sockaddr *)&storage, len) < 0 || listen(fd, BACKLOG) < 0)
 		return err_set(e, -errno, "listen on %s port %u: %s", ip_str(address, text), port,
 			       strerror(errno));
 	r = bound_port(fd, ret_port);
 	if (r < 0)
-		return err_set(e, r, "listen on %s port %u: %s", ip_str(address, text), port, strerror(-r));
+		return err_set(e, r, "listen on %s port %u: %s", ip_str(address, text), port,
+			       strerror(-r));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -12,4 +12,5 @@
 // -EADDRINUSE: somebody serves it; -EEXIST: the path is something else.
 int listen_unix(const char *path, int *ret_fd, struct err *e);
 // port 0: any. :: takes IPv4 as well.
-int listen_tcp(const struct ip *address, uint16_t port, int *ret_fd, uint16_t *ret_port, struct err *e);
+int listen_tcp(const struct ip *address, uint16_t port, int *ret_fd, uint16_t *ret_port,
+	       struct err *e);

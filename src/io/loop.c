@@ -154,6 +154,11 @@ void loop_stop(struct loop *loop)
 void loop_turn(struct loop *loop, uint64_t timeout_ms)
 {
 	uv_update_time(&loop->uv);
+	// A timer of no delay fires before libuv waits, which then waits for the next one.
+	if (timeout_ms == 0) {
+		uv_run(&loop->uv, UV_RUN_NOWAIT);
+		return;
+	}
 	uv_timer_start(&loop->turn_limit, nothing, timeout_ms, 0);
 	uv_run(&loop->uv, UV_RUN_ONCE);
 	uv_timer_stop(&loop->turn_limit);
