@@ -19,6 +19,11 @@ def build_directory():
     return pathlib.Path(os.environ.get("WEFT_BUILD") or REPOSITORY / "build").resolve()
 
 
+def clean_environment():
+    """The environment without what weft would read as its own settings."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("WEFT_", "FLANNELD_"))}
+
+
 def agent_binary():
     return _binary("weftd")
 
@@ -58,7 +63,7 @@ class Agent:
         self.starts += 1
         with open(self.log_path, "a", encoding="utf-8") as log:
             log.write(f"--- start {self.starts}: weftd {' '.join(self.flags)}\n")
-        env = {**os.environ, **self.env} if self.env else None
+        env = {**clean_environment(), **(self.env or {})}
         self.process = self.host.spawn(self.binary or agent_binary(), *self.flags,
                                        log=self.log_path, env=env, name="weftd")
         return self

@@ -32,7 +32,7 @@ LOOK_INSIDE = """Look inside:
   ./demo exec h1 weft lease list           the leases, from etcd
   ./demo exec h1 ip route                  one route per other host, by weft
   ./demo exec h1 bridge fdb show dev flannel.12345
-  ./demo exec c1 ping 10.1.x.2             from container to container
+  ./demo exec c1 ping {c2:<20} from container to container
   ./demo exec etcd etcdctl get --prefix /coreos.com/network
   ./demo logs h1                           what the agent says
   ./demo down                              remove everything"""
@@ -57,7 +57,7 @@ def up():
         if all_up():
             print("The demo is up already.\n")
             ping_matrix()
-            print(LOOK_INSIDE)
+            print(look_inside())
             return 0
         print("Removing what is left of an earlier demo")
         laboratory.destroy(NAME)
@@ -75,8 +75,7 @@ def up():
         raise LabError(f"{e}{logs}\n\nWhat there is of it is left up, to look at:"
                        f" ./demo logs h1, ./demo exec h1 ip addr.\n"
                        f"Afterwards: ./demo down, then ./demo again.") from None
-    print()
-    print(LOOK_INSIDE)
+    print(look_inside())
     return 0
 
 
@@ -128,7 +127,7 @@ def all_up():
 
 
 def container_addresses():
-    """{container: address} as the kernel has them."""
+    """{container: (namespace, address)} as the kernel has them."""
     nodes = laboratory.read_state(NAME)["nodes"]
     found = {}
     for name, entry in nodes.items():
@@ -136,6 +135,10 @@ def container_addresses():
             out = run(["ip", "-n", entry["netns"], "-j", "-4", "addr", "show", "eth0"]).stdout
             found[name] = (entry["netns"], json.loads(out)[0]["addr_info"][0]["local"])
     return found
+
+
+def look_inside():
+    return LOOK_INSIDE.format(c2=container_addresses()["c2"][1])
 
 
 def ping_matrix():
@@ -176,7 +179,6 @@ def enter(node, command):
     os.environ["PATH"] = f"{build_directory()}:{os.environ.get('PATH', '/usr/sbin:/usr/bin')}"
     os.environ["ETCDCTL_API"] = "3"
     os.environ["ETCDCTL_ENDPOINTS"] = ETCD_URL
-    os.environ["WEFT_ETCD_ENDPOINTS"] = ETCD_URL
     exec_in(NAME, node, command)
 
 

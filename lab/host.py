@@ -7,7 +7,7 @@ import ipaddress
 import re
 import shutil
 
-from .agent import Agent, operator_binary
+from .agent import Agent, clean_environment, operator_binary
 from .errors import LabError
 from .netns import Node
 from .underlay import Interface
@@ -154,10 +154,11 @@ class Host(PingingNode):
         self.sysctl("net/ipv4/ip_forward", 1)
         self.sysctl("net/ipv6/conf/all/forwarding", 1)
 
-    def weft(self, *argv, etcd=None, check=True, timeout=30):
+    def weft(self, *argv, etcd=None, check=True, timeout=30, stdin=None, env=None):
         """The operator's command on this host, against etcd or the agent's socket."""
         flags = etcd.agent_flags() if etcd else []
-        return self.run(operator_binary(), *flags, *argv, check=check, timeout=timeout)
+        return self.run(operator_binary(), *flags, *argv, check=check, timeout=timeout,
+                        stdin=stdin, env={**clean_environment(), **(env or {})})
 
     def reboot(self):
         """Power off and on: processes, containers, kernel state and /run gone, /var/lib kept."""

@@ -87,7 +87,8 @@ def check_clang_tidy(root, paths):
 
 def is_shell(path):
     return path.endswith(".sh") or path in ("demo", "check", ".ci/run",
-                                            "packaging/debian/install-packages")
+                                            "packaging/debian/install-packages",
+                                            "tests/fuzz/run", "tests/bench/run")
 
 
 def check_shellcheck(root, paths):
