@@ -35,8 +35,8 @@ size_t netlink_batch_count(const struct netlink_batch *batch)
 	return batch->queue.count;
 }
 
-void netlink_batch_add(struct netlink_batch *batch, enum netlink_verb verb, const struct kernel_object *object,
-		       uint32_t tag)
+void netlink_batch_add(struct netlink_batch *batch, enum netlink_verb verb,
+		       const struct kernel_object *object, uint32_t tag)
 {
 	void *buffer = request_queue_reserve(&batch->queue);
 

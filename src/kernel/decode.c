@@ -12,8 +12,8 @@
 #include <string.h>
 
 // The family's fixed part, and the attributes behind it.
-static int split(const struct nlmsg_view *msg, void *ret_header, size_t header_len, struct nlattr_view *table,
-		 size_t count)
+static int split(const struct nlmsg_view *msg, void *ret_header, size_t header_len,
+		 struct nlattr_view *table, size_t count)
 {
 	if (msg->len < header_len)
 		return -EBADMSG;
@@ -119,8 +119,9 @@ static int decode_nexthop(const struct nlmsg_view *msg, struct nexthop *ret)
 	nexthop.protocol = header.nh_protocol;
 	nexthop.scope = header.nh_scope;
 	nexthop.onlink = header.nh_flags & RTNH_F_ONLINK;
-	nexthop.other = table[NHA_GROUP].data || table[NHA_BLACKHOLE].data || table[NHA_ENCAP].data ||
-			table[NHA_ENCAP_TYPE].data || table[NHA_FDB].data || !is_inet(header.nh_family);
+	nexthop.other = table[NHA_GROUP].data || table[NHA_BLACKHOLE].data ||
+			table[NHA_ENCAP].data || table[NHA_ENCAP_TYPE].data ||
+			table[NHA_FDB].data || !is_inet(header.nh_family);
 	if ((r = nlattr_u32(&table[NHA_ID], &nexthop.id)) < 0 ||
 	    (r = nlattr_u32(&table[NHA_OIF], &nexthop.ifindex)) < 0)
 		return r;
@@ -152,7 +153,8 @@ static int decode_via(const struct nlattr_view *attr, struct ip *ret)
 	return nlattr_ip(&address, family, ret);
 }
 
-static int decode_destination(const struct rtmsg *header, const struct nlattr_view *attr, struct ipnet *ret)
+static int decode_destination(const struct rtmsg *header, const struct nlattr_view *attr,
+			      struct ipnet *ret)
 {
 	static const uint8_t zero[16];
 	struct ip ip = ip_from_bytes(header->rtm_family, zero);
@@ -185,8 +187,8 @@ int decode_route(const struct nlmsg_view *msg, struct route *ret)
 	route.type = header.rtm_type;
 	route.onlink = header.rtm_flags & RTNH_F_ONLINK;
 	route.multipath = table[RTA_MULTIPATH].data != NULL;
-	route.other = table[RTA_ENCAP].data || table[RTA_ENCAP_TYPE].data || header.rtm_src_len > 0 ||
-		      header.rtm_tos != 0;
+	route.other = table[RTA_ENCAP].data || table[RTA_ENCAP_TYPE].data ||
+		      header.rtm_src_len > 0 || header.rtm_tos != 0;
 	if ((r = decode_destination(&header, &table[RTA_DST], &route.dst)) < 0 ||
 	    (r = nlattr_u32(&table[RTA_TABLE], &route.table)) < 0 ||
 	    (r = nlattr_u32(&table[RTA_PRIORITY], &route.metric)) < 0 ||

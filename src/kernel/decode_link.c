@@ -70,7 +70,8 @@ int decode_link(const struct nlmsg_view *msg, struct link *ret)
 	// the bridge, not a device that went away.
 	if (header.ifi_family != AF_UNSPEC)
 		return -ENOMSG;
-	r = nlattr_index(msg->data + sizeof(header), msg->len - sizeof(header), table, IFLA_LINKINFO + 1);
+	r = nlattr_index(msg->data + sizeof(header), msg->len - sizeof(header), table,
+			 IFLA_LINKINFO + 1);
 	if (r < 0)
 		return r;
 	link.ifindex = (uint32_t)header.ifi_index;

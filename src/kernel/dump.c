@@ -32,16 +32,18 @@ struct netlink_dump {
 static const char *kind_name(enum kernel_kind kind)
 {
 	static const char *const names[] = {
-		[KERNEL_LINK] = "links", [KERNEL_ADDR] = "addresses",	[KERNEL_NEIGH] = "neighbours",
-		[KERNEL_FDB] = "fdb",	 [KERNEL_NEXTHOP] = "nexthops", [KERNEL_ROUTE] = "routes",
+		[KERNEL_LINK] = "links",       [KERNEL_ADDR] = "addresses",
+		[KERNEL_NEIGH] = "neighbours", [KERNEL_FDB] = "fdb",
+		[KERNEL_NEXTHOP] = "nexthops", [KERNEL_ROUTE] = "routes",
 	};
 
 	static_assert(ARRAY_SIZE(names) == KERNEL_KIND_COUNT, "one name for each kind");
 	return names[kind];
 }
 
-int netlink_dump_start(struct netlink *nl, enum kernel_kind kind, const struct netlink_dump_filter *filter,
-		       struct netlink_dump **ret, struct err *e)
+int netlink_dump_start(struct netlink *nl, enum kernel_kind kind,
+		       const struct netlink_dump_filter *filter, struct netlink_dump **ret,
+		       struct err *e)
 {
 	uint8_t buffer[ENCODE_REQUEST_MAX];
 	struct netlink_dump *dump;
@@ -139,13 +141,14 @@ static int end_with(struct netlink_dump *dump, const struct nlmsg_ack *ack, stru
 	if (ack->error == 0 || (dump->kind == KERNEL_ROUTE && ack->error == -ENOENT) ||
 	    (dump->filter.ifindex != 0 && ack->error == -ENODEV))
 		return 0;
-	return err_set(e, ack->error, "dump of %s: %s%s%s", kind_name(dump->kind), strerror(-ack->error),
-		       ack->text[0] != '\0' ? ": " : "", ack->text);
+	return err_set(e, ack->error, "dump of %s: %s%s%s", kind_name(dump->kind),
+		       strerror(-ack->error), ack->text[0] != '\0' ? ": " : "", ack->text);
 }
 
 static int malformed(const struct netlink_dump *dump, struct err *e)
 {
-	return err_set(e, -EBADMSG, "dump of %s: the kernel sent a message that makes no sense", kind_name(dump->kind));
+	return err_set(e, -EBADMSG, "dump of %s: the kernel sent a message that makes no sense",
+		       kind_name(dump->kind));
 }
 
 static int receive(struct netlink_dump *dump, struct err *e)
@@ -155,9 +158,11 @@ static int receive(struct netlink_dump *dump, struct err *e)
 
 	r = nlsock_receive(&dump->nl->dumps, dump->ring, true);
 	if (r == -ENOBUFS)
-		return err_set(e, -EINTR, "dump of %s: the kernel was out of memory for it", kind_name(dump->kind));
+		return err_set(e, -EINTR, "dump of %s: the kernel was out of memory for it",
+			       kind_name(dump->kind));
 	if (r == -EAGAIN)
-		return err_set(e, -EIO, "dump of %s: the kernel did not answer", kind_name(dump->kind));
+		return err_set(e, -EIO, "dump of %s: the kernel did not answer",
+			       kind_name(dump->kind));
 	if (r < 0)
 		return err_set(e, r, "dump of %s: %s", kind_name(dump->kind), strerror(-r));
 	dump->offset = 0;
@@ -165,19 +170,21 @@ static int receive(struct netlink_dump *dump, struct err *e)
 	dump->data = nlsock_ring_datagram(dump->ring, 0, &dump->len, &cut);
 	if (!dump->data)
 		return 0;
-	return cut ? err_set(e, -EMSGSIZE, "dump of %s: an entry of more than %zu bytes", kind_name(dump->kind),
-			     DATAGRAM_BYTES)
+	return cut ? err_set(e, -EMSGSIZE, "dump of %s: an entry of more than %zu bytes",
+			     kind_name(dump->kind), DATAGRAM_BYTES)
 		   : 0;
 }
 
 // One message. 1: go on; 0: that was the end.
-static int take(struct netlink_dump *dump, const struct nlmsg_view *msg, struct decoded *decoded, struct err *e)
+static int take(struct netlink_dump *dump, const struct nlmsg_view *msg, struct decoded *decoded,
+		struct err *e)
 {
 	struct nlmsg_ack ack;
 	int r;
 
 	if (msg->flags & NLM_F_DUMP_INTR)
-		return err_set(e, -EINTR, "dump of %s: the table changed meanwhile", kind_name(dump->kind));
+		return err_set(e, -EINTR, "dump of %s: the table changed meanwhile",
+			       kind_name(dump->kind));
 	switch (msg->type) {
 	case NLMSG_NOOP:
 		return 1;
@@ -193,7 +200,8 @@ static int take(struct netlink_dump *dump, const struct nlmsg_view *msg, struct 
 	}
 }
 
-int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_object_fn *fn, void *arg, struct err *e)
+int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_object_fn *fn,
+		      void *arg, struct err *e)
 {
 	struct decoded decoded;
 	struct nlmsg_view msg;
@@ -235,14 +243,15 @@ static void gather(void *arg, const struct kernel_object *object)
 
 	if (gathered->count == gathered->capacity) {
 		gathered->capacity = 2 * gathered->capacity + 16;
-		gathered->objects =
-			xrealloc_array(gathered->objects, gathered->capacity, sizeof(*gathered->objects));
+		gathered->objects = xrealloc_array(gathered->objects, gathered->capacity,
+						   sizeof(*gathered->objects));
 	}
 	gathered->objects[gathered->count++] = *object;
 }
 
-static int dump_once(struct netlink *nl, enum kernel_kind kind, const struct netlink_dump_filter *filter,
-		     struct gathered *gathered, struct err *e)
+static int dump_once(struct netlink *nl, enum kernel_kind kind,
+		     const struct netlink_dump_filter *filter, struct gathered *gathered,
+		     struct err *e)
 {
 	struct netlink_dump *dump;
 	int r;
@@ -258,8 +267,9 @@ static int dump_once(struct netlink *nl, enum kernel_kind kind, const struct net
 	return r;
 }
 
-int netlink_dump_all(struct netlink *nl, enum kernel_kind kind, const struct netlink_dump_filter *filter,
-		     netlink_object_fn *fn, void *arg, struct err *e)
+int netlink_dump_all(struct netlink *nl, enum kernel_kind kind,
+		     const struct netlink_dump_filter *filter, netlink_object_fn *fn, void *arg,
+		     struct err *e)
 {
 	struct gathered gathered = { 0 };
 	int r = -EINTR;

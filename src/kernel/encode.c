@@ -204,8 +204,10 @@ static void put_vxlan(struct nlmsg *msg, const struct vxlan_link *vxlan)
 	nlmsg_put_u32(msg, IFLA_VXLAN_ID, vxlan->vni);
 	if (vxlan->underlay_ifindex != 0)
 		nlmsg_put_u32(msg, IFLA_VXLAN_LINK, vxlan->underlay_ifindex);
-	nlmsg_put_ip(msg, vxlan->local.family == AF_INET6 ? IFLA_VXLAN_LOCAL6 : IFLA_VXLAN_LOCAL, &vxlan->local);
-	nlmsg_put_ip(msg, vxlan->group.family == AF_INET6 ? IFLA_VXLAN_GROUP6 : IFLA_VXLAN_GROUP, &vxlan->group);
+	nlmsg_put_ip(msg, vxlan->local.family == AF_INET6 ? IFLA_VXLAN_LOCAL6 : IFLA_VXLAN_LOCAL,
+		     &vxlan->local);
+	nlmsg_put_ip(msg, vxlan->group.family == AF_INET6 ? IFLA_VXLAN_GROUP6 : IFLA_VXLAN_GROUP,
+		     &vxlan->group);
 	nlmsg_put_u8(msg, IFLA_VXLAN_TTL, 0);
 	nlmsg_put_u8(msg, IFLA_VXLAN_TOS, 0);
 	nlmsg_put_u8(msg, IFLA_VXLAN_LEARNING, vxlan->learning);
@@ -398,11 +400,12 @@ static void encode_dump_route(struct nlmsg *msg, const struct netlink_dump_filte
 		nlmsg_put_u32(msg, RTA_OIF, filter->ifindex);
 }
 
-size_t encode_dump(enum kernel_kind kind, const struct netlink_dump_filter *filter, bool strict, void *buffer)
+size_t encode_dump(enum kernel_kind kind, const struct netlink_dump_filter *filter, bool strict,
+		   void *buffer)
 {
 	static const uint16_t types[] = {
-		[KERNEL_LINK] = RTM_GETLINK,   [KERNEL_ADDR] = RTM_GETADDR,
-		[KERNEL_NEIGH] = RTM_GETNEIGH, [KERNEL_FDB] = RTM_GETNEIGH,
+		[KERNEL_LINK] = RTM_GETLINK,	   [KERNEL_ADDR] = RTM_GETADDR,
+		[KERNEL_NEIGH] = RTM_GETNEIGH,	   [KERNEL_FDB] = RTM_GETNEIGH,
 		[KERNEL_NEXTHOP] = RTM_GETNEXTHOP, [KERNEL_ROUTE] = RTM_GETROUTE,
 	};
 	struct nlmsg msg;

@@ -9,7 +9,7 @@
 #define ENCODE_REQUEST_MAX 512
 
 // Each writes one whole request, without a sequence number, and returns its length (a multiple of four).
-// buffer has ENCODE_REQUEST_MAX bytes. All but the lookups ask for an acknowledgement.
+// buffer has ENCODE_REQUEST_MAX bytes. All but look-ups and dumps ask for an acknowledgement.
 
 // Addresses, neighbours, FDB entries, nexthops and routes. Neighbours and FDB entries are always permanent; protocol 0
 // means KERNEL_PROTOCOL_WEFT, route table 0 main, route type 0 unicast. A delete names what tells ours from another's of
@@ -28,4 +28,5 @@ size_t encode_route_get(const struct ip *destination, void *buffer);
 size_t encode_nexthop_get(uint32_t id, void *buffer);
 
 // A dump. strict: the socket has strict checking, so filters stand where a strict kernel looks for them.
-size_t encode_dump(enum kernel_kind kind, const struct netlink_dump_filter *filter, bool strict, void *buffer);
+size_t encode_dump(enum kernel_kind kind, const struct netlink_dump_filter *filter, bool strict,
+		   void *buffer);

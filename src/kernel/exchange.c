@@ -39,8 +39,8 @@ void request_queue_push(struct request_queue *queue, size_t len, uint32_t tag)
 	assert(len > 0 && len <= ENCODE_REQUEST_MAX && queue->len + len <= UINT32_MAX);
 	if (queue->count == queue->requests_capacity) {
 		queue->requests_capacity = 2 * queue->requests_capacity + 16;
-		queue->requests =
-			xrealloc_array(queue->requests, queue->requests_capacity, sizeof(*queue->requests));
+		queue->requests = xrealloc_array(queue->requests, queue->requests_capacity,
+						 sizeof(*queue->requests));
 	}
 	queue->requests[queue->count++] =
 		(struct request){ .offset = (uint32_t)queue->len, .len = (uint32_t)len, .tag = tag };
@@ -87,7 +87,8 @@ static void take_message(struct flight *flight, const struct nlmsg_view *msg)
 		return;
 	}
 	if (flight->exchange->fn && msg->type >= NLMSG_MIN_TYPE)
-		settle(flight, request, flight->exchange->fn(flight->exchange->arg, request, msg), NULL);
+		settle(flight, request, flight->exchange->fn(flight->exchange->arg, request, msg),
+		       NULL);
 }
 
 static void take_ring(struct flight *flight, const struct nlsock_ring *ring, size_t datagrams)
@@ -106,14 +107,21 @@ static void take_ring(struct flight *flight, const struct nlsock_ring *ring, siz
 	}
 }
 
-// Reads until every request of the flight is answered. 0; -ENOBUFS: answers were lost, what was there is read;
-// other: the socket is no good.
+// Is nothing more to come? For changes that is so when the last one is answered.
+static bool all_answered(const struct flight *flight)
+{
+	return flight->pending == 0 ||
+	       (!flight->exchange->fn && flight->requests[flight->count - 1].answered);
+}
+
+// Reads until nothing more is to come. 0; -ENOBUFS: answers were lost, what was there is read; other: the socket is no
+// good.
 static int collect(struct flight *flight, struct nlsock_ring *ring)
 {
 	bool lost = false;
 	int r;
 
-	while (flight->pending > 0) {
+	while (lost || !all_answered(flight)) {
 		r = nlsock_receive(&flight->nl->requests, ring, !lost);
 		if (r == -ENOBUFS)
 			lost = true;
@@ -124,6 +132,9 @@ static int collect(struct flight *flight, struct nlsock_ring *ring)
 		else
 			take_ring(flight, ring, (size_t)r);
 	}
+	for (size_t i = 0; i < flight->count; i++)
+		if (!flight->requests[i].answered)
+			settle(flight, &flight->requests[i], 0, NULL);
 	return 0;
 }
 
@@ -136,8 +147,12 @@ static int fly(struct flight *flight, struct request_queue *queue, struct nlsock
 
 	flight->sequence = nl->sequence + 1;
 	flight->pending = flight->count;
-	for (size_t i = 0; i < flight->count; i++)
-		nlmsg_set_sequence(queue->data + flight->requests[i].offset, ++nl->sequence);
+	for (size_t i = 0; i < flight->count; i++) {
+		uint8_t *message = queue->data + flight->requests[i].offset;
+
+		nlmsg_set_sequence(message, ++nl->sequence);
+		nlmsg_set_ack(message, !flight->exchange->fn && i + 1 == flight->count);
+	}
 	nl->stats.sends++;
 	nl->stats.messages += flight->count;
 	r = nlsock_send(&nl->requests, queue->data + start, last->offset + last->len - start);
@@ -147,10 +162,11 @@ static int fly(struct flight *flight, struct request_queue *queue, struct nlsock
 }
 
 // How many of the requests from `first` on go into one send.
-static size_t flight_size(const struct netlink *nl, const struct exchange *exchange, const struct request_queue *queue,
-			  size_t first)
+static size_t flight_size(const struct netlink *nl, const struct exchange *exchange,
+			  const struct request_queue *queue, size_t first)
 {
-	size_t bytes_max = nl->requests.send_max < SEND_BYTES_MAX ? nl->requests.send_max : SEND_BYTES_MAX;
+	size_t bytes_max = nl->requests.send_max < SEND_BYTES_MAX ? nl->requests.send_max
+								  : SEND_BYTES_MAX;
 	size_t answers_max = nl->requests.receive_max / exchange->answer_memory;
 	size_t bytes = 0, count = 0;
 
@@ -164,7 +180,8 @@ static size_t flight_size(const struct netlink *nl, const struct exchange *excha
 }
 
 // Sends what has no answer once more, one at a time, so that each answer finds an empty receive buffer.
-static int repeat_unanswered(const struct flight *flight, struct request_queue *queue, struct nlsock_ring *ring)
+static int repeat_unanswered(const struct flight *flight, struct request_queue *queue,
+			     struct nlsock_ring *ring)
 {
 	int r;
 
@@ -185,7 +202,8 @@ static int repeat_unanswered(const struct flight *flight, struct request_queue *
 	return 0;
 }
 
-int exchange_run(struct netlink *nl, const struct exchange *exchange, struct request_queue *queue, struct err *e)
+int exchange_run(struct netlink *nl, const struct exchange *exchange, struct request_queue *queue,
+		 struct err *e)
 {
 	_cleanup_(nlsock_ring_freep) struct nlsock_ring *ring = NULL;
 	size_t first = 0;
@@ -193,11 +211,14 @@ int exchange_run(struct netlink *nl, const struct exchange *exchange, struct req
 
 	if (queue->count == 0)
 		return 0;
-	ring = nlsock_ring_new(queue->count < RING_SLOTS_MAX ? queue->count : RING_SLOTS_MAX, exchange->answer_bytes);
+	ring = nlsock_ring_new(queue->count < RING_SLOTS_MAX ? queue->count : RING_SLOTS_MAX,
+			       exchange->answer_bytes);
 	if (!nl->requests.mnl)
 		r = netlink_reopen_requests(nl, e);
 	while (r == 0 && first < queue->count) {
-		struct flight flight = { .nl = nl, .exchange = exchange, .requests = &queue->requests[first] };
+		struct flight flight = { .nl = nl,
+					 .exchange = exchange,
+					 .requests = &queue->requests[first] };
 
 		flight.count = flight_size(nl, exchange, queue, first);
 		r = fly(&flight, queue, ring);
@@ -212,10 +233,12 @@ int exchange_run(struct netlink *nl, const struct exchange *exchange, struct req
 			queue->requests[i].error = -EIO;
 	if (nl->requests.mnl)
 		(void)netlink_reopen_requests(nl, NULL);
-	return err_set(e, r, "netlink requests: %s", r == -EIO ? "the kernel did not answer" : strerror(-r));
+	return err_set(e, r, "netlink requests: %s",
+		       r == -EIO ? "the kernel did not answer" : strerror(-r));
 }
 
-int exchange_one(struct netlink *nl, const void *message, size_t len, struct nlmsg_ack *ret, struct err *e)
+int exchange_one(struct netlink *nl, const void *message, size_t len, struct nlmsg_ack *ret,
+		 struct err *e)
 {
 	_cleanup_request_queue_ struct request_queue queue = { 0 };
 	struct nlmsg_ack ack = { 0 };

@@ -20,8 +20,10 @@ static int refused(struct err *e, const char *what, const char *device, const st
 	const char *separator = ack->text[0] != '\0' ? ": " : "";
 
 	if (ack->error == -EPERM)
-		return err_set(e, ack->error, "%s %s: not permitted, CAP_NET_ADMIN is needed", what, device);
-	return err_set(e, ack->error, "%s %s: %s%s%s", what, device, strerror(-ack->error), separator, ack->text);
+		return err_set(e, ack->error, "%s %s: not permitted, CAP_NET_ADMIN is needed", what,
+			       device);
+	return err_set(e, ack->error, "%s %s: %s%s%s", what, device, strerror(-ack->error),
+		       separator, ack->text);
 }
 
 static const char *by_index(uint32_t ifindex, char buf[static LINK_TEXT_MAX])
@@ -90,7 +92,8 @@ int link_get_by_index(struct netlink *nl, uint32_t ifindex, struct link *ret, st
 int link_create_refused(struct err *e, const char *kind, const char *name, const struct nlmsg_ack *ack)
 {
 	if (ack->error == -EOPNOTSUPP)
-		return err_set(e, ack->error, "making %s: the kernel has no %s devices; load its module (modprobe %s)",
+		return err_set(e, ack->error,
+			       "making %s: the kernel has no %s devices; load its module (modprobe %s)",
 			       name, kind, kind);
 	return refused(e, "making device", name, ack);
 }
@@ -108,8 +111,8 @@ int link_create_vxlan(struct netlink *nl, const struct link *link, struct err *e
 	return ack.error < 0 ? link_create_refused(e, "vxlan", link->name, &ack) : 0;
 }
 
-static int change(struct netlink *nl, const char *what, uint32_t ifindex, const void *message, size_t len,
-		  struct err *e)
+static int change(struct netlink *nl, const char *what, uint32_t ifindex, const void *message,
+		  size_t len, struct err *e)
 {
 	char buf[LINK_TEXT_MAX];
 	struct nlmsg_ack ack;

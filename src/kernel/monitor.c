@@ -89,7 +89,9 @@ int monitor_skip_port(struct monitor *monitor, uint32_t port_id)
 	};
 	struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
 
-	return setsockopt(monitor->sock.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
+	return setsockopt(monitor->sock.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0
+		       ? -errno
+		       : 0;
 }
 
 // -EBADMSG when the datagram ends in something unreadable.
@@ -110,7 +112,8 @@ static int take_datagram(const void *data, size_t len, monitor_event_fn *fn, voi
 	return r < 0 ? r : result;
 }
 
-int monitor_read(struct monitor *monitor, size_t events_max, monitor_event_fn *fn, void *arg, struct err *e)
+int monitor_read(struct monitor *monitor, size_t events_max, monitor_event_fn *fn, void *arg,
+		 struct err *e)
 {
 	bool lost = false, cut;
 	size_t handed = 0, len;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct kernel_event {
-	bool removed;	  // RTM_DEL*
+	bool removed; // RTM_DEL*
 	uint32_t port_id; // of the socket that caused it; 0 for the kernel itself, and of whomever for links,
 			  // FDB entries and the removal of neighbours (kernel 6.18)
 	struct kernel_object object;
@@ -32,4 +32,5 @@ int monitor_skip_port(struct monitor *monitor, uint32_t port_id);
 int monitor_fd(const struct monitor *monitor);
 // Hands over what is there, without blocking, at most about events_max. 0; -EAGAIN never;
 // -ENOBUFS when notifications were lost (what was read was handed over; a full scan is due).
-int monitor_read(struct monitor *monitor, size_t events_max, monitor_event_fn *fn, void *arg, struct err *e);
+int monitor_read(struct monitor *monitor, size_t events_max, monitor_event_fn *fn, void *arg,
+		 struct err *e);

@@ -53,15 +53,19 @@ static int ignore_answer(void *arg, const struct request *request, const struct 
 // A kernel with nexthop objects answers -ENOENT (or with the object), one without them -EOPNOTSUPP.
 static int probe_nexthop(struct netlink *nl, struct err *e)
 {
-	static const struct exchange lookup = { .fn = ignore_answer, .answer_bytes = 4096, .answer_memory = 8704 };
+	static const struct exchange lookup = { .fn = ignore_answer,
+						.answer_bytes = 4096,
+						.answer_memory = 8704 };
 	_cleanup_request_queue_ struct request_queue queue = { 0 };
 	int r;
 
-	request_queue_push(&queue, encode_nexthop_get(PROBE_NEXTHOP_ID, request_queue_reserve(&queue)), 0);
+	request_queue_push(&queue,
+			   encode_nexthop_get(PROBE_NEXTHOP_ID, request_queue_reserve(&queue)), 0);
 	r = exchange_run(nl, &lookup, &queue, e);
 	if (r < 0)
 		return r;
-	nl->has[NETLINK_FEATURE_NEXTHOP] = queue.requests[0].error == 0 || queue.requests[0].error == -ENOENT;
+	nl->has[NETLINK_FEATURE_NEXTHOP] = queue.requests[0].error == 0 ||
+					   queue.requests[0].error == -ENOENT;
 	return 0;
 }
 

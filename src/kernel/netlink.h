@@ -48,7 +48,7 @@ const struct netlink_stats *netlink_stats(const struct netlink *nl);
 enum netlink_verb {
 	NETLINK_CREATE,	 // fails with -EEXIST
 	NETLINK_REPLACE, // create or overwrite
-	NETLINK_DELETE,	 // -ESRCH, -ENOENT, -ENODEV, -EADDRNOTAVAIL as the kernel says; the caller decides that gone is fine
+	NETLINK_DELETE, // -ESRCH, -ENOENT, -ENODEV, -EADDRNOTAVAIL as the kernel says; the caller decides that gone is fine
 };
 
 struct netlink_batch;
@@ -57,7 +57,8 @@ struct netlink_batch *netlink_batch_free(struct netlink_batch *batch);
 size_t netlink_batch_count(const struct netlink_batch *batch);
 
 // Adds a request. tag comes back with the request's result. Links go through kernel/link.h instead.
-void netlink_batch_add(struct netlink_batch *batch, enum netlink_verb verb, const struct kernel_object *object, uint32_t tag);
+void netlink_batch_add(struct netlink_batch *batch, enum netlink_verb verb,
+		       const struct kernel_object *object, uint32_t tag);
 
 // error 0 or negative errno; extack: the kernel's words or "" (valid during the call only).
 typedef void netlink_result_fn(void *arg, uint32_t tag, int error, const char *extack);
@@ -68,7 +69,7 @@ int netlink_batch_commit(struct netlink_batch *batch, netlink_result_fn *fn, voi
 // ---- dumps: read in slices so that a long one does not hold the loop ----
 
 struct netlink_dump_filter {
-	int family;	  // AF_UNSPEC, AF_INET, AF_INET6; ignored for links and FDB
+	int family; // AF_UNSPEC, AF_INET, AF_INET6; ignored for links and FDB
 	uint32_t ifindex; // 0: all. ADDR, NEIGH, FDB, NEXTHOP, ROUTE; filtered here too where the kernel does not
 	uint32_t table;	  // ROUTE: 0 = main
 	uint8_t protocol; // ROUTE, NEXTHOP: 0 = all; filtered by the kernel where it can
@@ -77,12 +78,17 @@ struct netlink_dump_filter {
 typedef void netlink_object_fn(void *arg, const struct kernel_object *object);
 
 struct netlink_dump;
-int netlink_dump_start(struct netlink *nl, enum kernel_kind kind, const struct netlink_dump_filter *filter, struct netlink_dump **ret, struct err *e);
+int netlink_dump_start(struct netlink *nl, enum kernel_kind kind,
+		       const struct netlink_dump_filter *filter, struct netlink_dump **ret,
+		       struct err *e);
 // Reads at most about `objects_max` objects. 1: more to come; 0: complete; -EINTR: the kernel says that the dump is inconsistent
 // (NLM_F_DUMP_INTR): throw away what came and start again; other: error. Only one dump at a time per struct netlink.
-int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_object_fn *fn, void *arg, struct err *e);
+int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_object_fn *fn,
+		      void *arg, struct err *e);
 struct netlink_dump *netlink_dump_free(struct netlink_dump *dump); // also in the middle; drains or reopens the socket
 
 // The whole dump at once, for small tables (links, addresses); an inconsistent dump is repeated a bounded number of times,
 // and fn sees objects only of the consistent one.
-int netlink_dump_all(struct netlink *nl, enum kernel_kind kind, const struct netlink_dump_filter *filter, netlink_object_fn *fn, void *arg, struct err *e);
+int netlink_dump_all(struct netlink *nl, enum kernel_kind kind,
+		     const struct netlink_dump_filter *filter, netlink_object_fn *fn, void *arg,
+		     struct err *e);

@@ -128,6 +128,16 @@ void nlmsg_set_sequence(void *message, uint32_t sequence)
 	memcpy((uint8_t *)message + offsetof(struct nlmsghdr, nlmsg_seq), &sequence, sizeof(sequence));
 }
 
+void nlmsg_set_ack(void *message, bool wanted)
+{
+	uint8_t *at = (uint8_t *)message + offsetof(struct nlmsghdr, nlmsg_flags);
+	uint16_t flags;
+
+	memcpy(&flags, at, sizeof(flags));
+	flags = (uint16_t)(wanted ? flags | NLM_F_ACK : flags & ~NLM_F_ACK);
+	memcpy(at, &flags, sizeof(flags));
+}
+
 int nlmsg_next(const void *datagram, size_t len, size_t *offset, struct nlmsg_view *ret)
 {
 	struct nlmsghdr header;

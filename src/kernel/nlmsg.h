@@ -21,7 +21,8 @@ struct nlmsg {
 };
 
 void nlmsg_begin(struct nlmsg *msg, void *buffer, size_t size, uint16_t type, uint16_t flags);
-void nlmsg_put_header(struct nlmsg *msg, const void *header, size_t len); // the family's fixed part, once, first
+void nlmsg_put_header(struct nlmsg *msg, const void *header,
+		      size_t len); // the family's fixed part, once, first
 void nlmsg_put(struct nlmsg *msg, uint16_t type, const void *data, size_t len);
 void nlmsg_put_flag(struct nlmsg *msg, uint16_t type);
 void nlmsg_put_u8(struct nlmsg *msg, uint16_t type, uint8_t value);
@@ -35,8 +36,9 @@ void nlmsg_nest_end(struct nlmsg *msg, size_t start);
 // Writes the length into the header. The message's length, a multiple of four, or 0 when it did not fit.
 size_t nlmsg_end(struct nlmsg *msg);
 
-// Overwrites the sequence number of a finished message.
+// Overwrite the sequence number, and the wish for an acknowledgement, of a finished message.
 void nlmsg_set_sequence(void *message, uint32_t sequence);
+void nlmsg_set_ack(void *message, bool wanted);
 
 // One message inside a received datagram; data is what follows the netlink header.
 struct nlmsg_view {
@@ -68,13 +70,14 @@ int nlattr_u16(const struct nlattr_view *attr, uint16_t *ret);
 int nlattr_be16(const struct nlattr_view *attr, uint16_t *ret); // gives host order
 int nlattr_u32(const struct nlattr_view *attr, uint32_t *ret);
 int nlattr_ip(const struct nlattr_view *attr, int family, struct ip *ret);
-int nlattr_mac(const struct nlattr_view *attr, struct mac *ret); // another length than six leaves *ret, and is fine
+int nlattr_mac(const struct nlattr_view *attr,
+	       struct mac *ret); // another length than six leaves *ret, and is fine
 // Cut to fit, always terminated, stops at the first NUL.
 int nlattr_string(const struct nlattr_view *attr, char *ret, size_t size);
 
 // What an NLMSG_ERROR, or the NLMSG_DONE of a dump, says.
 struct nlmsg_ack {
-	int error;	 // 0 or negative errno
+	int error;	// 0 or negative errno
 	char text[160]; // the kernel's words, "" if none
 };
 

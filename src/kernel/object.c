@@ -6,20 +6,20 @@
 
 #include "core/strbuf.h"
 
-
 static void link_text(const struct link *link, char *buf, size_t size)
 {
 	char mac[MAC_STR_MAX];
 
-	(void)text_format(buf, size, "link %s %s mtu %u%s", link->name, mac_str(&link->mac, mac), link->mtu_bytes,
-			  link->up ? " up" : " down");
+	(void)text_format(buf, size, "link %s %s mtu %u%s", link->name, mac_str(&link->mac, mac),
+			  link->mtu_bytes, link->up ? " up" : " down");
 }
 
 static void addr_text(const struct addr *addr, char *buf, size_t size)
 {
 	char ip[IP_STR_MAX];
 
-	(void)text_format(buf, size, "address %s/%u dev %u", ip_str(&addr->ip, ip), addr->len, addr->ifindex);
+	(void)text_format(buf, size, "address %s/%u dev %u", ip_str(&addr->ip, ip), addr->len,
+			  addr->ifindex);
 }
 
 static void neigh_text(const struct neigh *neigh, char *buf, size_t size)
@@ -34,8 +34,8 @@ static void fdb_text(const struct fdb *fdb, char *buf, size_t size)
 {
 	char ip[IP_STR_MAX], mac[MAC_STR_MAX];
 
-	(void)text_format(buf, size, "fdb %s dst %s dev %u", mac_str(&fdb->mac, mac), ip_str(&fdb->remote, ip),
-			  fdb->ifindex);
+	(void)text_format(buf, size, "fdb %s dst %s dev %u", mac_str(&fdb->mac, mac),
+			  ip_str(&fdb->remote, ip), fdb->ifindex);
 }
 
 static void nexthop_text(const struct nexthop *nexthop, char *buf, size_t size)
@@ -59,7 +59,8 @@ static void route_text(const struct route *route, char *buf, size_t size)
 	else if (route->multipath)
 		(void)text_copy(way, sizeof(way), " over several nexthops");
 	else if (ip_is_set(&route->gateway) && route->ifindex != 0)
-		(void)text_format(way, sizeof(way), " via %s dev %u", ip_str(&route->gateway, ip), route->ifindex);
+		(void)text_format(way, sizeof(way), " via %s dev %u", ip_str(&route->gateway, ip),
+				  route->ifindex);
 	else if (ip_is_set(&route->gateway))
 		(void)text_format(way, sizeof(way), " via %s", ip_str(&route->gateway, ip));
 	else if (route->ifindex != 0)
@@ -68,7 +69,8 @@ static void route_text(const struct route *route, char *buf, size_t size)
 			  route->onlink && route->nexthop_id == 0 ? " onlink" : "");
 }
 
-const char *kernel_object_str(const struct kernel_object *object, char buf[static KERNEL_OBJECT_STR_MAX])
+const char *kernel_object_str(const struct kernel_object *object,
+			      char buf[static KERNEL_OBJECT_STR_MAX])
 {
 	buf[0] = '\0';
 	switch (object->kind) {

@@ -28,8 +28,8 @@ struct vxlan_link {
 	uint32_t vni;
 	uint32_t underlay_ifindex; // IFLA_VXLAN_LINK
 	struct ip local;
-	struct ip group;   // multicast group or default remote; AF_UNSPEC for ours
-	uint16_t port;	   // host order; 0 in a create: the kernel's default (8472)
+	struct ip group; // multicast group or default remote; AF_UNSPEC for ours
+	uint16_t port;	 // host order; 0 in a create: the kernel's default (8472)
 	bool learning;
 	bool proxy;
 	bool l2miss;
@@ -54,10 +54,10 @@ struct link {
 
 struct addr {
 	uint32_t ifindex;
-	struct ip ip;	  // IFA_LOCAL, or IFA_ADDRESS where there is no local
+	struct ip ip; // IFA_LOCAL, or IFA_ADDRESS where there is no local
 	uint8_t len;
-	uint8_t scope;	  // RT_SCOPE_*
-	uint32_t flags;	  // IFA_F_*, from IFA_FLAGS
+	uint8_t scope;	// RT_SCOPE_*
+	uint32_t flags; // IFA_F_*, from IFA_FLAGS
 };
 
 struct neigh {
@@ -72,7 +72,7 @@ struct fdb {
 	struct mac mac;
 	struct ip remote; // NDA_DST: the outer destination
 	uint16_t state;	  // NUD_*
-	bool other;	  // a port, VNI, interface or nexthop group of its own: nothing that we make
+	bool other; // a port, VNI, interface or nexthop group of its own: nothing that we make
 };
 
 struct nexthop {
@@ -88,7 +88,7 @@ struct nexthop {
 struct route {
 	struct ipnet dst;
 	uint32_t table;
-	uint32_t metric;     // 0 in a request: the kernel's, which is 1024 for IPv6, and so dumps show it
+	uint32_t metric; // 0 in a request: the kernel's, which is 1024 for IPv6, and so dumps show it
 	uint32_t nexthop_id; // 0: classic route with gateway/ifindex
 	struct ip gateway;   // AF_UNSPEC: none. Dumps fill it also for routes over a nexthop object
 	uint32_t ifindex;    // 0: let the kernel find the device
@@ -97,7 +97,7 @@ struct route {
 	uint8_t type; // RTN_*
 	bool onlink;
 	bool multipath; // several nexthops (dumps only); gateway and ifindex are of none of them
-	bool other;	// an encapsulation or a destination of a source or TOS only: nothing that we make
+	bool other; // an encapsulation or a destination of a source or TOS only: nothing that we make
 	struct ip prefsrc;
 };
 
@@ -116,4 +116,5 @@ struct kernel_object {
 
 #define KERNEL_OBJECT_STR_MAX 192
 // "route 10.1.2.0/24 via 10.1.2.0 dev 7 onlink", for logs and plans.
-const char *kernel_object_str(const struct kernel_object *object, char buf[static KERNEL_OBJECT_STR_MAX]);
+const char *kernel_object_str(const struct kernel_object *object,
+			      char buf[static KERNEL_OBJECT_STR_MAX]);

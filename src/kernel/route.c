@@ -37,8 +37,8 @@ static int take_route(void *arg, const struct request *request, const struct nlm
 	return 0;
 }
 
-int route_get_many(struct netlink *nl, const struct ip *destinations, size_t count, struct route_answer *ret,
-		   int *ret_errors, struct err *e)
+int route_get_many(struct netlink *nl, const struct ip *destinations, size_t count,
+		   struct route_answer *ret, int *ret_errors, struct err *e)
 {
 	_cleanup_request_queue_ struct request_queue queue = { 0 };
 	const struct exchange lookup = {
@@ -51,7 +51,8 @@ int route_get_many(struct netlink *nl, const struct ip *destinations, size_t cou
 
 	for (size_t i = 0; i < count; i++) {
 		assert(ip_is_set(&destinations[i]));
-		request_queue_push(&queue, encode_route_get(&destinations[i], request_queue_reserve(&queue)),
+		request_queue_push(&queue,
+				   encode_route_get(&destinations[i], request_queue_reserve(&queue)),
 				   (uint32_t)i);
 	}
 	r = exchange_run(nl, &lookup, &queue, e);
@@ -70,7 +71,8 @@ int route_get(struct netlink *nl, const struct ip *destination, struct route_ans
 	if (r < 0)
 		return r;
 	if (error < 0)
-		return err_set(e, error, "no route to %s: %s", ip_str(destination, ip), strerror(-error));
+		return err_set(e, error, "no route to %s: %s", ip_str(destination, ip),
+			       strerror(-error));
 	*ret = answer;
 	return 0;
 }

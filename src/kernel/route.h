@@ -14,7 +14,9 @@ struct route_answer {
 };
 
 // RTM_GETROUTE. -ENETUNREACH and the like when there is no way.
-int route_get(struct netlink *nl, const struct ip *destination, struct route_answer *ret, struct err *e);
+int route_get(struct netlink *nl, const struct ip *destination, struct route_answer *ret,
+	      struct err *e);
 
 // Many at once in few sends: ret[i] and error[i] for destinations[i].
-int route_get_many(struct netlink *nl, const struct ip *destinations, size_t count, struct route_answer *ret, int *ret_errors, struct err *e);
+int route_get_many(struct netlink *nl, const struct ip *destinations, size_t count,
+		   struct route_answer *ret, int *ret_errors, struct err *e);

@@ -164,7 +164,8 @@ int nlsock_receive(struct nlsock *sock, struct nlsock_ring *ring, bool wait)
 	return r < 0 ? -errno : r;
 }
 
-const void *nlsock_ring_datagram(const struct nlsock_ring *ring, size_t i, size_t *ret_len, bool *ret_cut)
+const void *nlsock_ring_datagram(const struct nlsock_ring *ring, size_t i, size_t *ret_len,
+				 bool *ret_cut)
 {
 	const struct mmsghdr *header = &ring->headers[i];
 	uint8_t *data = ring->data + i * ring->slot_bytes;

@@ -52,4 +52,5 @@ static inline void nlsock_ring_freep(struct nlsock_ring **ring)
 int nlsock_receive(struct nlsock *sock, struct nlsock_ring *ring, bool wait);
 // The i-th datagram of the last receive; NULL when it did not come from the kernel.
 // ret_cut: it was longer than a slot; its (only) message then ends where the slot does.
-const void *nlsock_ring_datagram(const struct nlsock_ring *ring, size_t i, size_t *ret_len, bool *ret_cut);
+const void *nlsock_ring_datagram(const struct nlsock_ring *ring, size_t i, size_t *ret_len,
+				 bool *ret_cut);

@@ -20,7 +20,8 @@ static int open_entry(const char *path, int flags, int *ret, struct err *e)
 	char full[PATH_MAX];
 	int fd, r;
 
-	if (path[0] == '/' || strstr(path, "..") || text_format(full, sizeof(full), "/proc/sys/%s", path) < 0)
+	if (path[0] == '/' || strstr(path, "..") ||
+	    text_format(full, sizeof(full), "/proc/sys/%s", path) < 0)
 		return err_set(e, -EINVAL, "sysctl %s: not a path below /proc/sys", path);
 	fd = open(full, flags | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0) {
@@ -82,15 +83,18 @@ int sysctl_write(const char *path, const char *value, struct err *e)
 		r = -errno;
 		return err_set(e, r, "sysctl %s: writing '%s': %s", path, value, strerror(-r));
 	}
-	return (size_t)written == len ? 0 : err_set(e, -EIO, "sysctl %s: writing '%s': cut short", path, value);
+	return (size_t)written == len
+		       ? 0
+		       : err_set(e, -EIO, "sysctl %s: writing '%s': cut short", path, value);
 }
 
-int sysctl_device_path(const char *directory, const char *device, const char *name, char *ret, size_t size)
+int sysctl_device_path(const char *directory, const char *device, const char *name, char *ret,
+		       size_t size)
 {
 	char path[PATH_MAX];
 
-	if (device[0] == '\0' || strlen(device) >= IFNAMSIZ || strchr(device, '/') || strstr(device, "..") ||
-	    strcmp(device, ".") == 0)
+	if (device[0] == '\0' || strlen(device) >= IFNAMSIZ || strchr(device, '/') ||
+	    strstr(device, "..") || strcmp(device, ".") == 0)
 		return -EINVAL;
 	if (text_format(path, sizeof(path), "%s/%s/%s", directory, device, name) < 0)
 		return -ENOSPC;

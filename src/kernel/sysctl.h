@@ -13,4 +13,5 @@ int sysctl_read(const char *path, char *ret, size_t size, struct err *e); // tra
 int sysctl_read_int(const char *path, int64_t *ret, struct err *e);
 int sysctl_write(const char *path, const char *value, struct err *e);
 // "net/ipv6/conf", "flannel.1", "accept_ra" -> path; -EINVAL for a device name with '/' or "..".
-int sysctl_device_path(const char *directory, const char *device, const char *name, char *ret, size_t size);
+int sysctl_device_path(const char *directory, const char *device, const char *name, char *ret,
+		       size_t size);

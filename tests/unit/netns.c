@@ -30,7 +30,8 @@ void netns_enter(void)
 	if (unshare(CLONE_NEWNET) < 0) {
 		if (require && strcmp(require, "1") == 0)
 			fail_msg("no network namespace of our own: %s (run as root)", strerror(errno));
-		print_message("skipped: no network namespace of our own: %s (run as root)\n", strerror(errno));
+		print_message("skipped: no network namespace of our own: %s (run as root)\n",
+			      strerror(errno));
 		skip();
 	}
 	netns_run("ip", "link", "set", "lo", "up", NULL);

@@ -112,12 +112,14 @@ static void add_peer(unsigned int i, uint32_t ifindex)
 {
 	struct ip gateway = gateway_of(i);
 	struct kernel_object objects[] = {
-		{ .kind = KERNEL_NEIGH, .neigh = { .ifindex = ifindex, .ip = gateway, .mac = mac_of(i) } },
+		{ .kind = KERNEL_NEIGH,
+		  .neigh = { .ifindex = ifindex, .ip = gateway, .mac = mac_of(i) } },
 		{ .kind = KERNEL_FDB,
 		  .fdb = { .ifindex = ifindex, .mac = mac_of(i), .remote = ip_v4(0x0a640000 + i) } },
 		{ .kind = KERNEL_NEXTHOP,
 		  .nexthop = { .id = 1000 + i, .ifindex = ifindex, .gateway = gateway, .onlink = true } },
-		{ .kind = KERNEL_ROUTE, .route = { .dst = ipnet_of(&gateway, 24), .nexthop_id = 1000 + i } },
+		{ .kind = KERNEL_ROUTE,
+		  .route = { .dst = ipnet_of(&gateway, 24), .nexthop_id = 1000 + i } },
 	};
 
 	for (size_t k = 0; k < ARRAY_SIZE(objects); k++)
@@ -132,9 +134,11 @@ static void test_every_attribute_comes_back(void **state)
 	(void)state;
 	set_up(0);
 	add_peer(7, device);
-	add((struct kernel_object){
-		.kind = KERNEL_ADDR,
-		.addr = { .ifindex = device, .ip = ip_v4(0x0af40300), .len = 32, .scope = RT_SCOPE_LINK } });
+	add((struct kernel_object){ .kind = KERNEL_ADDR,
+				    .addr = { .ifindex = device,
+					      .ip = ip_v4(0x0af40300),
+					      .len = 32,
+					      .scope = RT_SCOPE_LINK } });
 
 	assert_int_equal(dump(KERNEL_ADDR, (struct netlink_dump_filter){ AF_INET, device, 0, 0 }), 1);
 	assert_int_equal(ip_v4_value(&seen.objects[0].addr.ip), 0x0af40300);
@@ -192,17 +196,18 @@ static void test_foreign_objects_are_told_apart(void **state)
 	netns_run("ip", "nexthop", "add", "id", "6", "via", "10.244.1.9", "dev", "flannel.1", NULL);
 	netns_run("ip", "nexthop", "add", "id", "7", "group", "6", NULL);
 	netns_run("ip", "nexthop", "add", "id", "8", "via", "10.100.0.1", "fdb", NULL);
-	netns_run("ip", "route", "add", "10.9.0.0/16", "nexthop", "via", "10.244.1.7", "nexthop", "via", "10.244.1.8",
-		  NULL);
-	netns_run("ip", "route", "add", "10.8.0.0/16", "encap", "ip", "id", "7", "dst", "10.1.1.1", "dev", "flannel.1",
-		  NULL);
-	netns_run("ip", "route", "add", "10.7.0.0/16", "via", "inet6", "fe80::7", "dev", "flannel.1", "onlink", NULL);
+	netns_run("ip", "route", "add", "10.9.0.0/16", "nexthop", "via", "10.244.1.7", "nexthop",
+		  "via", "10.244.1.8", NULL);
+	netns_run("ip", "route", "add", "10.8.0.0/16", "encap", "ip", "id", "7", "dst", "10.1.1.1",
+		  "dev", "flannel.1", NULL);
+	netns_run("ip", "route", "add", "10.7.0.0/16", "via", "inet6", "fe80::7", "dev",
+		  "flannel.1", "onlink", NULL);
 	netns_run("ip", "route", "add", "blackhole", "default", "metric", "9", NULL);
 	netns_run("ip", "route", "add", "10.6.0.0/16", "tos", "0x10", "dev", "flannel.1", NULL);
-	netns_run("bridge", "fdb", "add", "02:00:00:00:00:01", "dev", "flannel.1", "dst", "10.1.1.1", "port", "99",
-		  "self", "permanent", NULL);
-	netns_run("bridge", "fdb", "add", "02:00:00:00:00:02", "dev", "flannel.1", "dst", "10.1.1.1", "vni", "99",
-		  "self", "permanent", NULL);
+	netns_run("bridge", "fdb", "add", "02:00:00:00:00:01", "dev", "flannel.1", "dst",
+		  "10.1.1.1", "port", "99", "self", "permanent", NULL);
+	netns_run("bridge", "fdb", "add", "02:00:00:00:00:02", "dev", "flannel.1", "dst",
+		  "10.1.1.1", "vni", "99", "self", "permanent", NULL);
 	netns_run("ip", "neigh", "add", "proxy", "10.244.1.77", "dev", "flannel.1", NULL);
 
 	assert_int_equal(dump(KERNEL_NEXTHOP, (struct netlink_dump_filter){ 0 }), 4);
@@ -255,7 +260,9 @@ static void test_foreign_objects_are_told_apart(void **state)
 		check(netlink_batch_commit(batch, add_result, NULL, &e), &e);
 		netlink_batch_free(batch);
 	}
-	assert_int_equal(json_array_size(netns_json("bridge", "-j", "fdb", "show", "dev", "flannel.1", NULL)), 0);
+	assert_int_equal(json_array_size(netns_json("bridge", "-j", "fdb", "show", "dev",
+						    "flannel.1", NULL)),
+			 0);
 	netlink_close(nl);
 }
 
@@ -274,7 +281,8 @@ static void filters(unsigned int without)
 	netns_run("ip", "route", "add", "10.6.0.0/16", "dev", "flannel.1", "table", "200", NULL);
 	netns_run("ip", "route", "add", "10.7.0.0/16", "dev", "flannel.1", "table", "2000", NULL);
 	netns_run("ip", "-6", "route", "add", "fd00:5::/64", "dev", "flannel.1", NULL);
-	netns_run("ip", "-6", "neigh", "add", "fd00:5::7", "lladdr", "02:00:00:00:00:07", "dev", "flannel.1", NULL);
+	netns_run("ip", "-6", "neigh", "add", "fd00:5::7", "lladdr", "02:00:00:00:00:07", "dev",
+		  "flannel.1", NULL);
 
 	assert_int_equal(dump(KERNEL_FDB, none), 2);
 	assert_int_equal(dump(KERNEL_FDB, by_device), 1);
@@ -295,12 +303,14 @@ static void filters(unsigned int without)
 	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ .family = AF_INET }), 3);
 	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ AF_INET, device, 0, 0 }), 2);
 	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ .protocol = 157 }), 2);
-	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ AF_INET, device, 0, 157 }), 1);
+	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ AF_INET, device, 0, 157 }),
+			 1);
 	assert_int_equal(seen.objects[0].route.nexthop_id, 1001);
 	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ .table = 200 }), 1);
 	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ .table = 2000 }), 1);
 	assert_int_equal(seen.objects[0].route.table, 2000);
-	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ .family = AF_INET6 }), 3); // two fe80::/64
+	assert_int_equal(dump(KERNEL_ROUTE, (struct netlink_dump_filter){ .family = AF_INET6 }),
+			 3); // two fe80::/64
 	assert_int_equal(dump(KERNEL_ADDR, (struct netlink_dump_filter){ AF_INET6, device, 0, 0 }), 1);
 	assert_int_equal(dump(KERNEL_ADDR, (struct netlink_dump_filter){ AF_INET6, 0, 0, 0 }), 3);
 

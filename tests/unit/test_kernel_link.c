@@ -115,7 +115,8 @@ static void test_vxlan_as_flannel_makes_it(void **state)
 	assert_true(ip_equal(&got.vxlan.local, &want.vxlan.local));
 	assert_false(ip_is_set(&got.vxlan.group));
 	assert_int_equal(got.vxlan.port, 8472);
-	assert_false(got.vxlan.learning || got.vxlan.proxy || got.vxlan.l2miss || got.vxlan.l3miss || got.vxlan.gbp);
+	assert_false(got.vxlan.learning || got.vxlan.proxy || got.vxlan.l2miss ||
+		     got.vxlan.l3miss || got.vxlan.gbp);
 	netlink_close(nl);
 }
 
@@ -134,7 +135,8 @@ static void test_vxlan_with_every_switch_on(void **state)
 	want.mac = (struct mac){ 0 };
 	want.mtu_bytes = 0;
 	want.vxlan.port = 4789;
-	want.vxlan.learning = want.vxlan.proxy = want.vxlan.l2miss = want.vxlan.l3miss = want.vxlan.gbp = true;
+	want.vxlan.learning = want.vxlan.proxy = want.vxlan.l2miss = want.vxlan.l3miss =
+		want.vxlan.gbp = true;
 	check(link_create_vxlan(nl, &want, &e), &e);
 
 	seen = show("flannel.12345");
@@ -153,7 +155,8 @@ static void test_vxlan_with_every_switch_on(void **state)
 	assert_true(got.mtu_bytes > 0);
 	assert_true(ip_equal(&got.vxlan.local, &want.vxlan.local));
 	assert_int_equal(got.vxlan.port, 4789);
-	assert_true(got.vxlan.learning && got.vxlan.proxy && got.vxlan.l2miss && got.vxlan.l3miss && got.vxlan.gbp);
+	assert_true(got.vxlan.learning && got.vxlan.proxy && got.vxlan.l2miss && got.vxlan.l3miss &&
+		    got.vxlan.gbp);
 	netlink_close(nl);
 }
 
@@ -168,9 +171,10 @@ static void test_vxlan_of_another_maker(void **state)
 	netns_enter();
 	make_underlay();
 	nl = open_netlink();
-	netns_run("ip", "link", "add", "vx0", "type", "vxlan", "id", "7", "group", "239.1.1.1", "dev", "under",
-		  "dstport", "4789", NULL);
-	netns_run("ip", "link", "add", "vx6", "type", "vxlan", "id", "8", "remote", "fd99::2", "dstport", "9", NULL);
+	netns_run("ip", "link", "add", "vx0", "type", "vxlan", "id", "7", "group", "239.1.1.1",
+		  "dev", "under", "dstport", "4789", NULL);
+	netns_run("ip", "link", "add", "vx6", "type", "vxlan", "id", "8", "remote", "fd99::2",
+		  "dstport", "9", NULL);
 	check(link_get_by_name(nl, "vx0", &got, &e), &e);
 	assert_true(ip_equal(&got.vxlan.group, &group));
 	assert_true(got.vxlan.learning);

@@ -131,7 +131,7 @@ static void test_reader_refuses_lengths_that_lie(void **state)
 	assert_int_equal(index_one(5, 1, 4, table), -EBADMSG);
 	assert_int_equal(index_one(5, 1, 5, table), 0);
 	assert_int_equal(table[1].len, 1);
-	assert_int_equal(index_one(4, 1, 6, table), 0); // padding
+	assert_int_equal(index_one(4, 1, 6, table), 0);	   // padding
 	assert_int_equal(index_one(4, 4095, 4, table), 0); // a type that is not ours
 	assert_null(table[1].data);
 }
@@ -173,13 +173,15 @@ static void test_values_of_wrong_length(void **state)
 }
 
 // An acknowledgement as the kernel sends it: the refused request's header, all of the request if not capped, the words.
-static size_t make_ack(uint8_t *buffer, size_t size, int error, size_t request_len, bool capped, const char *text)
+static size_t make_ack(uint8_t *buffer, size_t size, int error, size_t request_len, bool capped,
+		       const char *text)
 {
 	struct nlmsgerr body = { .error = error, .msg = { .nlmsg_len = (uint32_t)request_len } };
 	static const uint8_t request[64];
 	struct nlmsg msg;
 
-	nlmsg_begin(&msg, buffer, size, NLMSG_ERROR, (text ? NLM_F_ACK_TLVS : 0) | (capped ? NLM_F_CAPPED : 0));
+	nlmsg_begin(&msg, buffer, size, NLMSG_ERROR,
+		    (text ? NLM_F_ACK_TLVS : 0) | (capped ? NLM_F_CAPPED : 0));
 	nlmsg_put_header(&msg, &body, sizeof(body));
 	if (!capped)
 		nlmsg_put_header(&msg, request, request_len - sizeof(body.msg));
@@ -247,18 +249,36 @@ static void round_trip(const struct kernel_object *object, struct decoded *ret)
 static const struct kernel_object examples[] = {
 	{ .kind = KERNEL_ADDR,
 	  .addr = { .ifindex = 3, .ip = { AF_INET, { 10, 1, 2, 0 } }, .len = 32, .flags = 0x200 } },
-	{ .kind = KERNEL_NEIGH, .neigh = { 3, { AF_INET6, { 0xfd, 1 } }, { { 2, 3, 4, 5, 6, 7 } }, NUD_PERMANENT } },
+	{ .kind = KERNEL_NEIGH,
+	  .neigh = { 3, { AF_INET6, { 0xfd, 1 } }, { { 2, 3, 4, 5, 6, 7 } }, NUD_PERMANENT } },
 	{ .kind = KERNEL_FDB,
-	  .fdb = { .ifindex = 3, .mac = { { 2, 3 } }, .remote = { AF_INET, { 9, 9 } }, .state = NUD_PERMANENT } },
+	  .fdb = { .ifindex = 3,
+		   .mac = { { 2, 3 } },
+		   .remote = { AF_INET, { 9, 9 } },
+		   .state = NUD_PERMANENT } },
 	{ .kind = KERNEL_NEXTHOP,
-	  .nexthop = { .id = 7, .ifindex = 3, .gateway = { AF_INET, { 10, 1, 2 } }, .protocol = 157, .onlink = true } },
+	  .nexthop = { .id = 7,
+		       .ifindex = 3,
+		       .gateway = { AF_INET, { 10, 1, 2 } },
+		       .protocol = 157,
+		       .onlink = true } },
 	{ .kind = KERNEL_ROUTE,
-	  .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 }, .table = RT_TABLE_MAIN, .nexthop_id = 7,
-		     .protocol = 157, .type = RTN_UNICAST } },
+	  .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 },
+		     .table = RT_TABLE_MAIN,
+		     .nexthop_id = 7,
+		     .protocol = 157,
+		     .type = RTN_UNICAST } },
 	{ .kind = KERNEL_ROUTE,
-	  .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 }, .table = 70000, .metric = 5,
-		     .gateway = { AF_INET6, { 0xfe, 0x80 } }, .ifindex = 3, .protocol = 3, .scope = 253,
-		     .type = RTN_UNICAST, .onlink = true, .prefsrc = { AF_INET, { 10, 1, 1 } } } },
+	  .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 },
+		     .table = 70000,
+		     .metric = 5,
+		     .gateway = { AF_INET6, { 0xfe, 0x80 } },
+		     .ifindex = 3,
+		     .protocol = 3,
+		     .scope = 253,
+		     .type = RTN_UNICAST,
+		     .onlink = true,
+		     .prefsrc = { AF_INET, { 10, 1, 1 } } } },
 };
 
 static void test_round_trips(void **state)
@@ -319,17 +339,23 @@ static void test_what_is_not_ours_or_not_true(void **state)
 	(void)state;
 	// Prefixes longer than their addresses.
 	assert_int_equal(decode_changed(0, offsetof(struct ifaddrmsg, ifa_prefixlen), 32, &got), 0);
-	assert_int_equal(decode_changed(0, offsetof(struct ifaddrmsg, ifa_prefixlen), 33, &got), -EBADMSG);
+	assert_int_equal(decode_changed(0, offsetof(struct ifaddrmsg, ifa_prefixlen), 33, &got),
+			 -EBADMSG);
 	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_dst_len), 32, &got), 0);
 	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_dst_len), 33, &got), -EBADMSG);
 	// An address of the other family's length.
-	assert_int_equal(decode_changed(1, offsetof(struct ndmsg, ndm_family), AF_INET, &got), -EBADMSG);
-	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_family), AF_INET6, &got), -EBADMSG);
+	assert_int_equal(decode_changed(1, offsetof(struct ndmsg, ndm_family), AF_INET, &got),
+			 -EBADMSG);
+	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_family), AF_INET6, &got),
+			 -EBADMSG);
 	// Families and entries that we have no object for.
-	assert_int_equal(decode_changed(0, offsetof(struct ifaddrmsg, ifa_family), AF_MPLS, &got), -ENOMSG);
+	assert_int_equal(decode_changed(0, offsetof(struct ifaddrmsg, ifa_family), AF_MPLS, &got),
+			 -ENOMSG);
 	assert_int_equal(decode_changed(4, offsetof(struct rtmsg, rtm_family), AF_MPLS, &got), -ENOMSG);
-	assert_int_equal(decode_changed(1, offsetof(struct ndmsg, ndm_flags), NTF_PROXY, &got), -ENOMSG);
-	assert_int_equal(decode_changed(2, offsetof(struct ndmsg, ndm_flags), NTF_MASTER, &got), -ENOMSG);
+	assert_int_equal(decode_changed(1, offsetof(struct ndmsg, ndm_flags), NTF_PROXY, &got),
+			 -ENOMSG);
+	assert_int_equal(decode_changed(2, offsetof(struct ndmsg, ndm_flags), NTF_MASTER, &got),
+			 -ENOMSG);
 	assert_int_equal(decode_changed(3, offsetof(struct nhmsg, nh_family), AF_UNSPEC, &got), 0);
 	assert_true(got.object.nexthop.other);
 	// A source-specific route is not the route to that place.
@@ -342,14 +368,18 @@ static void test_what_is_not_ours_or_not_true(void **state)
 static void test_damage_is_survived(void **state)
 {
 	uint8_t buffer[ENCODE_REQUEST_MAX], copy[ENCODE_REQUEST_MAX];
-	struct link link = { .name = "flannel.1", .ifindex = 3,
-			     .vxlan = { .vni = 1, .local = { AF_INET6, { 0xfd } }, .port = 4789, .gbp = true } };
+	struct link link = {
+		.name = "flannel.1",
+		.ifindex = 3,
+		.vxlan = { .vni = 1, .local = { AF_INET6, { 0xfd } }, .port = 4789, .gbp = true }
+	};
 	size_t refused = 0, accepted = 0;
 
 	(void)state;
 	for (size_t i = 0; i <= ARRAY_SIZE(examples); i++) {
-		size_t len = i < ARRAY_SIZE(examples) ? encode_object(NETLINK_REPLACE, &examples[i], buffer)
-						       : encode_vxlan_create(&link, buffer);
+		size_t len = i < ARRAY_SIZE(examples)
+				     ? encode_object(NETLINK_REPLACE, &examples[i], buffer)
+				     : encode_vxlan_create(&link, buffer);
 
 		for (size_t at = 0; at < 2 * len; at++) {
 			uint8_t *exact = xmemdup(buffer, len);
@@ -379,9 +409,15 @@ static void test_damage_is_survived(void **state)
 static void test_vxlan_link_as_written(void **state)
 {
 	uint8_t buffer[ENCODE_REQUEST_MAX];
-	struct link want = { .name = "flannel.1", .mac = { { 2, 3 } }, .mtu_bytes = 1450,
-			     .vxlan = { .vni = 7, .underlay_ifindex = 4, .local = { AF_INET, { 10, 9 } },
-					.port = 4789, .learning = true, .gbp = true } };
+	struct link want = { .name = "flannel.1",
+			     .mac = { { 2, 3 } },
+			     .mtu_bytes = 1450,
+			     .vxlan = { .vni = 7,
+					.underlay_ifindex = 4,
+					.local = { AF_INET, { 10, 9 } },
+					.port = 4789,
+					.learning = true,
+					.gbp = true } };
 	struct nlmsg_view msg = first(buffer, encode_vxlan_create(&want, buffer));
 	struct ifinfomsg header;
 	struct link got;
@@ -441,28 +477,36 @@ static void test_texts(void **state)
 	} cases[] = {
 		{ { .kind = KERNEL_LINK, .link = { .name = "flannel.1", .mtu_bytes = 1450, .up = true } },
 		  "link flannel.1 00:00:00:00:00:00 mtu 1450 up" },
-		{ { .kind = KERNEL_ADDR, .addr = { .ifindex = 7, .ip = { AF_INET, { 10, 1 } }, .len = 32 } },
+		{ { .kind = KERNEL_ADDR,
+		    .addr = { .ifindex = 7, .ip = { AF_INET, { 10, 1 } }, .len = 32 } },
 		  "address 10.1.0.0/32 dev 7" },
 		{ { .kind = KERNEL_NEIGH, .neigh = { 7, { AF_INET, { 10, 1 } }, { { 2 } }, 0 } },
 		  "neighbour 10.1.0.0 lladdr 02:00:00:00:00:00 dev 7" },
 		{ { .kind = KERNEL_FDB, .fdb = { .ifindex = 7, .remote = { AF_INET, { 9 } } } },
 		  "fdb 00:00:00:00:00:00 dst 9.0.0.0 dev 7" },
-		{ { .kind = KERNEL_NEXTHOP, .nexthop = { .id = 5, .ifindex = 7, .gateway = { AF_INET, { 9 } } } },
+		{ { .kind = KERNEL_NEXTHOP,
+		    .nexthop = { .id = 5, .ifindex = 7, .gateway = { AF_INET, { 9 } } } },
 		  "nexthop 5 via 9.0.0.0 dev 7" },
-		{ { .kind = KERNEL_NEXTHOP, .nexthop = { .id = 5, .other = true } }, "nexthop 5 of another kind" },
+		{ { .kind = KERNEL_NEXTHOP, .nexthop = { .id = 5, .other = true } },
+		  "nexthop 5 of another kind" },
 		{ { .kind = KERNEL_ROUTE,
-		    .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 }, .gateway = { AF_INET, { 10, 1, 2 } },
-			       .ifindex = 7, .onlink = true } },
+		    .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 },
+			       .gateway = { AF_INET, { 10, 1, 2 } },
+			       .ifindex = 7,
+			       .onlink = true } },
 		  "route 10.1.2.0/24 via 10.1.2.0 dev 7 onlink" },
 		{ { .kind = KERNEL_ROUTE,
-		    .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 }, .gateway = { AF_INET, { 9, 1, 2 } } } },
+		    .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 },
+			       .gateway = { AF_INET, { 9, 1, 2 } } } },
 		  "route 10.1.2.0/24 via 9.1.2.0" },
-		{ { .kind = KERNEL_ROUTE, .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 }, .ifindex = 7 } },
+		{ { .kind = KERNEL_ROUTE,
+		    .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 }, .ifindex = 7 } },
 		  "route 10.1.2.0/24 dev 7" },
 		{ { .kind = KERNEL_ROUTE,
 		    .route = { .dst = { { AF_INET, { 10, 1, 2 } }, 24 }, .nexthop_id = 5, .onlink = true } },
 		  "route 10.1.2.0/24 nexthop 5" },
-		{ { .kind = KERNEL_ROUTE, .route = { .dst = { { AF_INET, { 10 } }, 8 }, .multipath = true } },
+		{ { .kind = KERNEL_ROUTE,
+		    .route = { .dst = { { AF_INET, { 10 } }, 8 }, .multipath = true } },
 		  "route 10.0.0.0/8 over several nexthops" },
 	};
 	char text[KERNEL_OBJECT_STR_MAX];

@@ -100,7 +100,8 @@ static const struct mac mac = { { 2, 0, 0, 0, 0, 7 } };
 
 static struct kernel_object neigh(void)
 {
-	return (struct kernel_object){ .kind = KERNEL_NEIGH, .neigh = { device, ip_v4(0x0b000700), mac, 0 } };
+	return (struct kernel_object){ .kind = KERNEL_NEIGH,
+				       .neigh = { device, ip_v4(0x0b000700), mac, 0 } };
 }
 
 static struct kernel_object nexthop(void)
@@ -157,8 +158,8 @@ static void test_changes_by_others(void **state)
 	change(NETLINK_REPLACE, neigh());
 	change(NETLINK_REPLACE, nexthop());
 	change(NETLINK_REPLACE, route());
-	netns_run("bridge", "fdb", "add", "02:00:00:00:00:07", "dev", "flannel.1", "dst", "10.100.0.7", "self",
-		  "permanent", NULL);
+	netns_run("bridge", "fdb", "add", "02:00:00:00:00:07", "dev", "flannel.1", "dst",
+		  "10.100.0.7", "self", "permanent", NULL);
 	assert_int_equal(read_all(), 0);
 	netns_run("ip", "route", "del", "11.0.7.0/24", NULL);
 	assert_int_equal(read_all(), 0);
@@ -168,7 +169,8 @@ static void test_changes_by_others(void **state)
 	assert_int_not_equal(event->port_id, 0);
 	assert_int_equal(ip_v4_value(&event->object.route.dst.addr), 0x0b000700);
 	netns_run("ip", "neigh", "del", "11.0.7.0", "dev", "flannel.1", NULL);
-	netns_run("bridge", "fdb", "del", "02:00:00:00:00:07", "dev", "flannel.1", "dst", "10.100.0.7", "self", NULL);
+	netns_run("bridge", "fdb", "del", "02:00:00:00:00:07", "dev", "flannel.1", "dst",
+		  "10.100.0.7", "self", NULL);
 	netns_run("ip", "nexthop", "del", "id", "9", NULL);
 	netns_run("ip", "addr", "add", "10.244.1.0/32", "dev", "flannel.1", NULL);
 	netns_run("ip", "addr", "del", "10.244.1.0/32", "dev", "flannel.1", NULL);
@@ -258,7 +260,8 @@ static void test_lost_notifications_are_told(void **state)
 	(void)state;
 	set_up();
 	assert_int_equal(read_all(), 0);
-	assert_int_equal(setsockopt(monitor_fd(monitor), SOL_SOCKET, SO_RCVBUFFORCE, &tiny, sizeof(tiny)), 0);
+	assert_int_equal(
+		setsockopt(monitor_fd(monitor), SOL_SOCKET, SO_RCVBUFFORCE, &tiny, sizeof(tiny)), 0);
 	for (unsigned int i = 0; i < 50; i++) {
 		struct kernel_object object = neigh();
 

@@ -92,7 +92,8 @@ static void ask_all(unsigned int without)
 		assert_int_equal(ip_parse(question->destination, &destination), 0);
 		r = route_get(nl, &destination, &answer, &e);
 		if (r != question->error)
-			fail_msg("%s: want %d, got %d (%s)", question->destination, question->error, r, e.msg);
+			fail_msg("%s: want %d, got %d (%s)", question->destination, question->error,
+				 r, e.msg);
 		if (r < 0) {
 			assert_non_null(strstr(e.msg, question->destination));
 			assert_int_equal(answer.ifindex, 4711);
@@ -130,7 +131,10 @@ static void test_many(void **state)
 	(void)state;
 	set_up(0);
 	for (uint32_t i = 0; i < MANY; i++)
-		destinations[i] = ip_v4((i % 3 == 0 ? 0x0a620000 : i % 3 == 1 ? 0x0a610000 : 0x0a630002) + i / 100);
+		destinations[i] = ip_v4((i % 3 == 0   ? 0x0a620000
+					 : i % 3 == 1 ? 0x0a610000
+						      : 0x0a630002) +
+					i / 100);
 	sends = netlink_stats(nl)->sends;
 	if (route_get_many(nl, destinations, MANY, answers, errors, &e) < 0)
 		fail_msg("%s", e.msg);

@@ -80,14 +80,20 @@ static void test_device_path(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(sysctl_device_path("net/ipv6/conf", bad[i], "accept_ra", path, sizeof(path)), -EINVAL);
-	assert_int_equal(sysctl_device_path("net/ipv6/conf", "flannel.1", "accept_ra", tiny, sizeof(tiny)), -ENOSPC);
+		assert_int_equal(sysctl_device_path("net/ipv6/conf", bad[i], "accept_ra", path,
+						    sizeof(path)),
+				 -EINVAL);
+	assert_int_equal(sysctl_device_path("net/ipv6/conf", "flannel.1", "accept_ra", tiny,
+					    sizeof(tiny)),
+			 -ENOSPC);
 	assert_string_equal(path, "untouched");
-	assert_int_equal(sysctl_device_path("net/ipv6/conf", "flannel.1", "accept_ra", path, sizeof(path)), 0);
+	assert_int_equal(sysctl_device_path("net/ipv6/conf", "flannel.1", "accept_ra", path,
+					    sizeof(path)),
+			 0);
 	assert_string_equal(path, "net/ipv6/conf/flannel.1/accept_ra");
 	netns_enter();
-	netns_run("ip", "link", "add", "flannel.1", "type", "vxlan", "id", "1", "local", "10.0.0.1", "dstport", "8472",
-		  NULL);
+	netns_run("ip", "link", "add", "flannel.1", "type", "vxlan", "id", "1", "local", "10.0.0.1",
+		  "dstport", "8472", NULL);
 	assert_int_equal(sysctl_write(path, "0", &e), 0);
 	assert_int_equal(sysctl_read_int(path, &value, &e), 0);
 	assert_int_equal(value, 0);
