@@ -33,10 +33,10 @@ bench:          ## measure, beside bare-kernel and etcd figures of the same run 
 fuzz:           ## run each fuzz target for FUZZ_SECONDS (20)
 	tests/fuzz/run $(or $(FUZZ_SECONDS),20)
 
-lint:           ## hold the tree against its own rules; LINT=NAME for one of them
+lint:           ## hold the tree against its own rules; RULE=NAME for one of them
 	packaging/debian/install-packages build lint
-	/usr/bin/python3 tests/lint/lint.py --self-test $(LINT)
-	/usr/bin/python3 tests/lint/lint.py $(LINT)
+	/usr/bin/python3 tests/lint/lint.py --self-test $(RULE)
+	/usr/bin/python3 tests/lint/lint.py $(RULE)
 
 format:         ## let clang-format lay out all C
 	clang-format -i $(C_FILES)

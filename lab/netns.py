@@ -232,5 +232,5 @@ class Node:
 def enter_words(netns, holder_pid):
     """The words before a command that make it run in a namespace, or on a holder's machine."""
     if holder_pid:
-        return ["nsenter", "-t", str(holder_pid), "-m", "-u", "-n", "--"]
+        return ["nsenter", "-t", str(holder_pid), "-m", "-r", "-u", "-n", "--"]
     return ["nsenter", f"--net={NETNS_DIR / netns}", "--"]
