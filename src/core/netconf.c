@@ -246,7 +246,7 @@ static int read_backend(const json_t *root, struct netconf *conf, struct err *e)
 
 static int read_root(const json_t *root, struct netconf *conf, struct err *e)
 {
-	struct family_members v4, v6;
+	struct family_members v4 = { 0 }, v6 = { 0 };
 	bool enable_v4 = true, enable_v6 = false;
 	int r;
 

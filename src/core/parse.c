@@ -173,7 +173,7 @@ int parse_go_int(const char *text, int64_t min, int64_t max, int64_t *ret)
 	const char *digits, *p = text;
 	uint64_t magnitude;
 	unsigned int base;
-	int64_t value;
+	int64_t value = 0;
 	int r;
 
 	if (*p == '-' || *p == '+')
