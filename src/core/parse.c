@@ -253,8 +253,7 @@ static int duration_part(const char **cursor, uint64_t *ret_ns)
 		return -EINVAL;
 	if (__builtin_mul_overflow(whole, unit, &whole))
 		return -ERANGE;
-	// 128 bits: a fraction of 10^14 times an hour of nanoseconds.
-	*ret_ns = whole;
+	// A fraction of 10^14 times an hour of nanoseconds needs 128 bits.
 	if (__builtin_add_overflow(whole, (uint64_t)((unsigned __int128)fraction * unit / scale),
 				   ret_ns))
 		return -ERANGE;
