@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the flags that say where the store is.
+#include "store/store_options.h"
+
+#include "core/mem.h"
+#include "core/text.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ENDPOINT_MAX 512
+#define PREFIX_MAX 512
+
+const char *const store_kinds[] = { "etcd3", "memory", NULL };
+
+#define AT(member) offsetof(struct store_options, member)
+// clang-format off: a flag is two or three lines: its name, kind, member, default and value; its help; its bounds
+static const struct flag store_flags[] = {
+	{ .name = "etcd-endpoints", FLAG_COMMA_LIST, AT(endpoints), "http://127.0.0.1:4001,http://127.0.0.1:2379", "URL,...",
+	  "etcd servers; another one is tried when one does not answer." },
+	{ .name = "etcd-prefix", FLAG_STRING, AT(prefix), "/coreos.com/network", "KEY",
+	  "Where the network's config and leases are in the store." },
+	{ .name = "etcd-cafile", FLAG_STRING, AT(ca_file), NULL, "FILE",
+	  "CA certificates that sign the servers' (default: the system's)." },
+	{ .name = "etcd-certfile", FLAG_STRING, AT(cert_file), NULL, "FILE",
+	  "Client certificate, for servers that ask for one." },
+	{ .name = "etcd-keyfile", FLAG_STRING, AT(key_file), NULL, "FILE",
+	  "Key of the client certificate." },
+	{ .name = "etcd-username", FLAG_STRING, AT(username), NULL, "NAME",
+	  "User of etcd." },
+	{ .name = "etcd-password", FLAG_STRING, AT(password), NULL, "TEXT",
+	  "The user's password. All can read a command line: FLANNELD_ETCD_PASSWORD is the better place.",
+	  .properties = FLAG_SECRET },
+	{ .name = "store", FLAG_CHOICE, AT(kind), "etcd3", "KIND",
+	  "Kind of store: etcd3.",
+	  .choices = store_kinds },
+	{ .name = "request-timeout", FLAG_DURATION, AT(request_timeout_ms), "5s", "TIME",
+	  "How long one request to the store may take.",
+	  .min = 10, .max = 600000 },
+	{ .name = "dead-man", FLAG_DURATION, AT(dead_man_ms), "15s", "TIME",
+	  "A watch that shows no sign of life for so long is given up and started anew.",
+	  .min = 100, .max = 3600000 },
+};
+// clang-format on
+#undef AT
+
+void store_options_add(struct flag_set *set, struct store_options *options)
+{
+	flag_set_add(set, "Store:", store_flags, ARRAY_SIZE(store_flags), options);
+}
+
+void store_options_free(struct store_options *options)
+{
+	flag_target_free(store_flags, ARRAY_SIZE(store_flags), options);
+}
+
+static bool has_scheme(const char *text)
+{
+	return strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0;
+}
+
+// White space and control characters would end up in a request line.
+static bool is_plain(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text <= ' ' || *text == 0x7f)
+			return false;
+	return true;
+}
+
+static int check_endpoint(const char *endpoint, struct err *e)
+{
+	const char *host = strstr(endpoint, "://");
+	char shown[TEXT_EXCERPT_MAX];
+
+	(void)text_excerpt(endpoint, strlen(endpoint), shown);
+	host = host ? host + 3 : endpoint;
+	// The text before '@' may be a password, so it is not shown.
+	if (host[strcspn(host, "/@")] == '@')
+		return err_set(e, -EINVAL,
+			       "--etcd-endpoints: a URL holds a user name; --etcd-username and "
+			       "--etcd-password are for that");
+	if (strstr(endpoint, "://") && !has_scheme(endpoint))
+		return err_set(e, -EINVAL,
+			       "--etcd-endpoints: \"%s\" is neither http:// nor https://", shown);
+	if (strlen(endpoint) > ENDPOINT_MAX || !is_plain(endpoint) || strpbrk(endpoint, "?#") ||
+	    host[0] == '\0' || host[0] == '/' || host[0] == ':')
+		return err_set(e, -EINVAL, "--etcd-endpoints: \"%s\" is not a URL of a server", shown);
+	return 0;
+}
+
+// The form that the store wants. tls: what a bare host:port means.
+static char *normal_endpoint(const char *endpoint, bool tls)
+{
+	char *text = has_scheme(endpoint) ? xstrdup(endpoint)
+					  : xasprintf("%s://%s", tls ? "https" : "http", endpoint);
+	size_t len = strlen(text);
+
+	while (len > 0 && text[len - 1] == '/')
+		text[--len] = '\0';
+	return text;
+}
+
+static int finish_endpoints(struct store_options *options, struct err *e)
+{
+	bool tls = options->ca_file[0] != '\0' || options->cert_file[0] != '\0';
+	struct flag_list *list = &options->endpoints;
+	int r;
+
+	if (list->count == 0)
+		return err_set(e, -EINVAL, "--etcd-endpoints: no server is given");
+	if (list->count > STORE_ENDPOINTS_MAX)
+		return err_set(e, -EINVAL, "--etcd-endpoints: more than %d servers",
+			       STORE_ENDPOINTS_MAX);
+	for (size_t i = 0; i < list->count; i++) {
+		char *given = list->items[i];
+
+		r = check_endpoint(given, e);
+		if (r < 0)
+			return r;
+		list->items[i] = normal_endpoint(given, tls);
+		free(given);
+	}
+	return 0;
+}
+
+static int check_prefix(struct store_options *options, struct err *e)
+{
+	char *prefix = options->prefix;
+	size_t len = strlen(prefix);
+
+	while (len > 0 && prefix[len - 1] == '/')
+		prefix[--len] = '\0';
+	if (len == 0)
+		return err_set(e, -EINVAL, "--etcd-prefix: must not be empty");
+	if (len > PREFIX_MAX)
+		return err_set(e, -EINVAL, "--etcd-prefix: longer than %d bytes", PREFIX_MAX);
+	return 0;
+}
+
+static int check_credentials(const struct store_options *options, struct err *e)
+{
+	if (options->cert_file[0] != '\0' && options->key_file[0] == '\0')
+		return err_set(e, -EINVAL, "--etcd-certfile needs --etcd-keyfile");
+	if (options->key_file[0] != '\0' && options->cert_file[0] == '\0')
+		return err_set(e, -EINVAL, "--etcd-keyfile needs --etcd-certfile");
+	if (options->password[0] != '\0' && options->username[0] == '\0')
+		return err_set(e, -EINVAL, "--etcd-password needs --etcd-username");
+	return 0;
+}
+
+static const char *or_null(const char *text)
+{
+	return text[0] != '\0' ? text : NULL;
+}
+
+int store_options_finish(struct store_options *options, struct store_config *ret, struct err *e)
+{
+	int r;
+
+	r = check_prefix(options, e);
+	if (r < 0)
+		return r;
+	r = check_credentials(options, e);
+	if (r < 0)
+		return r;
+	r = finish_endpoints(options, e);
+	if (r < 0)
+		return r;
+	*ret = (struct store_config){
+		.kind = store_kinds[options->kind],
+		.endpoints = (const char *const *)options->endpoints.items,
+		.username = or_null(options->username),
+		.password = or_null(options->password),
+		.ca_file = or_null(options->ca_file),
+		.cert_file = or_null(options->cert_file),
+		.key_file = or_null(options->key_file),
+		.request_timeout_ms = (uint32_t)options->request_timeout_ms,
+		.dead_man_ms = (uint32_t)options->dead_man_ms,
+	};
+	return 0;
+}
