@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the conversation with the store: config, snapshots, the watch; and telling the agent.
+#include "fabric/fabric_internal.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <errno.h>
+#include <string.h>
+
+const char *const fabric_lease_state_names[FABRIC_LEASE_STATE_COUNT] = {
+	[FABRIC_LEASE_NONE] = "none",	    [FABRIC_LEASE_CACHED] = "cached", [FABRIC_LEASE_HELD] = "held",
+	[FABRIC_LEASE_LOST] = "lost",	    [FABRIC_LEASE_FOREIGN] = "foreign", [FABRIC_LEASE_UNFIT] = "unfit",
+};
+
+const char *const fabric_peer_state_names[FABRIC_PEER_STATE_COUNT] = {
+	[FABRIC_PEER_GOOD] = "good",
+	[FABRIC_PEER_HELD] = "held",
+	[FABRIC_PEER_REJECTED] = "rejected",
+};
+
+static void begin(struct fabric *fabric);
+static void on_event(void *arg, const struct registry_event *event);
+
+// ---- telling ----
+
+static void tell_store(struct fabric *fabric, bool up, const struct err *why)
+{
+	if (fabric->up_told && fabric->up == up)
+		return;
+	fabric->up = up;
+	fabric->up_told = true;
+	fabric->up_since_ms = loop_now_ms();
+	memset(&fabric->down_why, 0, sizeof(fabric->down_why));
+	if (!up && why)
+		fabric->down_why = *why;
+	fabric->hooks.store(fabric->arg, up, up ? NULL : &fabric->down_why);
+}
+
+static void on_peer_change(void *arg, const struct lease *old, const struct lease *now)
+{
+	struct fabric *fabric = arg;
+	if (fabric->peers_told)
+		fabric->hooks.peer_changed(fabric->arg, old, now);
+}
+
+static void tell_peers_reset(struct fabric *fabric)
+{
+	fabric->peers_told = true;
+	fabric->hooks.peers_reset(fabric->arg);
+}
+
+void fabric_tell_rules(struct fabric *fabric)
+{
+	if (fabric->has_conf)
+		peer_table_set_rules(fabric->peers, &fabric->conf, fabric->has_lease ? &fabric->lease : NULL,
+				     fabric->joined ? &fabric->attrs : NULL);
+}
+
+int64_t fabric_ttl_s(const struct fabric *fabric)
+{
+	return fabric->config.lease_ttl_s > 0 ? fabric->config.lease_ttl_s : LEASE_TTL_S;
+}
+
+static void start_again_later(struct fabric *fabric)
+{
+	timer_start(fabric->start_timer, backoff_next_ms(&fabric->start_backoff) + 1);
+}
+
+// ---- config ----
+
+static void tell_config_error(struct fabric *fabric, const struct err *e)
+{
+	if (fabric->conf_error && strcmp(fabric->conf_error, e->msg) == 0)
+		return;
+	free(fabric->conf_error);
+	fabric->conf_error = xstrdup(e->msg);
+	fabric->hooks.config_error(fabric->arg, e);
+}
+
+// False: it cannot be used, and was told.
+static bool take_config_text(struct fabric *fabric, const char *text)
+{
+	struct netconf conf = {0};
+	struct err e = {0};
+	if (fabric->has_conf && !fabric->conf_error && strcmp(fabric->conf_text, text) == 0)
+		return true;
+	if (netconf_parse(text, strlen(text), &conf, &e) < 0) {
+		err_wrap(&e, "config");
+		tell_config_error(fabric, &e);
+		return false;
+	}
+	netconf_free(&fabric->conf);
+	free(fabric->conf_text);
+	free(fabric->conf_error);
+	fabric->conf_error = NULL;
+	fabric->conf = conf;
+	fabric->conf_text = xstrdup(text);
+	fabric->has_conf = true;
+	fabric_tell_rules(fabric);
+	fabric->hooks.config(fabric->arg, &fabric->conf, fabric->conf_text);
+	own_config_changed(fabric);
+	return true;
+}
+
+static void on_config(void *arg, int r, const char *text, int64_t mod_revision, const struct err *e)
+{
+	struct fabric *fabric = arg;
+	(void)mod_revision;
+	fabric->reading_config = false;
+	bool answered = r == 0 || r == -ENOENT;
+	if (!answered)
+		tell_store(fabric, false, e);
+	if (r == -ENOENT)
+		tell_config_error(fabric, e);
+	if (r == 0)
+		(void)take_config_text(fabric, text); // if it cannot be used the last one stays, and the error was told
+	if (!answered || !fabric->has_conf) {
+		start_again_later(fabric);
+		return;
+	}
+	fabric->config_is_fresh = !fabric->joined;
+	begin(fabric);
+}
+
+// ---- snapshot ----
+
+static void on_snapshot_lease(void *arg, struct lease *lease)
+{
+	struct fabric *fabric = arg;
+	if (lease_is_own(fabric, lease))
+		own_seen(fabric, lease);
+	else
+		peer_table_put(fabric->peers, lease);
+}
+
+static void on_snapshot_bad(void *arg, const struct registry_bad *bad)
+{
+	struct fabric *fabric = arg;
+	if (bad->has_subnet)
+		own_junk(fabric, &bad->subnet);
+	peer_table_bad(fabric->peers, bad);
+}
+
+static void expire_tick(void *arg)
+{
+	struct fabric *fabric = arg;
+	uint64_t now_ms = loop_now_ms();
+	uint64_t next = peer_table_expire(fabric->peers, now_ms);
+	if (next != UINT64_MAX)
+		timer_start(fabric->hold_timer, next > now_ms ? next - now_ms : 1);
+}
+
+static void on_snapshot_done(void *arg, int r, const struct kv_header *header, const struct err *e)
+{
+	struct fabric *fabric = arg;
+	fabric->reading_leases = false;
+	if (r < 0) {
+		tell_store(fabric, false, e);
+		start_again_later(fabric);
+		return;
+	}
+	uint64_t careful_ms = (uint64_t)fabric_ttl_s(fabric) * 1000;
+	peer_table_snapshot_end(fabric->peers, fabric->store_was_changed ? careful_ms : fabric->config.peer_hold_ms, careful_ms);
+	fabric->store_was_changed = false;
+	expire_tick(fabric);
+	if (!fabric->peers_told)
+		tell_peers_reset(fabric);
+	backoff_reset(&fabric->start_backoff);
+	fabric->watch = registry_watch_start(fabric->registry, header->revision + 1, header->cluster_id, on_event, fabric);
+	fabric->snapshot_done = true;
+	own_step(fabric);
+}
+
+static const struct registry_snapshot_fns snapshot_fns = {
+	.lease = on_snapshot_lease,
+	.bad = on_snapshot_bad,
+	.done = on_snapshot_done,
+};
+
+// ---- the watch ----
+
+static void on_lost(struct fabric *fabric, const struct registry_event *event)
+{
+	log_info("fabric: reading everything again: %s", event->err ? err_msg(event->err) : "the watch was lost");
+	fabric->watch = registry_watch_free(fabric->watch);
+	fabric->snapshot_done = false;
+	fabric->store_was_changed = fabric->store_was_changed || event->store_changed;
+	// Ten thousand agents lose a watch at one moment.
+	timer_start(fabric->start_timer, random_below(200) + 1);
+}
+
+static void on_lease_put(struct fabric *fabric, struct lease *lease)
+{
+	if (lease_is_own(fabric, lease))
+		own_seen(fabric, lease);
+	else
+		peer_table_put(fabric->peers, lease);
+}
+
+static void on_lease_delete(struct fabric *fabric, const struct subnet *subnet)
+{
+	own_gone(fabric, subnet);
+	peer_table_gone(fabric->peers, subnet, fabric->config.peer_hold_ms);
+	own_retry_soon(fabric);
+	expire_tick(fabric);
+}
+
+static void on_event(void *arg, const struct registry_event *event)
+{
+	struct fabric *fabric = arg;
+	struct err e = {0};
+	switch (event->kind) {
+	case REGISTRY_LEASE_PUT:
+		on_lease_put(fabric, event->lease);
+		break;
+	case REGISTRY_LEASE_DELETE:
+		on_lease_delete(fabric, &event->lease->subnet);
+		break;
+	case REGISTRY_LEASE_BAD:
+		on_snapshot_bad(fabric, event->bad);
+		break;
+	case REGISTRY_BAD_GONE:
+		peer_table_bad_gone(fabric->peers, event->bad->key);
+		break;
+	case REGISTRY_CONFIG_PUT:
+		(void)take_config_text(fabric, event->text); // the old one stays in force, and the error was told
+		own_step(fabric);
+		break;
+	case REGISTRY_CONFIG_DELETE:
+		err_set(&e, -ENOENT, "the network's config was deleted from the store; going on with the last one");
+		tell_config_error(fabric, &e);
+		break;
+	case REGISTRY_UP:
+		tell_store(fabric, true, NULL);
+		break;
+	case REGISTRY_DOWN:
+		tell_store(fabric, false, event->err);
+		break;
+	case REGISTRY_LOST:
+		on_lost(fabric, event);
+		break;
+	}
+}
+
+// ---- life ----
+
+// Whatever is next: config, then (once the agent has joined) the leases, then the watch.
+static void begin(struct fabric *fabric)
+{
+	if (!fabric->joined || !fabric->has_conf || fabric->reading_leases || fabric->watch)
+		return;
+	fabric->reading_leases = true;
+	fabric->snapshot_done = false;
+	own_snapshot_begin(fabric);
+	peer_table_snapshot_begin(fabric->peers);
+	registry_leases(fabric->registry, &snapshot_fns, fabric);
+}
+
+static void tell_seed(struct fabric *fabric)
+{
+	fabric->hooks.config(fabric->arg, &fabric->conf, fabric->conf_text);
+	if (fabric->has_lease)
+		fabric->hooks.lease(fabric->arg, fabric->state, &fabric->lease, &fabric->why);
+	tell_peers_reset(fabric);
+}
+
+static void start_tick(void *arg)
+{
+	struct fabric *fabric = arg;
+	if (fabric->seeded) {
+		fabric->seeded = false;
+		tell_seed(fabric);
+	}
+	if (fabric->reading_config || fabric->reading_leases || fabric->watch)
+		return;
+	if (fabric->config_is_fresh && fabric->joined) {
+		fabric->config_is_fresh = false;
+		begin(fabric);
+		return;
+	}
+	fabric->reading_config = true;
+	registry_config_get(fabric->registry, on_config, fabric);
+}
+
+struct fabric *fabric_new(struct loop *loop, struct registry *registry, const struct fabric_config *config, const struct fabric_hooks *hooks,
+			  void *arg)
+{
+	struct fabric *fabric = xnew(struct fabric);
+	fabric->loop = loop;
+	fabric->registry = registry;
+	fabric->config = *config;
+	if (config->previous) {
+		fabric->previous = *config->previous;
+		fabric->has_previous = true;
+	}
+	fabric->config.previous = NULL;
+	fabric->hooks = *hooks;
+	fabric->arg = arg;
+	fabric->peers = peer_table_new(on_peer_change, fabric);
+	fabric->start_timer = timer_new(loop, start_tick, fabric);
+	fabric->hold_timer = timer_new(loop, expire_tick, fabric);
+	fabric->start_backoff = (struct backoff){.base_ms = 100, .max_ms = 2000};
+	fabric->up_since_ms = loop_now_ms();
+	return fabric;
+}
+
+struct fabric *fabric_free(struct fabric *fabric)
+{
+	if (!fabric)
+		return NULL;
+	registry_watch_free(fabric->watch);
+	timer_free(fabric->start_timer);
+	timer_free(fabric->hold_timer);
+	own_free(fabric);
+	peer_table_free(fabric->peers);
+	netconf_free(&fabric->conf);
+	free(fabric->conf_text);
+	free(fabric->conf_error);
+	free(fabric);
+	return NULL;
+}
+
+void fabric_seed(struct fabric *fabric, const char *config_text, const struct lease *lease, struct lease_set *peers)
+{
+	struct err e;
+	if (netconf_parse(config_text, strlen(config_text), &fabric->conf, &e) < 0) {
+		log_warn("fabric: the cached config is not used: %s", e.msg);
+		lease_set_free(peers);
+		return;
+	}
+	fabric->conf_text = xstrdup(config_text);
+	fabric->has_conf = true;
+	if (lease && subnet_fits(&fabric->conf, &lease->subnet)) {
+		lease_copy(lease, &fabric->lease);
+		fabric->has_lease = true;
+		fabric->state = FABRIC_LEASE_CACHED;
+		err_set(&fabric->why, -EAGAIN, "the store has not confirmed it yet");
+		fabric->previous = lease->subnet;
+		fabric->has_previous = true;
+	}
+	fabric_tell_rules(fabric);
+	if (peers)
+		peer_table_seed(fabric->peers, peers);
+	fabric->seeded = true;
+}
+
+void fabric_start(struct fabric *fabric)
+{
+	timer_start(fabric->start_timer, 0);
+}
+
+void fabric_refresh(struct fabric *fabric)
+{
+	fabric->watch = registry_watch_free(fabric->watch);
+	fabric->snapshot_done = false;
+	timer_start(fabric->start_timer, 0);
+}
+
+// ---- views ----
+
+const struct netconf *fabric_netconf(const struct fabric *fabric)
+{
+	return fabric->has_conf ? &fabric->conf : NULL;
+}
+
+const char *fabric_config_text(const struct fabric *fabric)
+{
+	return fabric->conf_text;
+}
+
+const struct lease *fabric_lease(const struct fabric *fabric)
+{
+	return fabric->has_lease ? &fabric->lease : NULL;
+}
+
+enum fabric_lease_state fabric_lease_state(const struct fabric *fabric, const struct err **ret_why)
+{
+	if (ret_why)
+		*ret_why = &fabric->why;
+	return fabric->state;
+}
+
+int64_t fabric_lease_expires_in_s(const struct fabric *fabric)
+{
+	uint64_t now_ms = loop_boottime_ms();
+	if (!fabric->has_lease || fabric->lease.session == 0 || fabric->expires_at_ms == 0)
+		return -1;
+	return fabric->expires_at_ms > now_ms ? (int64_t)((fabric->expires_at_ms - now_ms) / 1000) : 0;
+}
+
+bool fabric_store_up(const struct fabric *fabric, const struct err **ret_why, uint64_t *ret_since_ms)
+{
+	if (ret_why)
+		*ret_why = &fabric->down_why;
+	if (ret_since_ms)
+		*ret_since_ms = fabric->up_since_ms;
+	return fabric->up;
+}
+
+const struct lease_set *fabric_peers(const struct fabric *fabric)
+{
+	return peer_table_good(fabric->peers);
+}
+
+size_t fabric_peer_count(const struct fabric *fabric, enum fabric_peer_state state)
+{
+	return peer_table_count(fabric->peers, state);
+}
+
+void fabric_odd_each(const struct fabric *fabric, fabric_odd_fn *fn, void *arg)
+{
+	peer_table_odd_each(fabric->peers, fn, arg);
+}
