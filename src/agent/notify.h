@@ -15,8 +15,9 @@ struct notify *notify_free(struct notify *notify);
 
 // Failures to send are nobody's business and are ignored.
 void notify_ready(struct notify *notify);
-void notify_status(struct notify *notify, const char *format, ...) __attribute__((format(printf, 2, 3))); // sent only if changed
-void notify_reloading(struct notify *notify); // notify_ready when it is done
+void notify_status(struct notify *notify, const char *format, ...)
+	__attribute__((format(printf, 2, 3))); // sent only if changed
+void notify_reloading(struct notify *notify);  // notify_ready when it is done
 void notify_stopping(struct notify *notify);
 void notify_watchdog(struct notify *notify); // call each notify_watchdog_ms
 // Half of what the manager allows; 0: it does not watch.

@@ -80,7 +80,8 @@ struct options {
 
 // argv with the program's name; environment as environ. -EINVAL: exit 2 with the message. ret must be zero; it owns memory
 // even after a failure: options_free. *ret must not be moved afterwards (its parts point into it).
-int options_parse(int argc, char *const *argv, char *const *environment, struct options *ret, struct err *e);
+int options_parse(int argc, char *const *argv, char *const *environment, struct options *ret,
+		  struct err *e);
 void options_free(struct options *options);
 void options_help(struct strbuf *out);
 // What was asked for and is not carried out, one log line each.

@@ -56,10 +56,12 @@ enum state_part { STATE_OWN = 1, STATE_PEERS = 2 };
 
 struct state_file;
 // directory is made with mode 0700 when missing.
-int state_file_new(struct loop *loop, const char *directory, const char *prefix, const struct state_source *source, void *arg,
-		   struct state_file **ret, struct err *e);
+int state_file_new(struct loop *loop, const char *directory, const char *prefix,
+		   const struct state_source *source, void *arg, struct state_file **ret,
+		   struct err *e);
 struct state_file *state_file_free(struct state_file *file); // writes nothing
-void state_file_set_mac(struct state_file *file, const char *device, const struct mac *mac); // also schedules a write
+void state_file_set_mac(struct state_file *file, const char *device,
+			const struct mac *mac);			      // also schedules a write
 void state_file_changed(struct state_file *file, unsigned int parts); // bits of enum state_part; cheap
 // Writes now what is pending, whole and to the disk; for the end of the program. Blocking.
 int state_file_flush(struct state_file *file, struct err *e);

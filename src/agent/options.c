@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: weftd's command line and environment.
+#include "agent/options.h"
+
+#include "core/mem.h"
+#include "core/text.h"
+#include "kernel/netlink.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static const char *const level_names[] = { "error", "warn", "info", "debug", NULL };
+static_assert(ARRAY_SIZE(level_names) == LOG_LEVEL_COUNT + 1, "a name for each level");
+static const char *const format_names[] = { "text", "json", NULL };
+static_assert(ARRAY_SIZE(format_names) == LOG_FORMAT_COUNT + 1, "a name for each format");
+// As netlink_feature_names, which is not a constant that a table could start with.
+static const char *const feature_names[] = { "strict", "nexthop", NULL };
+static_assert(ARRAY_SIZE(feature_names) == NETLINK_FEATURE_COUNT + 1, "a name for each feature");
+
+#define MINUTE_MS 60000
+#define HOUR_MS (60 * MINUTE_MS)
+
+#define AT(member) offsetof(struct options, member)
+// clang-format off: a flag is two or three lines: its name, kind, member, default and value; its help; its bounds
+static const struct flag interface_flags[] = {
+	{ .name = "iface", FLAG_REPEATED, AT(iface), NULL, "NAME|IP",
+	  "Interface for the traffic between hosts, by name or by its address." },
+	{ .name = "iface-regex", FLAG_REPEATED, AT(iface_regex), NULL, "REGEX",
+	  "The first interface of which an address or the name matches; after --iface." },
+	{ .name = "iface-can-reach", FLAG_STRING, AT(iface_can_reach), NULL, "IP",
+	  "The interface of the route to this address; after --iface-regex. With none of the three given: the owner of --public-ip, else the default route's." },
+	{ .name = "public-ip", FLAG_IP, AT(public_ip), NULL, "IP",
+	  "IPv4 address that other hosts send to (default: the interface's)." },
+	{ .name = "public-ipv6", FLAG_IP, AT(public_ipv6), NULL, "IP",
+	  "The same for IPv6." },
+};
+
+static const struct flag lease_flags[] = {
+	{ .name = "subnet-lease-renew-margin", FLAG_INT, AT(renew_margin_minutes), "60", "MINUTES",
+	  "Renew the lease at the latest when this much of its 24 hours is left. weft keeps the lease alive all the time, so this matters only after the store was away for long.",
+	  .min = 1, .max = 1439 },
+	{ .name = "allow-subnet-change", FLAG_BOOL, AT(allow_subnet_change), NULL, NULL,
+	  "Take another subnet when this host's own is lost for good. Containers that run keep addresses of the old one; without this flag the agent keeps trying to regain it." },
+	{ .name = "peer-hold", FLAG_DURATION, AT(peer_hold_ms), "3s", "TIME",
+	  "How long a host that vanished from the store is still reached.",
+	  .max = 24 * HOUR_MS },
+	{ .name = "lease-ttl", FLAG_INT, AT(lease_ttl_s), "0", "SECONDS",
+	  "Life of a lease that is not renewed; 0: a day.",
+	  .min = 0, .max = 10 * 86400, .properties = FLAG_HIDDEN },
+};
+
+static const struct flag host_flags[] = {
+	{ .name = "subnet-file", FLAG_STRING, AT(subnet_file), "/run/flannel/subnet.env", "FILE",
+	  "Where this host's subnet is told to container runtimes." },
+	{ .name = "run-dir", FLAG_STRING, AT(run_dir), "/run/weft", "DIRECTORY",
+	  "Place of the API socket." },
+	{ .name = "state-dir", FLAG_STRING, AT(state_dir), "/var/lib/weft", "DIRECTORY",
+	  "What was known last, for a start while the store is away." },
+	{ .name = "no-ip-forward", FLAG_BOOL, AT(no_ip_forward), NULL, NULL,
+	  "Leave the kernel's forwarding switches as they are." },
+	{ .name = "ip-blackhole-route", FLAG_BOOL, AT(ip_blackhole_route), NULL, NULL,
+	  "Drop what is sent to addresses of this host's subnet that no container has." },
+	{ .name = "scan-interval", FLAG_DURATION, AT(scan_interval_ms), "30s", "TIME",
+	  "How often all kernel entries are compared with the wanted ones, beside the kernel's own notifications.",
+	  .min = 100, .max = 24 * HOUR_MS },
+	{ .name = "without-feature", FLAG_MASK, AT(without_features), NULL, "NAME,...",
+	  "Do as if the kernel lacked these features: strict (checking of dumps), nexthop (objects).",
+	  .choices = feature_names },
+};
+
+static const struct flag firewall_flags[] = {
+	{ .name = "ip-masq", FLAG_BOOL, AT(ip_masq), NULL, NULL,
+	  "Masquerade traffic that leaves the network. Not carried out yet; told in subnet.env." },
+	{ .name = "ip-masq-fully-random-disable", FLAG_BOOL, AT(ip_masq_fully_random_disable), NULL, NULL,
+	  "Masquerade without random ports. Not carried out yet." },
+	{ .name = "iptables-forward-rules", FLAG_BOOL, AT(iptables_forward_rules), "true", NULL,
+	  "Accept forwarded traffic of the network. Not carried out yet." },
+	{ .name = "iptables-resync", FLAG_INT, AT(iptables_resync_s), "5", "SECONDS",
+	  "How often firewall rules are checked. Not carried out yet.",
+	  .min = 1, .max = 86400 },
+};
+
+static const struct flag health_flags[] = {
+	{ .name = "healthz-port", FLAG_INT, AT(healthz_port), "0", "PORT",
+	  "TCP port of /healthz, /readyz and /metrics; 0: only on the API socket.",
+	  .max = 65535 },
+	{ .name = "healthz-ip", FLAG_IP, AT(healthz_ip), "0.0.0.0", "IP",
+	  "Address that it listens on." },
+	{ .name = "log-level", FLAG_CHOICE, AT(log_level), "info", "LEVEL",
+	  "Least important messages that are shown: error, warn, info or debug.",
+	  .choices = level_names },
+	{ .name = "log-format", FLAG_CHOICE, AT(log_format), "text", "FORMAT",
+	  "text or json (one object a line).",
+	  .choices = format_names },
+	{ .name = "v", FLAG_INT, AT(verbosity), "0", "NUMBER",
+	  "flannel's verbosity; more than 0 means --log-level=debug.",
+	  .max = INT32_MAX },
+	{ .name = "vmodule", FLAG_STRING, AT(ignored_vmodule), NULL, "TEXT",
+	  "Ignored.",
+	  .properties = FLAG_HIDDEN },
+	{ .name = "log_backtrace_at", FLAG_STRING, AT(ignored_backtrace), NULL, "TEXT",
+	  "Ignored.",
+	  .properties = FLAG_HIDDEN },
+};
+
+static const struct flag kubernetes_flags[] = {
+	{ .name = "kube-subnet-mgr", FLAG_BOOL, AT(kube_subnet_mgr), NULL, NULL,
+	  "Refused for now: leases are kept in etcd." },
+	{ .name = "kube-api-url", FLAG_STRING, AT(kube_api_url), NULL, "URL",
+	  "Accepted and not used." },
+	{ .name = "kubeconfig-file", FLAG_STRING, AT(kubeconfig_file), NULL, "FILE",
+	  "Accepted and not used." },
+	{ .name = "kube-annotation-prefix", FLAG_STRING, AT(kube_annotation_prefix), "flannel.alpha.coreos.com", "TEXT",
+	  "Accepted and not used." },
+	{ .name = "net-config-path", FLAG_STRING, AT(net_config_path), "/etc/kube-flannel/net-conf.json", "FILE",
+	  "Accepted and not used." },
+	{ .name = "set-node-network-unavailable", FLAG_BOOL, AT(set_node_network_unavailable), "true", NULL,
+	  "Accepted and not used." },
+};
+
+static const struct flag other_flags[] = {
+	{ .name = "check-config", FLAG_STRING, AT(check_config), NULL, "FILE|-",
+	  "Say whether the file (-: standard input) is a valid network config, and exit." },
+	{ .name = "version", FLAG_BOOL, AT(version), NULL, NULL,
+	  "Show the version and exit." },
+};
+// clang-format on
+#undef AT
+
+#define TABLE(heading, list)                                 \
+	{                                                    \
+		.title = (heading), (list), ARRAY_SIZE(list) \
+	}
+static const struct {
+	const char *title;
+	const struct flag *flags;
+	size_t count;
+} tables[] = {
+	TABLE("Interface:", interface_flags),
+	TABLE("Lease:", lease_flags),
+	TABLE("Host:", host_flags),
+	TABLE("Firewall:", firewall_flags),
+	TABLE("Health and log:", health_flags),
+	TABLE("Kubernetes:", kubernetes_flags),
+	TABLE("Other:", other_flags),
+};
+#undef TABLE
+
+static struct flag_set *all_flags(struct options *options)
+{
+	struct flag_set *set = flag_set_new();
+
+	store_options_add(set, &options->store_flags);
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		flag_set_add(set, tables[i].title, tables[i].flags, tables[i].count, options);
+	return set;
+}
+
+void options_free(struct options *options)
+{
+	store_options_free(&options->store_flags);
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		flag_target_free(tables[i].flags, tables[i].count, options);
+}
+
+static int check_family(const char *flag, const struct ip *ip, int family, struct err *e)
+{
+	char text[IP_STR_MAX];
+
+	if (!ip_is_set(ip))
+		return 0;
+	if (ip->family != family)
+		return err_set(e, -EINVAL, "--%s: %s is not an IPv%c address", flag,
+			       ip_str(ip, text), family == AF_INET ? '4' : '6');
+	if (!ip_is_usable_endpoint(ip))
+		return err_set(e, -EINVAL, "--%s: other hosts cannot send to %s", flag,
+			       ip_str(ip, text));
+	return 0;
+}
+
+static int check_interface(const struct options *options, struct err *e)
+{
+	struct ip ip;
+	int r;
+
+	r = check_family("public-ip", &options->public_ip, AF_INET, e);
+	if (r < 0)
+		return r;
+	r = check_family("public-ipv6", &options->public_ipv6, AF_INET6, e);
+	if (r < 0)
+		return r;
+	if (options->iface_can_reach[0] != '\0' && ip_parse(options->iface_can_reach, &ip) < 0) {
+		char shown[TEXT_EXCERPT_MAX];
+
+		return err_set(e, -EINVAL, "--iface-can-reach: \"%s\" is not an IP address",
+			       text_excerpt(options->iface_can_reach,
+					    strlen(options->iface_can_reach), shown));
+	}
+	return 0;
+}
+
+static int check_path(const char *flag, char *path, struct err *e)
+{
+	size_t len = strlen(path);
+
+	while (len > 1 && path[len - 1] == '/')
+		path[--len] = '\0';
+	if (len == 0)
+		return err_set(e, -EINVAL, "--%s: must not be empty", flag);
+	if (len > 3000)
+		return err_set(e, -EINVAL, "--%s: longer than a path can be", flag);
+	return 0;
+}
+
+static int check_paths(struct options *options, struct err *e)
+{
+	int r;
+
+	r = check_path("run-dir", options->run_dir, e);
+	if (r == 0)
+		r = check_path("state-dir", options->state_dir, e);
+	if (r == 0 && options->subnet_file[0] == '\0')
+		r = err_set(e, -EINVAL, "--subnet-file: must not be empty");
+	return r;
+}
+
+// What no single value can tell.
+static int check_together(struct options *options, struct flag_set *set, struct err *e)
+{
+	int r;
+
+	if (options->kube_subnet_mgr)
+		return err_set(e, -EINVAL,
+			       "--kube-subnet-mgr: this version keeps leases in etcd only; "
+			       "leave it out and give --etcd-endpoints");
+	r = check_interface(options, e);
+	if (r < 0)
+		return r;
+	r = check_paths(options, e);
+	if (r < 0)
+		return r;
+	if (!ip_is_set(&options->healthz_ip))
+		options->healthz_ip = ip_v4(0);
+	if (options->verbosity > 0 && flag_set_source(set, "log-level") == FLAG_FROM_DEFAULT)
+		options->log_level = LOG_LEVEL_DEBUG;
+	return store_options_finish(&options->store_flags, &options->store, e);
+}
+
+static int read_all(struct flag_set *set, int argc, char *const *argv, char *const *environment,
+		    struct options *ret, struct err *e)
+{
+	static const struct flag_prefix prefixes[] = {
+		// WEFT_ also serves other programs of the project.
+		{ "WEFT_", false },
+		{ "FLANNELD_", true },
+		{ NULL, false },
+	};
+	char shown[TEXT_EXCERPT_MAX];
+	int used = 0, r;
+
+	r = flag_set_arguments(set, argc - 1, argv + 1, &used, e);
+	if (r < 0)
+		return r;
+	if (r == FLAG_ASKED_HELP) {
+		ret->action = OPTIONS_HELP;
+		return 0;
+	}
+	if (used < argc - 1)
+		return err_set(e, -EINVAL, "\"%s\" is not a flag; weftd takes no other words",
+			       text_excerpt(argv[used + 1], strlen(argv[used + 1]), shown));
+	if (ret->version) {
+		ret->action = OPTIONS_VERSION;
+		return 0;
+	}
+	r = flag_set_environment(set, environment, prefixes, e);
+	if (r < 0)
+		return r;
+	if (ret->version)
+		ret->action = OPTIONS_VERSION;
+	else if (ret->check_config[0] != '\0')
+		ret->action = OPTIONS_CHECK_CONFIG;
+	return check_together(ret, set, e);
+}
+
+int options_parse(int argc, char *const *argv, char *const *environment, struct options *ret,
+		  struct err *e)
+{
+	_cleanup_(flag_set_freep) struct flag_set *set = all_flags(ret);
+
+	ret->action = OPTIONS_RUN;
+	if (argc < 1)
+		return err_set(e, -EINVAL, "no program name");
+	return read_all(set, argc, argv, environment, ret, e);
+}
+
+void options_help(struct strbuf *out)
+{
+	struct options options = { 0 };
+	_cleanup_(flag_set_freep) struct flag_set *set = all_flags(&options);
+
+	(void)strbuf_puts(
+		out,
+		"Usage: weftd [FLAG...]\n\n"
+		"The agent of a weft network: leases a subnet for this host's containers and connects\n"
+		"them with those of the other hosts. -x and --x are equal; a flag that is not given is\n"
+		"taken from the environment: --peer-hold from WEFT_PEER_HOLD, else FLANNELD_PEER_HOLD.\n"
+		"Exit status: 0 stopped by a signal, 1 cannot go on, 2 bad flag or variable.\n");
+	flag_set_help(set, out);
+	(void)strbuf_puts(out,
+			  "  -h, --help                      Show this and exit.\n\nMore: weftd(8)\n");
+	options_free(&options);
+}
+
+void options_log_notices(const struct options *options)
+{
+	if (options->ip_masq)
+		log_warn("options: --ip-masq is not carried out yet: no masquerade rules are made");
+	else if (options->iptables_forward_rules)
+		log_info("options: firewall rules are not made yet: the FORWARD chain must accept the "
+			 "network");
+	if (options->kube_api_url[0] != '\0' || options->kubeconfig_file[0] != '\0')
+		log_warn("options: --kube-api-url and --kubeconfig-file are not used");
+	if (options->ignored_vmodule[0] != '\0' || options->ignored_backtrace[0] != '\0')
+		log_info("options: --vmodule and --log_backtrace_at are ignored");
+	if (options->without_features != 0)
+		log_warn("options: --without-feature: slower ways are used on purpose");
+}
