@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the flags that commands share, and how a command ends.
+#include "cli/cli.h"
+
+#include "core/json.h"
+#include "core/mem.h"
+#include "core/text.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AT(member) offsetof(struct cli_options, member)
+static const struct flag json_flag[] = {
+	{ .name = "json", FLAG_BOOL, AT(json), NULL, NULL, "Print JSON, for programs." },
+};
+static const struct flag socket_flag[] = {
+	{ .name = "socket",
+	  FLAG_STRING,
+	  AT(socket),
+	  "/run/weft/weft.sock",
+	  "PATH",
+	  "Where the agent on this host is asked." },
+};
+static const struct flag network_flag[] = {
+	{ .name = "network",
+	  FLAG_STRING,
+	  AT(network),
+	  NULL,
+	  "NAME",
+	  "The network PREFIX/NAME; without it the one at the prefix itself." },
+};
+static const struct flag force_flag[] = {
+	{ .name = "force", FLAG_BOOL, AT(force), NULL, NULL, "Delete the leases as well." },
+};
+static const struct flag peers_flag[] = {
+	{ .name = "peers", FLAG_BOOL, AT(peers), NULL, NULL, "List all peers, however many." },
+};
+#undef AT
+
+static const struct {
+	unsigned int use; // 0: always
+	const struct flag *flag;
+} tables[] = {
+	{ 0, json_flag },	   { USE_FORCE, force_flag },
+	{ USE_PEERS, peers_flag }, { USE_STORE, network_flag },
+	{ ~0U, socket_flag },
+};
+
+struct flag_set *cli_flags_new(struct cli_options *options, unsigned int uses)
+{
+	struct flag_set *set = flag_set_new();
+
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		if (tables[i].use == 0 || (uses & tables[i].use))
+			flag_set_add(set, i == 0 ? "Flags:" : NULL, tables[i].flag, 1, options);
+	if (uses & USE_STORE)
+		store_options_add(set, &options->store);
+	return set;
+}
+
+void cli_options_free(struct cli_options *options)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		flag_target_free(tables[i].flag, 1, options);
+	store_options_free(&options->store);
+}
+
+enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	text_sanitize(text);
+	(void)fflush(stdout); // what was printed before comes first on a terminal too
+	fprintf(stderr, "weft: %s\n", text);
+	return code;
+}
+
+static enum cli_exit exit_of(int r)
+{
+	switch (-r) {
+	case ENOENT:
+		return CLI_NOT_FOUND;
+	case ETIMEDOUT:
+	case ECONNREFUSED:
+	case ECONNRESET:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case EADDRNOTAVAIL:
+	case EPIPE:
+	case EAGAIN:
+	case EKEYREJECTED:
+		return CLI_UNREACHABLE;
+	default:
+		return CLI_FAILED;
+	}
+}
+
+enum cli_exit cli_fail_err(int r, const struct err *e)
+{
+	return cli_fail(exit_of(r), "%s", e && e->msg[0] ? err_msg(e) : strerror(-r));
+}
+
+enum cli_exit cli_print_json(json_t *value)
+{
+	_cleanup_free_ char *text = json_text(value);
+
+	json_decref(value);
+	puts(text);
+	return CLI_OK;
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the commands of `weft`, as a table of contents.
+#include "cli/cli.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/text.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+extern char **environ;
+
+const struct command commands[] = {
+	{ "network set", "FILE|-|'{...}'", 1, 1, USE_STORE, network_set,
+	  "check a network's config and store it",
+	  "Reads the config from FILE, from standard input (-) or from the word itself, checks all of it,\n"
+	  "stores it unless somebody else changed it meanwhile, and prints what is different.\n" },
+	{ "network get", "", 0, 0, USE_STORE, network_get, "print a network's config", "" },
+	{ "network list", "", 0, 0, USE_STORE, network_list, "list the networks below the prefix", "" },
+	{ "network rm", "", 0, 0, USE_STORE | USE_FORCE, network_rm, "delete a network's config",
+	  "Refused while hosts have leases in it, unless --force: then these are deleted as well.\n" },
+	{ "lease list", "", 0, 0, USE_STORE, lease_list,
+	  "list the leases, and what is wrong among them", "" },
+	{ "lease show", "SUBNET", 1, 1, USE_STORE, lease_show, "print all that one lease holds",
+	  "SUBNET is a subnet (10.1.2.0/24), a key (10.1.2.0-24), an address inside the subnet, or the\n"
+	  "host's public IP.\n" },
+	{ "lease rm", "SUBNET", 1, 1, USE_STORE, lease_rm, "delete a lease",
+	  "SUBNET is a subnet (10.1.2.0/24) or a key as `weft lease list` shows it. A running agent whose\n"
+	  "lease is deleted takes the same subnet again.\n" },
+	{ "status", "", 0, 0, USE_AGENT | USE_PEERS, status_run, "tell how this host's agent is doing",
+	  "Problems come first. Exit code 1 when the agent is not ready.\n" },
+	{ "watch", "", 0, 0, USE_AGENT, watch_run, "print events of this host's agent as they come",
+	  "" },
+	{ "plan", "", 0, 0, USE_AGENT, plan_run,
+	  "tell what the agent would change in the kernel, and change nothing", "" },
+	{ "help", "[COMMAND]", 0, 2, 0, help_run, "explain weft or one of its commands", "" },
+	{ "version", "", 0, 0, 0, version_run, "print the version", "" },
+};
+const size_t command_count = ARRAY_SIZE(commands);
+
+enum cli_exit version_run(struct cli *cli)
+{
+	if (cli->options->json)
+		return cli_print_json(json_pack("{s:s}", "version", WEFT_VERSION));
+	printf("weft %s\n", WEFT_VERSION);
+	return CLI_OK;
+}
+
+// How many words of the command line name the command; 0: not this one.
+static int command_match(const struct command *command, char *const *words, int count)
+{
+	const char *at = command->name;
+	int used = 0;
+
+	while (used < count && *at) {
+		size_t len = strlen(words[used]);
+
+		if (strncmp(at, words[used], len) != 0 || (at[len] != ' ' && at[len] != '\0'))
+			return 0;
+		at += len + (at[len] == ' ');
+		used++;
+	}
+	return *at ? 0 : used;
+}
+
+static const struct command *command_find(struct cli *cli)
+{
+	for (size_t i = 0; i < command_count; i++) {
+		int used = command_match(&commands[i], cli->words, cli->word_count);
+
+		if (used == 0)
+			continue;
+		cli->words += used;
+		cli->word_count -= used;
+		return &commands[i];
+	}
+	return NULL;
+}
+
+static enum cli_exit refuse_unknown(const struct cli *cli)
+{
+	char shown[TEXT_EXCERPT_MAX];
+	const char *word = cli->words[0];
+
+	for (size_t i = 0; i < command_count; i++) {
+		size_t len = strlen(word);
+
+		if (strncmp(commands[i].name, word, len) == 0 && commands[i].name[len] == ' ')
+			return cli_fail(CLI_USAGE,
+					"%s: say what to do with it; `weft help %s` lists it", word,
+					word);
+	}
+	return cli_fail(CLI_USAGE, "no such command: %s; `weft help` lists them",
+			text_excerpt(word, strlen(word), shown));
+}
+
+// Flags that would be without effect are refused; the store's are let through, so that an alias may hold them.
+static enum cli_exit check_use(const struct cli *cli)
+{
+	static const struct {
+		const char *flag;
+		unsigned int use;
+	} special[] = { { "force", USE_FORCE }, { "peers", USE_PEERS }, { "network", USE_STORE } };
+	const struct command *command = cli->command;
+
+	for (size_t i = 0; i < ARRAY_SIZE(special); i++)
+		if (flag_set_source(cli->flags, special[i].flag) == FLAG_FROM_ARGUMENT &&
+		    !(command->uses & special[i].use))
+			return cli_fail(CLI_USAGE, "`weft %s` takes no --%s", command->name,
+					special[i].flag);
+	if (cli->word_count < command->words_min)
+		return cli_fail(CLI_USAGE, "`weft %s` needs %s; `weft help %s` explains it",
+				command->name, command->words, command->name);
+	if (cli->word_count > command->words_max)
+		return cli_fail(CLI_USAGE, "`weft %s`: one word too many: %s", command->name,
+				cli->words[command->words_max]);
+	return CLI_OK;
+}
+
+static enum cli_exit run(struct cli *cli, bool wants_help)
+{
+	enum cli_exit code;
+
+	if (wants_help) {
+		cli->command = NULL;
+		return help_run(cli);
+	}
+	if (cli->word_count == 0) {
+		help_overview();
+		return CLI_USAGE;
+	}
+	cli->command = command_find(cli);
+	if (!cli->command)
+		return refuse_unknown(cli);
+	code = check_use(cli);
+	if (code != CLI_OK)
+		return code;
+	cli->loop = loop_new();
+	code = cli->command->run(cli);
+	cli->loop = loop_free(cli->loop);
+	return code;
+}
+
+// Flags may stand anywhere: each run of them is read, and the word after it kept. "--" ends them.
+static int read_arguments(struct flag_set *flags, int count, char **arguments, char **ret_words,
+			  int *ret_count, struct err *e)
+{
+	bool is_over = false;
+	int used, r;
+
+	for (int i = 0; i < count; i++) {
+		if (!is_over) {
+			r = flag_set_arguments(flags, count - i, arguments + i, &used, e);
+			if (r != 0)
+				return r;
+			is_over = used > 0 && strcmp(arguments[i + used - 1], "--") == 0;
+			i += used;
+		}
+		if (i < count)
+			ret_words[(*ret_count)++] = arguments[i];
+	}
+	return 0;
+}
+
+// The words of a command line that asks for help: all that are not flags.
+static void words_only(int count, char **arguments, char **ret_words, int *ret_count)
+{
+	*ret_count = 0;
+	for (int i = 0; i < count; i++)
+		if (arguments[i][0] != '-')
+			ret_words[(*ret_count)++] = arguments[i];
+}
+
+static enum cli_exit start(int argc, char **argv, struct cli *cli, struct cli_options *options)
+{
+	static const struct flag_prefix prefixes[] = { { "WEFT_", false },
+						       { "FLANNELD_", false },
+						       { NULL, false } };
+	_cleanup_free_ char **words = xnew0_array(char *, (size_t)argc);
+	struct err e = { 0 };
+	int r;
+
+	cli->words = words;
+	cli->options = options;
+	if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-version") == 0))
+		return version_run(cli);
+	r = read_arguments(cli->flags, argc - 1, argv + 1, words, &cli->word_count, &e);
+	if (r == FLAG_ASKED_HELP)
+		words_only(argc - 1, argv + 1, words, &cli->word_count);
+	else if (r == 0)
+		r = flag_set_environment(cli->flags, environ, prefixes, &e);
+	if (r < 0)
+		return cli_fail(CLI_USAGE, "%s", err_msg(&e));
+	return run(cli, r == FLAG_ASKED_HELP);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli_options options = { 0 };
+	struct cli cli = { .flags = cli_flags_new(&options, ~0U) };
+	enum cli_exit code;
+
+	// A reader that goes away shows as an error of standard output.
+	(void)signal(SIGPIPE, SIG_IGN);
+	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+	code = start(argc, argv, &cli, &options);
+	flag_set_free(cli.flags);
+	cli_options_free(&options);
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_OK)
+		return errno == EPIPE ? CLI_FAILED
+				      : cli_fail(CLI_FAILED, "standard output: %s", strerror(errno));
+	return code;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: weft plan.
+#include "cli/cli.h"
+
+#include "cli/agent_access.h"
+#include "cli/show.h"
+#include "cli/table.h"
+#include "core/json.h"
+#include "core/mem.h"
+
+#include <stdio.h>
+
+static void print_changes(const json_t *plan)
+{
+	static const char *const headings[] = { "VERB", "KIND", "OBJECT", NULL };
+	const json_t *changes = show_member(plan, "changes");
+	_cleanup_(table_freep) struct table *table = table_new(headings);
+	size_t listed = json_array_size(changes);
+	long long total = (long long)show_number(plan, "total");
+	const json_t *change;
+	size_t i;
+
+	if (listed == 0 && total == 0) {
+		puts("nothing to change: the kernel is as it should be");
+		return;
+	}
+	json_array_foreach(changes, i, change) {
+		table_add(table, show_text(change, "verb"));
+		table_add(table, show_text(change, "kind"));
+		table_add(table, show_text(change, "object"));
+	}
+	table_print(table, 0);
+	if (total > (long long)listed)
+		printf("... and %lld more\n", total - (long long)listed);
+}
+
+enum cli_exit plan_run(struct cli *cli)
+{
+	_cleanup_json_ json_t *plan = NULL;
+	struct err e = { 0 };
+	int r;
+
+	r = agent_get(cli, "/agent/v1/plan", &plan, &e);
+	if (r < 0)
+		return agent_fail(cli, r, &e);
+	if (cli->options->json)
+		return cli_print_json(json_incref(plan));
+	print_changes(plan);
+	return CLI_OK;
+}

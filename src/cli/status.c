@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: weft status.
+#include "cli/cli.h"
+
+#include "cli/agent_access.h"
+#include "cli/show.h"
+#include "cli/table.h"
+#include "core/json.h"
+#include "core/json_stream.h"
+#include "core/mem.h"
+#include "core/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PEERS_SHOWN_MAX 20 // without --peers; those in trouble come first
+#define PEER_TEXT_MAX (64 * 1024)
+#define PEERS_IDLE_MS 30000
+#define LABEL_COLUMN 10
+
+// ---- the peers: a long document, of which few are kept ----
+
+struct peer_list {
+	size_t max;
+	json_t *troubled;
+	json_t *good;
+};
+
+static bool is_good(const json_t *peer)
+{
+	return strcmp(show_text(peer, "state"), "ok") == 0;
+}
+
+static int on_peer(void *arg, const char *text, size_t len)
+{
+	_cleanup_json_ json_t *peer = NULL;
+	struct peer_list *list = arg;
+	json_t *into;
+	int r;
+
+	r = json_read(text, len, PEER_TEXT_MAX, &peer, NULL);
+	if (r < 0)
+		return r;
+	into = is_good(peer) ? list->good : list->troubled;
+	if (json_array_size(into) < list->max)
+		json_array_append(into, peer);
+	return 0;
+}
+
+struct peer_reader {
+	struct json_stream *stream;
+	struct err *e;
+};
+
+static int on_bytes(void *arg, const char *data, size_t len)
+{
+	struct peer_reader *reader = arg;
+
+	return json_stream_feed(reader->stream, data, len, reader->e);
+}
+
+static int read_peers(const struct cli *cli, struct peer_list *list, struct err *e)
+{
+	struct peer_reader reader = { .e = e };
+	const char *rest;
+	size_t len;
+	int r;
+
+	reader.stream = json_stream_new("peers", PEER_TEXT_MAX, PEER_TEXT_MAX, on_peer, list);
+	r = agent_stream(cli, "/agent/v1/peers", PEERS_IDLE_MS, on_bytes, &reader, e);
+	if (r == 0)
+		r = json_stream_end(reader.stream, &rest, &len, e);
+	json_stream_free(reader.stream);
+	return r;
+}
+
+// ---- lines ----
+
+static void label(const char *name)
+{
+	printf("%-*s", LABEL_COLUMN, name);
+}
+
+// "name text" as one problem.
+static void problem(const char *name, const char *text)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+
+	text_sanitize(copy);
+	printf("  %-*s%s\n", LABEL_COLUMN, name, copy);
+}
+
+static const char *family_pair(const json_t *object, const char *v4, const char *v6, char *buf,
+			       size_t size)
+{
+	const char *first = show_text(object, v4), *second = show_text(object, v6);
+
+	(void)text_format(buf, size, "%s%s%s", first, *first && *second ? "," : "", second);
+	text_sanitize(buf);
+	return *buf ? buf : "none";
+}
+
+static void print_headline(const json_t *status)
+{
+	bool is_ready = show_flag(status, "ready");
+	char age[SHOW_DURATION_MAX];
+
+	printf("weftd %s, pid %lld, up %s: ", show_text(status, "version"),
+	       (long long)show_number(status, "pid"),
+	       show_duration((uint64_t)show_number(status, "uptime_s"), age));
+	if (is_ready)
+		fputs("ready", stdout);
+	else
+		show_alarm("not ready");
+	putchar('\n');
+}
+
+// ---- problems: what an operator is to look at, in the order of its weight ----
+
+static void reason_problems(const json_t *status)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(show_member(status, "reasons"), i, item)
+		problem(i == 0 ? "not ready" : "",
+			json_string_value(item) ? json_string_value(item) : "");
+}
+
+// Not every trouble makes an agent not ready: traffic flows without the store too.
+static void store_problem(const json_t *status)
+{
+	const json_t *store = show_member(status, "store");
+	char text[512], age[SHOW_DURATION_MAX];
+
+	if (show_flag(store, "up"))
+		return;
+	(void)text_format(text, sizeof(text),
+			  "not reached for %s: %s; traffic goes on with what is known",
+			  show_duration((uint64_t)show_number(store, "since_s"), age),
+			  show_text(store, "error"));
+	problem("store", text);
+}
+
+static void lease_problem(const json_t *status)
+{
+	const json_t *lease = show_member(status, "lease");
+	char text[512];
+
+	if (strcmp(show_text(lease, "state"), "held") == 0)
+		return;
+	(void)text_format(text, sizeof(text), "%s%s%s", show_text(lease, "state"),
+			  *show_text(lease, "error") ? ": " : "", show_text(lease, "error"));
+	problem("lease", text);
+}
+
+static void error_problem(const json_t *status, const char *member, const char *name)
+{
+	const char *text = show_text(show_member(status, member), "error");
+
+	if (*text)
+		problem(name, text);
+}
+
+static void war_problems(const json_t *status)
+{
+	const json_t *war;
+	char text[512];
+	size_t i;
+
+	json_array_foreach(show_member(status, "wars"), i, war) {
+		(void)text_format(
+			text, sizeof(text),
+			"another program keeps undoing %s (%lld times); find it, weft waits before it repairs again",
+			show_text(war, "object"), (long long)show_number(war, "count"));
+		problem(i == 0 ? "war" : "", text);
+	}
+}
+
+static void restart_problems(const json_t *status)
+{
+	const json_t *item;
+	char text[512];
+	size_t i;
+
+	json_array_foreach(show_member(status, "restart_needed"), i, item) {
+		const char *what = json_string_value(item);
+
+		(void)text_format(text, sizeof(text), "restart weftd to take over: %s",
+				  what ? what : "");
+		problem(i == 0 ? "restart" : "", text);
+	}
+}
+
+static void peer_problems(const json_t *status)
+{
+	static const struct {
+		const char *state;
+		const char *meaning;
+	} kinds[] = { { "failed", "could not be programmed; retried" },
+		      { "rejected", "break a rule and are not programmed" },
+		      { "ignored", "are of another backend and are not programmed" },
+		      { "held", "are gone from the store and kept for a moment" } };
+	const json_t *peers = show_member(status, "peers");
+	bool is_first = true;
+	char text[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		long long count = (long long)show_number(peers, kinds[i].state);
+
+		if (count == 0)
+			continue;
+		(void)text_format(text, sizeof(text), "%lld %s: %s", count, kinds[i].state,
+				  kinds[i].meaning);
+		problem(is_first ? "peers" : "", text);
+		is_first = false;
+	}
+}
+
+static bool has_problems(const json_t *status)
+{
+	const json_t *peers = show_member(status, "peers");
+
+	return !show_flag(status, "ready") || !show_flag(show_member(status, "store"), "up") ||
+	       strcmp(show_text(show_member(status, "lease"), "state"), "held") != 0 ||
+	       json_array_size(show_member(status, "wars")) > 0 ||
+	       json_array_size(show_member(status, "restart_needed")) > 0 ||
+	       *show_text(show_member(status, "network"), "error") ||
+	       *show_text(show_member(status, "backend"), "error") ||
+	       show_number(peers, "failed") + show_number(peers, "rejected") +
+			       show_number(peers, "ignored") + show_number(peers, "held") >
+		       0;
+}
+
+static void print_problems(const json_t *status)
+{
+	if (!has_problems(status))
+		return;
+	putchar('\n');
+	show_alarm("PROBLEMS");
+	putchar('\n');
+	// The reasons tell the agent's own words for what the others say, unless it is ready in spite of them.
+	if (!show_flag(status, "ready")) {
+		reason_problems(status);
+	} else {
+		lease_problem(status);
+		store_problem(status);
+		error_problem(status, "network", "network");
+		error_problem(status, "backend", "backend");
+	}
+	war_problems(status);
+	restart_problems(status);
+	peer_problems(status);
+}
+
+// ---- how it is ----
+
+static void print_network(const json_t *status)
+{
+	const json_t *network = show_member(status, "network");
+	char text[160];
+
+	label("network");
+	printf("%s", family_pair(network, "network", "ipv6_network", text, sizeof(text)));
+	if (show_number(network, "subnet_len") > 0)
+		printf(", a /%lld for each host", (long long)show_number(network, "subnet_len"));
+	printf(" (%s)\n", show_text(network, "prefix"));
+}
+
+static void print_lease(const json_t *status)
+{
+	const json_t *lease = show_member(status, "lease");
+	int64_t expires_in_s = show_number(lease, "expires_in_s");
+	char subnet[160], owner[160], age[SHOW_DURATION_MAX];
+
+	label("lease");
+	printf("%s, %s, for %s", family_pair(lease, "subnet", "ipv6_subnet", subnet, sizeof(subnet)),
+	       show_text(lease, "state"),
+	       family_pair(lease, "public_ip", "public_ipv6", owner, sizeof(owner)));
+	if (show_flag(lease, "reservation"))
+		fputs(", reserved", stdout);
+	else if (expires_in_s > 0)
+		printf(", renewed, at the latest in %s gone",
+		       show_duration((uint64_t)expires_in_s, age));
+	putchar('\n');
+}
+
+static void print_store(const json_t *status)
+{
+	const json_t *store = show_member(status, "store");
+	char age[SHOW_DURATION_MAX];
+
+	label("store");
+	printf("%s %s, %s for %s\n", show_text(store, "kind"), show_text(store, "endpoint"),
+	       show_flag(store, "up") ? "up" : "not reached",
+	       show_duration((uint64_t)show_number(store, "since_s"), age));
+}
+
+static void print_backend(const json_t *status)
+{
+	const json_t *backend = show_member(status, "backend");
+	const json_t *interface = show_member(status, "interface");
+	const json_t *device;
+	char ips[160];
+	size_t i;
+
+	label("backend");
+	printf("%s", *show_text(backend, "type") ? show_text(backend, "type") : "none");
+	if (json_is_object(interface))
+		printf(" over %s (%s, mtu %lld)", show_text(interface, "name"),
+		       family_pair(interface, "ip", "ipv6", ips, sizeof(ips)),
+		       (long long)show_number(interface, "mtu"));
+	putchar('\n');
+	json_array_foreach(show_member(backend, "devices"), i, device) {
+		label(i == 0 ? "devices" : "");
+		printf("%s, mtu %lld, mac %s", show_text(device, "name"),
+		       (long long)show_number(device, "mtu"), show_text(device, "mac"));
+		if (show_number(device, "port") > 0)
+			printf(", vni %lld, port %lld", (long long)show_number(device, "vni"),
+			       (long long)show_number(device, "port"));
+		putchar('\n');
+	}
+}
+
+static void print_repairs(const json_t *status)
+{
+	const json_t *repairs = show_member(status, "repairs");
+	const json_t *kinds = show_member(repairs, "by_kind");
+	const char *name, *separator = " (";
+	char age[SHOW_DURATION_MAX];
+	json_t *count;
+
+	label("drift");
+	if (show_number(repairs, "total") == 0) {
+		puts("nothing had to be repaired");
+		return;
+	}
+	printf("%lld repaired", (long long)show_number(repairs, "total"));
+	// jansson iterates over what it cannot know to stay unchanged, hence the cast.
+	json_object_foreach((json_t *)(uintptr_t)kinds, name, count) {
+		if (json_integer_value(count) == 0)
+			continue;
+		printf("%s%lld %s", separator, (long long)json_integer_value(count), name);
+		separator = ", ";
+	}
+	printf("%s", separator[0] == ',' ? ")" : "");
+	if (*show_text(repairs, "last"))
+		printf("; last %s ago: %s",
+		       show_duration((uint64_t)show_number(repairs, "last_age_s"), age),
+		       show_text(repairs, "last"));
+	putchar('\n');
+}
+
+static void print_peer_counts(const json_t *status)
+{
+	const json_t *peers = show_member(status, "peers");
+
+	label("peers");
+	printf("%lld, %lld programmed\n", (long long)show_number(peers, "total"),
+	       (long long)show_number(peers, "programmed"));
+}
+
+// ---- the table of peers ----
+
+static void add_peer(struct table *table, const json_t *peer)
+{
+	char subnet[160], owner[160];
+	const char *key = show_text(peer, "key");
+	bool has_subnet = *show_text(peer, "subnet") || *show_text(peer, "ipv6_subnet");
+	const char *remark = *show_text(peer, "error") ? show_text(peer, "error")
+						       : show_text(peer, "why");
+
+	table_add(table, has_subnet || !*key
+				 ? family_pair(peer, "subnet", "ipv6_subnet", subnet, sizeof(subnet))
+				 : key);
+	table_add(table, family_pair(peer, "public_ip", "public_ipv6", owner, sizeof(owner)));
+	table_add(table, show_text(peer, "state"));
+	table_add(table, show_text(peer, "path"));
+	table_add(table, show_text(peer, "mac"));
+	table_add(table, remark);
+}
+
+static void print_peers(const struct peer_list *list, const json_t *status)
+{
+	static const char *const headings[] = { "PEER", "PUBLIC-IP", "STATE", "PATH",
+						"MAC",	"REMARK",    NULL };
+	_cleanup_(table_freep) struct table *table = table_new(headings);
+	const json_t *counts = show_member(status, "peers");
+	long long all = (long long)(show_number(counts, "total") + show_number(counts, "rejected"));
+	const json_t *peer;
+	size_t i;
+
+	json_array_foreach(list->troubled, i, peer)
+		add_peer(table, peer);
+	json_array_foreach(list->good, i, peer)
+		if (table_rows(table) < list->max)
+			add_peer(table, peer);
+	if (table_rows(table) == 0)
+		return;
+	putchar('\n');
+	table_print(table, 0);
+	if ((long long)table_rows(table) < all)
+		printf("... and %lld more; --peers lists all\n", all - (long long)table_rows(table));
+}
+
+static void print_status(const json_t *status, const struct peer_list *list)
+{
+	print_headline(status);
+	print_problems(status);
+	putchar('\n');
+	print_network(status);
+	print_lease(status);
+	print_store(status);
+	print_backend(status);
+	print_peer_counts(status);
+	print_repairs(status);
+	print_peers(list, status);
+}
+
+// ---- the command ----
+
+static int compare_peers(const void *left, const void *right)
+{
+	const json_t *const *a = left, *const *b = right;
+	struct ipnet nets[2];
+	const json_t *peers[] = { *a, *b };
+
+	for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
+		nets[i] = (struct ipnet){ 0 };
+		if (ipnet_parse(show_text(peers[i], "subnet"), &nets[i]) < 0)
+			(void)ipnet_parse(show_text(peers[i], "ipv6_subnet"), &nets[i]); // none sorts first
+	}
+	return ipnet_compare(&nets[0], &nets[1]);
+}
+
+// A new array with the same peers in the order of their subnets. Takes list over.
+static json_t *sort_peers(json_t *list)
+{
+	size_t count = json_array_size(list);
+	_cleanup_free_ json_t **peers = xnew0_array(json_t *, count);
+	json_t *sorted = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		peers[i] = json_array_get(list, i);
+	qsort(peers, count, sizeof(*peers), compare_peers);
+	for (size_t i = 0; i < count; i++)
+		json_array_append(sorted, peers[i]);
+	json_decref(list);
+	return sorted;
+}
+
+static enum cli_exit exit_of(const json_t *status)
+{
+	return show_flag(status, "ready") ? CLI_OK : CLI_FAILED;
+}
+
+static enum cli_exit print_for_programs(json_t *status, struct peer_list *list, bool with_peers)
+{
+	if (with_peers) {
+		(void)json_array_extend(list->troubled, list->good);
+		json_object_set(status, "peer_list", list->troubled);
+	}
+	(void)cli_print_json(json_incref(status));
+	return exit_of(status);
+}
+
+enum cli_exit status_run(struct cli *cli)
+{
+	struct peer_list list = { .max = cli->options->peers ? SIZE_MAX : PEERS_SHOWN_MAX };
+	bool wants_peers = cli->options->peers || !cli->options->json;
+	_cleanup_json_ json_t *status = NULL;
+	struct err e = { 0 };
+	int r;
+
+	list.troubled = json_array();
+	list.good = json_array();
+	r = agent_get(cli, "/agent/v1/status", &status, &e);
+	if (r == 0 && wants_peers)
+		r = read_peers(cli, &list, &e);
+	list.troubled = sort_peers(list.troubled);
+	list.good = sort_peers(list.good);
+	if (r == 0 && cli->options->json)
+		r = print_for_programs(status, &list, wants_peers);
+	else if (r == 0)
+		print_status(status, &list);
+	json_decref(list.troubled);
+	json_decref(list.good);
+	return r < 0 ? agent_fail(cli, r, &e) : exit_of(status);
+}

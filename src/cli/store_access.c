@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: finding and opening the store.
+#include "cli/store_access.h"
+
+#include "cli/agent_access.h"
+#include "cli/show.h"
+#include "core/json.h"
+#include "core/mem.h"
+#include "core/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#define NETWORK_NAME_MAX 63
+#define ENDPOINTS_TEXT_MAX 4096
+
+// ---- the agent's settings ----
+
+static char *join_endpoints(const json_t *list)
+{
+	struct strbuf text = STRBUF_INIT(ENDPOINTS_TEXT_MAX);
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		if (json_is_string(item))
+			(void)strbuf_printf(&text, "%s%s", text.len > 0 ? "," : "",
+					    json_string_value(item));
+	return strbuf_take(&text);
+}
+
+static int assign_setting(struct cli *cli, const char *flag, const char *value, struct err *e)
+{
+	if (*value == '\0' || flag_set_source(cli->flags, flag) != FLAG_FROM_DEFAULT)
+		return 0;
+	return flag_set_assign(cli->flags, flag, value, FLAG_FROM_DEFAULT, e);
+}
+
+static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
+{
+	static const char *const same[][2] = {
+		{ "etcd-prefix", "prefix" },	    { "store", "store" },
+		{ "etcd-cafile", "etcd_cafile" },   { "etcd-certfile", "etcd_certfile" },
+		{ "etcd-keyfile", "etcd_keyfile" }, { "etcd-username", "etcd_username" }
+	};
+	_cleanup_free_ char *endpoints = join_endpoints(show_member(settings, "endpoints"));
+	int r;
+
+	r = assign_setting(cli, "etcd-endpoints", endpoints, e);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(same); i++)
+		r = assign_setting(cli, same[i][0], show_text(settings, same[i][1]), e);
+	return r < 0 ? err_wrap(e, "the agent's settings") : 0;
+}
+
+// Another store than the agent's has its own files and names, so its settings go together or not at all. No agent is no
+// error: there may be none on this host.
+static int ask_agent(struct cli *cli, struct err *e)
+{
+	_cleanup_json_ json_t *status = NULL;
+
+	if (flag_set_source(cli->flags, "etcd-endpoints") != FLAG_FROM_DEFAULT ||
+	    agent_get(cli, "/agent/v1/status", &status, NULL) < 0)
+		return 0;
+	return take_settings(cli, show_member(status, "settings"), e);
+}
+
+// ---- opening ----
+
+static bool is_network_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len > NETWORK_NAME_MAX || strcmp(name, "subnets") == 0 || strcmp(name, "config") == 0)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
+			return false;
+	return true;
+}
+
+static char *network_prefix(const struct cli_options *options)
+{
+	size_t len = strlen(options->store.prefix);
+
+	while (len > 0 && options->store.prefix[len - 1] == '/')
+		len--;
+	if (*options->network == '\0')
+		return xasprintf("%.*s", (int)len, options->store.prefix);
+	return xasprintf("%.*s/%s", (int)len, options->store.prefix, options->network);
+}
+
+static enum cli_exit check_login(const struct cli_options *options)
+{
+	if (*options->store.username == '\0' || *options->store.password != '\0')
+		return CLI_OK;
+	return cli_fail(CLI_USAGE,
+			"the store wants the password of %s; put it into FLANNELD_ETCD_PASSWORD",
+			options->store.username);
+}
+
+enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
+{
+	// The flags' target: only here is it written after the command line was read.
+	struct cli_options *options = (struct cli_options *)cli->options;
+	struct store_config config = { 0 };
+	struct err e = { 0 };
+	enum cli_exit code;
+	int r;
+
+	if (!is_network_name(options->network))
+		return cli_fail(CLI_USAGE,
+				"--network: a name has letters, digits, '-', '_' and '.' only");
+	r = ask_agent(cli, &e);
+	if (r < 0)
+		return cli_fail_err(r, &e);
+	code = check_login(options);
+	if (code != CLI_OK)
+		return code;
+	r = store_options_finish(&options->store, &config, &e);
+	if (r < 0)
+		return cli_fail(CLI_USAGE, "%s", err_msg(&e));
+	ret->cli = cli;
+	r = kv_open(cli->loop, &config, &ret->kv, &e);
+	if (r < 0)
+		return cli_fail(CLI_FAILED, "%s", err_msg(&e));
+	ret->prefix = network_prefix(options);
+	r = registry_new(ret->kv, ret->prefix, &ret->registry, &e);
+	if (r < 0)
+		return cli_fail(CLI_USAGE, "--etcd-prefix: %s", err_msg(&e));
+	return CLI_OK;
+}
+
+void store_access_close(struct store_access *store)
+{
+	registry_free(store->registry);
+	kv_close(store->kv);
+	free(store->prefix);
+	*store = (struct store_access){ 0 };
+}
+
+// ---- waiting ----
+
+void store_access_begin(struct store_access *store)
+{
+	store->is_done = false;
+	store->r = 0;
+	store->err = (struct err){ 0 };
+}
+
+void store_access_end(struct store_access *store, int r, const struct err *e)
+{
+	store->is_done = true;
+	store->r = r;
+	if (e)
+		store->err = *e;
+	else if (r < 0)
+		err_set(&store->err, r, "%s", strerror(-r));
+}
+
+int store_access_wait(struct store_access *store)
+{
+	while (!store->is_done)
+		loop_turn(store->cli->loop, 1000);
+	return store->r;
+}
+
+void store_access_done(void *arg, int r, const struct err *e)
+{
+	store_access_end(arg, r, e);
+}
+
+enum cli_exit store_access_fail(const struct store_access *store)
+{
+	return cli_fail_err(store->r, &store->err);
+}
+
+// ---- the config ----
+
+struct config_question {
+	struct store_access *store;
+	struct stored_config *ret;
+};
+
+static void on_config(void *arg, int r, const char *text, int64_t mod_revision, const struct err *e)
+{
+	struct config_question *question = arg;
+
+	if (r == 0) {
+		question->ret->text = xstrdup(text);
+		question->ret->mod_revision = mod_revision;
+	}
+	store_access_end(question->store, r, e);
+}
+
+int store_access_config(struct store_access *store, struct stored_config *ret)
+{
+	struct config_question question = { store, ret };
+
+	store_access_begin(store);
+	registry_config_get(store->registry, on_config, &question);
+	return store_access_wait(store);
+}
+
+void stored_config_free(struct stored_config *config)
+{
+	free(config->text);
+	*config = (struct stored_config){ 0 };
+}

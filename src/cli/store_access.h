@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: finding and opening the store that network and lease commands speak to, and waiting for it.
+#pragma once
+
+#include "cli/cli.h"
+#include "core/netconf.h"
+#include "store/registry.h"
+
+struct store_access {
+	struct cli *cli;
+	struct kv *kv;
+	struct registry *registry;
+	char *prefix; // of the network asked for, without a slash at the end
+	// The call being waited for.
+	bool is_done;
+	int r;
+	struct err err;
+};
+
+// Where the store is: flags and environment; else what the agent on this host uses; else the defaults. CLI_OK, or what was
+// printed.
+enum cli_exit store_access_open(struct cli *cli, struct store_access *ret);
+void store_access_close(struct store_access *store);
+#define _cleanup_store_ _cleanup_(store_access_close)
+
+// Before a call, and after it: waits for store_access_end, which the call's done function calls, and gives its r.
+void store_access_begin(struct store_access *store);
+void store_access_end(struct store_access *store, int r, const struct err *e);
+int store_access_wait(struct store_access *store);
+// For calls that need nothing but the result: a registry_done_fn with the store_access as arg.
+void store_access_done(void *arg, int r, const struct err *e);
+// Prints why the last call failed.
+enum cli_exit store_access_fail(const struct store_access *store);
+
+// The network's config as it is stored. -ENOENT without one; store->err says so.
+struct stored_config {
+	char *text; // NULL: none
+	int64_t mod_revision;
+};
+int store_access_config(struct store_access *store, struct stored_config *ret);
+void stored_config_free(struct stored_config *config);
+#define _cleanup_stored_config_ _cleanup_(stored_config_free)
