@@ -205,10 +205,10 @@ int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_obj
 {
 	struct decoded decoded;
 	struct nlmsg_view msg;
-	size_t handed = 0;
 	int r;
 
-	while (!dump->ended && handed < objects_max) {
+	// What the filter leaves out costs time as well, so it counts.
+	for (size_t taken = 0; !dump->ended && taken < objects_max;) {
 		if (dump->offset == dump->len) {
 			r = receive(dump, e);
 			if (r < 0)
@@ -223,10 +223,9 @@ int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_obj
 		r = take(dump, &msg, &decoded, e);
 		if (r <= 0)
 			return r;
-		if (decoded.object.kind != KERNEL_KIND_COUNT && wanted(dump, &decoded.object)) {
+		if (decoded.object.kind != KERNEL_KIND_COUNT && wanted(dump, &decoded.object))
 			fn(arg, &decoded.object);
-			handed++;
-		}
+		taken++;
 	}
 	return dump->ended ? 0 : 1;
 }
@@ -253,12 +252,12 @@ static int dump_once(struct netlink *nl, enum kernel_kind kind,
 		     const struct netlink_dump_filter *filter, struct gathered *gathered,
 		     struct err *e)
 {
-	struct netlink_dump *dump;
+	struct netlink_dump *dump = NULL;
 	int r;
 
 	gathered->count = 0;
 	r = netlink_dump_start(nl, kind, filter, &dump, e);
-	if (r < 0)
+	if (!dump)
 		return r;
 	do
 		r = netlink_dump_step(dump, SIZE_MAX, gather, gathered, e);

@@ -60,10 +60,13 @@ size_t netlink_batch_count(const struct netlink_batch *batch);
 void netlink_batch_add(struct netlink_batch *batch, enum netlink_verb verb,
 		       const struct kernel_object *object, uint32_t tag);
 
-// error 0 or negative errno; extack: the kernel's words or "" (valid during the call only).
+// error 0 or negative errno; extack: the kernel's words or "" (valid during the call only). A kernel calls it a success
+// to delete an FDB entry whose remote is another one, and leaves the entry.
 typedef void netlink_result_fn(void *arg, uint32_t tag, int error, const char *extack);
 // Sends everything, calls fn once for every request in order (also for those a broken socket left unanswered: -EIO),
-// and empties the batch. Synchronous: rtnetlink works inside sendmsg. 0, or the error of the socket itself.
+// and empties the batch, which fn may fill again. Synchronous: rtnetlink works inside sendmsg. 0, or the error of the
+// socket itself. If the kernel had no memory to say how it went, a request is sent twice: a create may then say -EEXIST
+// and a delete -ENOENT of what its first sending did (kernel/exchange.h).
 int netlink_batch_commit(struct netlink_batch *batch, netlink_result_fn *fn, void *arg, struct err *e);
 
 // ---- dumps: read in slices so that a long one does not hold the loop ----
@@ -81,11 +84,12 @@ struct netlink_dump;
 int netlink_dump_start(struct netlink *nl, enum kernel_kind kind,
 		       const struct netlink_dump_filter *filter, struct netlink_dump **ret,
 		       struct err *e);
-// Reads at most about `objects_max` objects. 1: more to come; 0: complete; -EINTR: the kernel says that the dump is inconsistent
+// Reads at most about `objects_max` objects, wanted or not. A table that does not exist and a device that went away have
+// no objects. 1: more to come; 0: complete; -EINTR: the kernel says that the dump is inconsistent
 // (NLM_F_DUMP_INTR): throw away what came and start again; other: error. Only one dump at a time per struct netlink.
 int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_object_fn *fn,
 		      void *arg, struct err *e);
-struct netlink_dump *netlink_dump_free(struct netlink_dump *dump); // also in the middle; drains or reopens the socket
+struct netlink_dump *netlink_dump_free(struct netlink_dump *dump); // also in the middle
 
 // The whole dump at once, for small tables (links, addresses); an inconsistent dump is repeated a bounded number of times,
 // and fn sees objects only of the consistent one.

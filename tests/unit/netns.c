@@ -84,18 +84,13 @@ void netns_run(const char *program, ...)
 	finish(argv, start(argv, -1));
 }
 
-json_t *netns_json(const char *program, ...)
+static json_t *run_json(char *const argv[])
 {
-	char *argv[ARGUMENTS_MAX];
 	json_error_t error;
 	json_t *value;
-	va_list list;
 	int ends[2];
 	pid_t pid;
 
-	va_start(list, program);
-	gather(program, list, argv);
-	va_end(list);
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	pid = start(argv, ends[1]);
 	close(ends[1]);
@@ -105,6 +100,34 @@ json_t *netns_json(const char *program, ...)
 	if (!value)
 		fail_msg("%s %s: %s", argv[0], argv[1], error.text);
 	return value;
+}
+
+json_t *netns_json(const char *program, ...)
+{
+	char *argv[ARGUMENTS_MAX];
+	va_list list;
+
+	va_start(list, program);
+	gather(program, list, argv);
+	va_end(list);
+	return run_json(argv);
+}
+
+size_t netns_json_count(const char *program, ...)
+{
+	char *argv[ARGUMENTS_MAX];
+	json_t *value;
+	size_t count;
+	va_list list;
+
+	va_start(list, program);
+	gather(program, list, argv);
+	va_end(list);
+	value = run_json(argv);
+	assert_true(json_is_array(value));
+	count = json_array_size(value);
+	json_decref(value);
+	return count;
 }
 
 const char *json_text_of(const json_t *object, const char *name)

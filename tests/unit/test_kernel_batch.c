@@ -2,6 +2,7 @@
 // Copyright The weft authors
 // Owns: tests of batches against a real kernel: what they program, what they report and what they do when answers are lost.
 
+#include "core/strbuf.h"
 #include "kernel/exchange.h"
 #include "kernel/link.h"
 #include "netns.h"
@@ -16,6 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -41,7 +43,7 @@ static void take_result(void *arg, uint32_t tag, int error, const char *extack)
 	results->errors[results->count++] = error;
 	if (error < 0) {
 		results->failed++;
-		strncpy(results->text, extack, sizeof(results->text) - 1);
+		(void)text_copy(results->text, sizeof(results->text), extack);
 	}
 }
 
@@ -206,7 +208,7 @@ static void test_a_thousand_peers(void **state)
 		      "11.0.42.0/24",
 		      "{\"dst\":\"11.0.42.0/24\",\"nhid\":1042,\"gateway\":\"11.0.42.0\",\"dev\":\"flannel.1\","
 		      "\"protocol\":\"157\",\"flags\":[\"onlink\"]}");
-	assert_int_equal(json_array_size(netns_json("ip", "-j", "nexthop", "show", NULL)), MANY);
+	assert_int_equal(netns_json_count("ip", "-j", "nexthop", "show", NULL), MANY);
 	netlink_batch_free(batch);
 	netlink_close(nl);
 }
@@ -261,8 +263,7 @@ static void test_one_failure_among_many(void **state)
 	assert_int_equal(results.errors[MANY], -EINVAL);
 	assert_string_equal(results.text, "Nexthop id does not exist");
 	assert_int_equal(netlink_stats(nl)->failed, 2);
-	assert_int_equal(json_array_size(netns_json("ip", "-j", "-4", "neigh", "show", NULL)),
-			 MANY - 1);
+	assert_int_equal(netns_json_count("ip", "-j", "-4", "neigh", "show", NULL), MANY - 1);
 	// The batch is empty and can be used again.
 	commit(batch, &results);
 	assert_int_equal(results.count, 0);
@@ -302,14 +303,10 @@ static void test_create_replace_delete(void **state)
 	// A delete that names another remote leaves the entry, though the kernel calls that a success.
 	object = fdb_of(3);
 	assert_int_equal(one(NETLINK_DELETE, &object), 0);
-	assert_int_equal(json_array_size(netns_json("bridge", "-j", "fdb", "show", "dev",
-						    "flannel.1", NULL)),
-			 1);
+	assert_int_equal(netns_json_count("bridge", "-j", "fdb", "show", "dev", "flannel.1", NULL), 1);
 	assert_int_equal(one(NETLINK_DELETE, &moved), 0);
 	assert_int_equal(one(NETLINK_DELETE, &moved), -ENOENT);
-	assert_int_equal(json_array_size(netns_json("bridge", "-j", "fdb", "show", "dev",
-						    "flannel.1", NULL)),
-			 0);
+	assert_int_equal(netns_json_count("bridge", "-j", "fdb", "show", "dev", "flannel.1", NULL), 0);
 	// A nexthop moves under its route.
 	moved = nexthop_of(3);
 	moved.nexthop.gateway = peer_ip(8);
@@ -408,9 +405,7 @@ static void test_ipv6_and_mixed_families(void **state)
 	assert_int_equal(one(NETLINK_REPLACE, &neigh), 0);
 	assert_int_equal(one(NETLINK_REPLACE, &nexthop), 0);
 	assert_int_equal(one(NETLINK_REPLACE, &route), 0);
-	assert_int_equal(json_array_size(netns_json("ip", "-j", "-6", "neigh", "show",
-						    "fd00:10:5:7::", NULL)),
-			 1);
+	assert_int_equal(netns_json_count("ip", "-j", "-6", "neigh", "show", "fd00:10:5:7::", NULL), 1);
 	compare_entry(netns_json("ip", "-j", "-N", "-6", "route", "show", "proto", "157", NULL), 1,
 		      "dst", "fd00:10:5:7::/64",
 		      "{\"dst\":\"fd00:10:5:7::/64\",\"nhid\":1001,\"gateway\":\"fd00:10:5:7::\",\"dev\":\"flannel.1\","
@@ -488,8 +483,7 @@ static void test_lost_acknowledgements(void **state)
 	assert_int_equal(results.errors[MANY + 1], 0);
 	assert_int_equal(results.failed, MANY / 10 + 1);
 	assert_true(netlink_stats(nl)->sends > 100); // one by one, or this test tested nothing
-	assert_int_equal(json_array_size(netns_json("ip", "-j", "-4", "neigh", "show", NULL)),
-			 MANY - MANY / 10);
+	assert_int_equal(netns_json_count("ip", "-j", "-4", "neigh", "show", NULL), MANY - MANY / 10);
 	netlink_batch_free(batch);
 	netlink_close(nl);
 }
@@ -513,7 +507,7 @@ static void test_failures_at_the_ends(void **state)
 	assert_int_equal(results.count, 10);
 	for (size_t i = 0; i < 10; i++)
 		assert_int_equal(results.errors[i], i == 0 || i == 9 ? -ENODEV : 0);
-	assert_int_equal(json_array_size(netns_json("ip", "-j", "-4", "neigh", "show", NULL)), 8);
+	assert_int_equal(netns_json_count("ip", "-j", "-4", "neigh", "show", NULL), 8);
 	netlink_batch_free(batch);
 	netlink_close(nl);
 }
@@ -610,8 +604,63 @@ static void test_a_later_send_that_fails(void **state)
 	assert_int_equal(results.count, 200);
 	for (size_t i = 0; i < 200; i++)
 		assert_int_equal(results.errors[i], i < 100 ? 0 : -EIO);
-	assert_int_equal(json_array_size(netns_json("ip", "-j", "-4", "neigh", "show", NULL)), 100);
+	assert_int_equal(netns_json_count("ip", "-j", "-4", "neigh", "show", NULL), 100);
 	netlink_batch_free(batch);
+	netlink_close(nl);
+}
+
+static int never_called(void *arg, const struct request *asked, const struct nlmsg_view *answer)
+{
+	(void)arg, (void)asked, (void)answer;
+	fail_msg("an answer to a change that wants none");
+	return 0;
+}
+
+// A change without an acknowledgement is a request that nobody answers.
+static void test_a_kernel_that_does_not_answer(void **state)
+{
+	const struct exchange silent = {
+		.fn = never_called,
+		.answer_bytes = 1024,
+		.answer_memory = 1280,
+	};
+	struct timeval soon = { .tv_usec = 20000 };
+	_cleanup_request_queue_ struct request_queue queue = { 0 };
+	struct kernel_object object;
+	struct err e = { 0 };
+
+	(void)state;
+	set_up(0);
+	assert_int_equal(setsockopt(nl->requests.fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon)), 0);
+	request_queue_push(&queue, encode_link_set_up(device, true, request_queue_reserve(&queue)), 0);
+	assert_int_equal(exchange_run(nl, &silent, &queue, &e), -EIO);
+	assert_int_equal(queue.requests[0].error, -EIO);
+	assert_non_null(strstr(e.msg, "did not answer"));
+	object = neigh_of(1);
+	assert_int_equal(one(NETLINK_REPLACE, &object), 0);
+	netlink_close(nl);
+}
+
+// What comes late to an earlier question is no answer to this one.
+static void test_stale_answers(void **state)
+{
+	uint8_t buffer[ENCODE_REQUEST_MAX];
+	struct kernel_object object;
+	size_t len;
+
+	(void)state;
+	set_up(0);
+	object = neigh_of(1);
+	object.neigh.ifindex = 4711;
+	len = encode_object(NETLINK_REPLACE, &object, buffer);
+	nlmsg_set_sequence(buffer, nl->sequence - 1);
+	assert_int_equal(nlsock_send(&nl->requests, buffer, len), 0);
+	nlmsg_set_sequence(buffer, nl->sequence + 1000);
+	assert_int_equal(nlsock_send(&nl->requests, buffer, len), 0);
+	object = neigh_of(1);
+	assert_int_equal(one(NETLINK_REPLACE, &object), 0);
+	object.neigh.ifindex = 4711;
+	assert_int_equal(one(NETLINK_REPLACE, &object), -ENODEV);
 	netlink_close(nl);
 }
 
@@ -651,7 +700,7 @@ static void test_results_may_fill_the_next_batch(void **state)
 	commit(refill.batch, &results);
 	assert_int_equal(results.count, 100);
 	assert_int_equal(results.failed, 0);
-	assert_int_equal(json_array_size(netns_json("ip", "-j", "-4", "neigh", "show", NULL)), 0);
+	assert_int_equal(netns_json_count("ip", "-j", "-4", "neigh", "show", NULL), 0);
 	netlink_batch_free(refill.batch);
 	netlink_close(nl);
 }
@@ -672,6 +721,8 @@ int main(void)
 		cmocka_unit_test(test_sends_fit_the_receive_buffer),
 		cmocka_unit_test(test_broken_socket_is_reported_and_replaced),
 		cmocka_unit_test(test_a_later_send_that_fails),
+		cmocka_unit_test(test_a_kernel_that_does_not_answer),
+		cmocka_unit_test(test_stale_answers),
 		cmocka_unit_test(test_results_may_fill_the_next_batch),
 	};
 
