@@ -27,9 +27,11 @@ struct http_response {
 	int status;	  // HTTP status code
 	const char *body; // terminated; "" when the request streamed
 	size_t len;
+	bool sent;	  // false: surely nothing of the request has left
 };
 
 // r: 0 when a whole answer came (whatever its status), else -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH, -EPROTO, -E2BIG, -EPIPE (ended in the middle), -EKEYREJECTED (TLS), ...
+// response is never NULL; status 0 when none came.
 typedef void http_done_fn(void *arg, int r, const struct http_response *response, const struct err *e);
 // Non-zero ends the call with that code. Called only for status 200-299 (other bodies are kept for done).
 typedef int http_chunk_fn(void *arg, const char *data, size_t len);
@@ -40,10 +42,12 @@ struct http_request {
 	const char *const *headers; // NULL-terminated array of "Name: value", or NULL
 	const void *body;	    // copied
 	size_t body_len;
+	bool once;		    // never sent a second time, not even when a kept connection turns out to be dead
 	bool upload_stays_open;	    // chunked upload: body first, then http_call_send, until the call ends
 	size_t response_max;	    // bytes kept of an answer; larger is -E2BIG. Not for streamed bytes
 	uint32_t connect_timeout_ms;
 	uint32_t total_timeout_ms;  // 0: none
+	uint32_t idle_timeout_ms;   // no byte of an answer for so long: -ETIMEDOUT; 0: none
 	http_chunk_fn *chunk;	    // NULL: the body is kept for done
 	http_done_fn *done;
 	void *arg;

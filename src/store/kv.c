@@ -4,6 +4,7 @@
 #include "store/kv.h"
 
 #include "core/mem.h"
+#include "store/etcd3.h"
 #include "store/memory.h"
 
 #include <assert.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 static const struct kv_ops *const stores[] = {
+	&etcd3_ops,
 	&memory_ops,
 };
 

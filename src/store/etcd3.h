@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the store in etcd, version 3 of its API, through its JSON gateway.
+#pragma once
+
+#include "store/kv.h"
+
+extern const struct kv_ops etcd3_ops;

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: what the parts of the etcd store share: its endpoints, its token, its requests.
+#pragma once
+
+#include "core/json_stream.h"
+#include "io/http_client.h"
+#include "store/etcd3_json.h"
+#include "store/etcd3_lines.h"
+#include "store/kv.h"
+
+#define ETCD3_ENDPOINTS_MAX 64 // as many as bits in a set of tried ones
+
+struct etcd3_endpoint {
+	char *url; // without a slash at the end
+	struct backoff backoff;
+	uint64_t down_until_ms; // 0: not known to be down
+};
+
+// Somebody who needs a token; linked while waiting.
+struct etcd3_waiter {
+	struct etcd3_waiter *previous;
+	struct etcd3_waiter *next;
+	void (*ready)(void *arg, int r, const struct err *e);
+	void *arg;
+	uint64_t token_number; // the last one known when the waiting began
+	bool waiting;
+};
+
+struct etcd3 {
+	struct kv base;
+	struct http_client *http;
+	struct etcd3_endpoint *endpoints;
+	size_t endpoint_count;
+	size_t current; // the endpoint in use
+	bool connected; // it has answered
+	const char *api; // "/v3", or "/v3beta" for etcd 3.3
+	bool api_known;
+	uint32_t request_timeout_ms;
+	uint32_t connect_timeout_ms;
+	uint32_t dead_man_ms;
+
+	char *username; // NULL: none
+	char *password;
+	char *token;	      // NULL: none yet
+	bool token_needless;  // the store has authentication off
+	uint64_t token_number; // counts the tokens, so that a refused one is thrown away once
+	bool token_coming;
+	struct etcd3_waiter *waiters;
+
+	struct etcd3_call *calls;
+	struct etcd3_watch *watches;
+};
+
+// ---- endpoints ----
+// The best one that is not in the set tried; SIZE_MAX: none is left. One that is down comes last.
+size_t etcd3_endpoint_pick(const struct etcd3 *etcd, uint64_t tried);
+void etcd3_endpoint_works(struct etcd3 *etcd, size_t index);
+void etcd3_endpoint_failed(struct etcd3 *etcd, size_t index);
+char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, const char *path); // caller frees
+
+// ---- token ----
+bool etcd3_token_ready(const struct etcd3 *etcd);
+// Calls ready, not before it returned, when there is a token or none can be had.
+void etcd3_token_wait(struct etcd3 *etcd, struct etcd3_waiter *waiter);
+void etcd3_token_forget(struct etcd3 *etcd, struct etcd3_waiter *waiter);
+// The token of this number was refused: the next one who needs one asks for another. False: there is none to be had.
+bool etcd3_token_refused(struct etcd3 *etcd, uint64_t number);
+// Header lines for a request, ending with NULL; ret_header holds the one that carries the token.
+#define ETCD3_HEADERS_MAX 4
+void etcd3_headers(const struct etcd3 *etcd, bool with_token, char **ret_header, const char *ret[static ETCD3_HEADERS_MAX]);
+
+// ---- requests ----
+struct etcd3_answer {
+	int r;
+	const json_t *json;	 // r 0: the answer, its array emptied
+	const struct err *err;	 // r < 0
+	enum etcd3_verdict verdict; // r < 0
+	unsigned int sendings;	 // how often it may have reached a server
+};
+struct etcd3_request {
+	const char *path; // behind the API's version
+	char *body;	  // taken over
+	bool idempotent;  // may be sent again when an answer was lost
+	bool without_token;
+	bool is_line;	  // the answer is one line of a stream, {"result":...}
+	const char *array;	 // elements of this member go to element; NULL: none do
+	json_element_fn *element;
+	void (*done)(void *arg, const struct etcd3_answer *answer);
+	void *arg; // freed by free() after done, or when the store is closed
+};
+struct etcd3_call;
+struct etcd3_call *etcd3_call_start(struct etcd3 *etcd, const struct etcd3_request *request);
+struct etcd3_call *etcd3_call_cancel(struct etcd3_call *call); // without calling back; frees arg
+
+// ---- watches ----
+// How far a watch has come with one of its prefixes.
+struct etcd3_progress {
+	char *prefix;
+	int64_t next;		  // revision to resume from
+	unsigned int seen;	  // events of revision `next` that were handed on already: the message that held them is not complete
+	unsigned int to_skip;	  // of those, in the present stream
+	int64_t watch_id;	  // in the present stream; -1: not created yet
+};
+struct etcd3_watch {
+	struct kv_watch base;
+	struct etcd3 *etcd;
+	struct etcd3_watch *previous;
+	struct etcd3_watch *next;
+	struct etcd3_progress progress[KV_WATCH_PREFIXES_MAX];
+	size_t prefix_count;
+	size_t created; // of the prefixes, in the present stream
+	uint64_t cluster_id;
+	uint64_t raft_term;	 // highest seen
+	int64_t revision;	 // highest seen
+	struct http_call *stream; // NULL: none
+	struct etcd3_lines *lines;
+	bool parsing;
+	size_t endpoint;
+	struct etcd3_waiter waiter;
+	uint64_t token_number;
+	struct etcd3_call *check; // under way: has the store really gone back in time?
+	int64_t check_revision;	  // what it must have at least
+	uint64_t check_term;
+	struct timer *timer;	 // with a stream: the next sign of life is asked for; without: the next try
+	uint64_t alive_ms;	 // last byte
+	uint64_t up_since_ms;
+	struct backoff backoff;
+	bool up;
+	bool down_told;
+	bool lost;
+	struct err err; // of an element that made no sense
+};
+void etcd3_watch_start(struct kv_watch *watch, const char *const *prefixes, int64_t from, uint64_t cluster_id);
+void etcd3_watch_end(struct kv_watch *watch); // what it owns, not the watch itself
