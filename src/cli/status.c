@@ -272,17 +272,20 @@ static void print_lease(const json_t *status)
 {
 	const json_t *lease = show_member(status, "lease");
 	int64_t expires_in_s = show_number(lease, "expires_in_s");
+	const char *state = show_text(lease, "state");
 	char subnet[160], owner[160], age[SHOW_DURATION_MAX];
 
 	label("lease");
-	printf("%s, %s, for %s", family_pair(lease, "subnet", "ipv6_subnet", subnet, sizeof(subnet)),
-	       show_text(lease, "state"),
-	       family_pair(lease, "public_ip", "public_ipv6", owner, sizeof(owner)));
+	if (!*show_text(lease, "subnet") && !*show_text(lease, "ipv6_subnet")) {
+		puts("none yet");
+		return;
+	}
+	printf("%s for %s, %s", family_pair(lease, "subnet", "ipv6_subnet", subnet, sizeof(subnet)),
+	       family_pair(lease, "public_ip", "public_ipv6", owner, sizeof(owner)), state);
 	if (show_flag(lease, "reservation"))
-		fputs(", reserved", stdout);
-	else if (expires_in_s > 0)
-		printf(", renewed, at the latest in %s gone",
-		       show_duration((uint64_t)expires_in_s, age));
+		fputs(", reserved for ever", stdout);
+	else if (expires_in_s > 0 && strcmp(state, "held") == 0)
+		printf(", would expire in %s", show_duration((uint64_t)expires_in_s, age));
 	putchar('\n');
 }
 

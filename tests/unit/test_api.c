@@ -8,6 +8,7 @@
 #include "agent/metrics.h"
 #include "core/json.h"
 #include "core/mem.h"
+#include "core/parse.h"
 
 #include <errno.h>
 #include <string.h>
@@ -235,20 +236,18 @@ static void test_metrics(void **state)
 // Puts the chunks of a body together, in place.
 static void unchunk(char *body)
 {
-	char *to = body, *from = body;
+	const char *from = body;
+	uint64_t len;
 
-	for (;;) {
-		char *end;
-		unsigned long len = strtoul(from, &end, 16);
-
-		assert_memory_equal(end, "\r\n", 2);
-		memmove(to, end + 2, len);
-		to += len;
-		from = end + 2 + len + 2;
-		if (len == 0)
-			break;
-	}
-	*to = '\0';
+	do {
+		assert_true(parse_hex(&from, 8, &len));
+		assert_true(parse_literal(&from, "\r\n"));
+		memmove(body, from, len);
+		body += len;
+		from += len;
+		assert_true(parse_literal(&from, "\r\n"));
+	} while (len > 0);
+	*body = '\0';
 }
 
 static void test_many_peers(void **state)
