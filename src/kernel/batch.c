@@ -3,6 +3,7 @@
 // Owns: batches, requests gathered to go out together.
 
 #include "core/mem.h"
+#include "kernel/decode.h"
 #include "kernel/exchange.h"
 
 // A batch keeps its memory for the next round up to this much.
@@ -43,6 +44,25 @@ void netlink_batch_add(struct netlink_batch *batch, enum netlink_verb verb,
 	request_queue_push(&batch->queue, encode_object(verb, object, buffer), tag);
 }
 
+// Reads back what was asked: requests have the shape of notifications.
+static void note_echoes(struct netlink *nl, const struct request_queue *queue)
+{
+	struct decoded decoded;
+	struct nlmsg_view msg;
+
+	if (!nl->echoes.enabled)
+		return;
+	for (size_t i = 0; i < queue->count; i++) {
+		const struct request *request = &queue->requests[i];
+		size_t offset = 0;
+
+		if (request->error == 0 &&
+		    nlmsg_next(queue->data + request->offset, request->len, &offset, &msg) > 0 &&
+		    decode_object(&msg, &decoded) == 0)
+			echo_note(&nl->echoes, &decoded.object, decoded.removed);
+	}
+}
+
 static void hand_out(const struct request_queue *queue, netlink_result_fn *fn, void *arg)
 {
 	for (size_t i = 0; i < queue->count; i++) {
@@ -72,6 +92,7 @@ int netlink_batch_commit(struct netlink_batch *batch, netlink_result_fn *fn, voi
 
 	batch->queue = (struct request_queue){ 0 };
 	r = exchange_run(batch->nl, &exchange_acks, &queue, e);
+	note_echoes(batch->nl, &queue);
 	hand_out(&queue, fn, arg);
 	reuse(&queue, batch);
 	return r;

@@ -4,6 +4,7 @@
 // kernel/ know of struct netlink. Private to kernel/.
 #pragma once
 
+#include "kernel/echo.h"
 #include "kernel/encode.h"
 #include "kernel/netlink.h"
 #include "kernel/nlmsg.h"
@@ -16,6 +17,7 @@ struct netlink {
 	uint32_t sequence; // the last one used, of both sockets
 	struct netlink_stats stats;
 	struct netlink_dump *dump; // the running one
+	struct echo_list echoes;
 };
 
 // Open anew what a lost answer or a dump left in the middle made useless. The request socket tries to keep its port id.

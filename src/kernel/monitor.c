@@ -6,7 +6,7 @@
 
 #include "core/mem.h"
 #include "kernel/decode.h"
-#include "kernel/socket.h"
+#include "kernel/exchange.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,6 +25,8 @@
 struct monitor {
 	struct nlsock sock;
 	struct nlsock_ring *ring;
+	struct netlink *own;  // whose changes are left out; NULL: nobody's
+	uint32_t own_port_id; // the one that the socket's filter knows
 };
 
 static int join_groups(struct nlsock *sock, struct err *e)
@@ -78,7 +80,7 @@ int monitor_fd(const struct monitor *monitor)
 	return monitor->sock.fd;
 }
 
-int monitor_skip_port(struct monitor *monitor, uint32_t port_id)
+static int filter_port(struct monitor *monitor, uint32_t port_id)
 {
 	// BPF loads words as big-endian; the header is in host order.
 	struct sock_filter code[] = {
@@ -89,13 +91,35 @@ int monitor_skip_port(struct monitor *monitor, uint32_t port_id)
 	};
 	struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
 
+	monitor->own_port_id = port_id;
 	return setsockopt(monitor->sock.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0
 		       ? -errno
 		       : 0;
 }
 
+int monitor_skip_own(struct monitor *monitor, struct netlink *nl, struct err *e)
+{
+	int r;
+
+	r = filter_port(monitor, netlink_port_id(nl));
+	if (r < 0)
+		return err_set(e, r, "filtering kernel notifications: %s", strerror(-r));
+	monitor->own = nl;
+	nl->echoes.enabled = true;
+	return 0;
+}
+
+static bool is_own(struct monitor *monitor, uint32_t port_id, const struct decoded *decoded)
+{
+	if (!monitor->own)
+		return false;
+	return port_id == monitor->own_port_id ||
+	       (port_id == 0 && echo_take(&monitor->own->echoes, &decoded->object, decoded->removed));
+}
+
 // -EBADMSG when the datagram ends in something unreadable.
-static int take_datagram(const void *data, size_t len, monitor_event_fn *fn, void *arg)
+static int take_datagram(struct monitor *monitor, const void *data, size_t len,
+			 monitor_event_fn *fn, void *arg)
 {
 	struct nlmsg_view msg;
 	struct decoded decoded;
@@ -104,10 +128,10 @@ static int take_datagram(const void *data, size_t len, monitor_event_fn *fn, voi
 
 	while ((r = nlmsg_next(data, len, &offset, &msg)) > 0) {
 		r = decode_object(&msg, &decoded);
-		if (r == 0)
-			fn(arg, &(struct kernel_event){ decoded.removed, msg.port_id, decoded.object });
-		else if (r != -ENOMSG)
+		if (r < 0 && r != -ENOMSG)
 			result = r;
+		if (r == 0 && !is_own(monitor, msg.port_id, &decoded))
+			fn(arg, &(struct kernel_event){ decoded.removed, msg.port_id, decoded.object });
 	}
 	return r < 0 ? r : result;
 }
@@ -120,10 +144,16 @@ int monitor_read(struct monitor *monitor, size_t events_max, monitor_event_fn *f
 	const void *data;
 	int r;
 
+	// The request socket may have been replaced, and then has another port id.
+	if (monitor->own && netlink_port_id(monitor->own) != monitor->own_port_id)
+		(void)filter_port(monitor, netlink_port_id(monitor->own));
 	while (handed < events_max) {
 		r = nlsock_receive(&monitor->sock, monitor->ring, false);
-		if (r == -EAGAIN)
+		if (r == -EAGAIN) {
+			if (monitor->own)
+				echo_list_clear(&monitor->own->echoes);
 			break;
+		}
 		if (r == -ENOBUFS) {
 			lost = true;
 			continue;
@@ -133,7 +163,7 @@ int monitor_read(struct monitor *monitor, size_t events_max, monitor_event_fn *f
 		for (size_t i = 0; i < (size_t)r; i++, handed++) {
 			data = nlsock_ring_datagram(monitor->ring, i, &len, &cut);
 			// What we cannot read is as good as lost.
-			if (data && (cut || take_datagram(data, len, fn, arg) < 0))
+			if (data && (cut || take_datagram(monitor, data, len, fn, arg) < 0))
 				lost = true;
 		}
 	}

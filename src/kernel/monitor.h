@@ -4,7 +4,7 @@
 #pragma once
 
 #include "core/err.h"
-#include "kernel/object.h"
+#include "kernel/netlink.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,9 +26,10 @@ static inline void monitor_closep(struct monitor **monitor)
 {
 	monitor_close(*monitor);
 }
-// From now on leaves out, in the kernel, what this port id (netlink_port_id) caused: ten thousand echoes of our own
-// routes then cost no wake-up. Replaces an earlier one.
-int monitor_skip_port(struct monitor *monitor, uint32_t port_id);
+// From now on leaves out what requests of nl cause, most of it in the kernel: ten thousand echoes of our own routes then
+// cost no wake-up. What they cause on links and what the kernel does in their wake (routes and nexthops that go with an
+// address, say) is still told. nl must live until the monitor is closed.
+int monitor_skip_own(struct monitor *monitor, struct netlink *nl, struct err *e);
 int monitor_fd(const struct monitor *monitor);
 // Hands over what is there, without blocking, at most about events_max. 0; -EAGAIN never;
 // -ENOBUFS when notifications were lost (what was read was handed over; a full scan is due).

@@ -94,6 +94,7 @@ struct netlink *netlink_close(struct netlink *nl)
 		return NULL;
 	nlsock_close(&nl->requests);
 	nlsock_close(&nl->dumps);
+	echo_list_free(&nl->echoes);
 	free(nl);
 	return NULL;
 }

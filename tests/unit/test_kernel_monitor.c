@@ -3,6 +3,7 @@
 // Owns: tests of the monitor against a real kernel.
 
 #include "core/mem.h"
+#include "kernel/exchange.h"
 #include "kernel/link.h"
 #include "kernel/monitor.h"
 #include "netns.h"
@@ -208,14 +209,29 @@ static void test_leaving_a_bridge_is_no_removal(void **state)
 	tear_down();
 }
 
+static struct kernel_object fdb(void)
+{
+	return (struct kernel_object){
+		.kind = KERNEL_FDB,
+		.fdb = { .ifindex = device, .mac = mac, .remote = ip_v4(0x0a640007) },
+	};
+}
+
+static void skip_own(void)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(read_all(), 0);
+	check(monitor_skip_own(monitor, nl, &e), &e);
+}
+
 static void test_skipping_our_own(void **state)
 {
 	struct pollfd poll_fd;
 
 	(void)state;
 	set_up();
-	assert_int_equal(read_all(), 0);
-	assert_int_equal(monitor_skip_port(monitor, netlink_port_id(nl)), 0);
+	skip_own();
 	change(NETLINK_REPLACE, neigh());
 	change(NETLINK_REPLACE, nexthop());
 	change(NETLINK_REPLACE, route());
@@ -224,7 +240,91 @@ static void test_skipping_our_own(void **state)
 	netns_run("ip", "route", "del", "11.0.7.0/24", NULL);
 	assert_int_equal(poll(&poll_fd, 1, 0), 1);
 	assert_int_equal(read_all(), 0);
+	assert_int_equal(events.count, 1);
 	assert_non_null(find(KERNEL_ROUTE, true));
+	tear_down();
+}
+
+// FDB entries and the removal of neighbours come without the port id of who asked.
+static void test_skipping_our_own_without_port(void **state)
+{
+	struct kernel_object moved, other;
+
+	(void)state;
+	set_up();
+	skip_own();
+	change(NETLINK_REPLACE, fdb());
+	change(NETLINK_REPLACE, fdb()); // changes nothing and is not told
+	moved = fdb();
+	moved.fdb.remote = ip_v4(0x0a640008);
+	change(NETLINK_REPLACE, moved);
+	change(NETLINK_REPLACE, neigh());
+	change(NETLINK_DELETE, neigh());
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(events.count, 0);
+
+	// Another's doing among our own is told, be it the same deed to another object or the undoing of ours.
+	other = neigh();
+	other.neigh.ip = ip_v4(0x0b000800);
+	change(NETLINK_REPLACE, other);
+	change(NETLINK_REPLACE, neigh());
+	netns_run("ip", "neigh", "del", "11.0.8.0", "dev", "flannel.1", NULL);
+	change(NETLINK_DELETE, neigh());
+	netns_run("bridge", "fdb", "del", "02:00:00:00:00:07", "dev", "flannel.1", "dst",
+		  "10.100.0.8", "self", NULL);
+	change(NETLINK_REPLACE, fdb());
+	assert_int_equal(read_all(), 0);
+	assert_non_null(find(KERNEL_FDB, true));
+	assert_non_null(find(KERNEL_NEIGH, true));
+	assert_int_equal(ip_v4_value(&find(KERNEL_NEIGH, true)->object.neigh.ip), 0x0b000800);
+	assert_null(find(KERNEL_FDB, false));
+
+	// One deed of ours excuses one of another, not two.
+	change(NETLINK_REPLACE, neigh());
+	change(NETLINK_DELETE, neigh());
+	netns_run("ip", "neigh", "add", "11.0.7.0", "lladdr", "02:00:00:00:00:07", "dev",
+		  "flannel.1", NULL);
+	netns_run("ip", "neigh", "del", "11.0.7.0", "dev", "flannel.1", NULL);
+	assert_int_equal(read_all(), 0);
+	assert_non_null(find(KERNEL_NEIGH, true));
+
+	// A request that caused no word leaves no note behind that another's deed could take.
+	change(NETLINK_DELETE, moved); // of a remote that is not there: the kernel calls it a success
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(events.count, 0);
+	netns_run("bridge", "fdb", "replace", "02:00:00:00:00:07", "dev", "flannel.1", "dst",
+		  "10.100.0.8", "self", NULL);
+	netns_run("bridge", "fdb", "del", "02:00:00:00:00:07", "dev", "flannel.1", "dst",
+		  "10.100.0.8", "self", NULL);
+	assert_int_equal(read_all(), 0);
+	assert_non_null(find(KERNEL_FDB, false));
+	assert_non_null(find(KERNEL_FDB, true));
+	tear_down();
+}
+
+static void test_skipping_survives_a_new_socket(void **state)
+{
+	struct netlink *older;
+	struct err e = { 0 };
+	uint32_t port_id;
+
+	(void)state;
+	set_up();
+	older = nl;
+	nl = NULL;
+	check(netlink_open(0, &nl, &e), &e);
+	skip_own();
+	port_id = netlink_port_id(nl);
+	nlsock_close(&nl->requests); // forgets the port id, so that it is not asked for
+	check(netlink_reopen_requests(nl, &e), &e);
+	assert_int_not_equal(netlink_port_id(nl), port_id);
+	change(NETLINK_REPLACE, neigh());
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(events.count, 0);
+	change(NETLINK_DELETE, neigh());
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(events.count, 0);
+	netlink_close(older);
 	tear_down();
 }
 
@@ -285,6 +385,8 @@ int main(void)
 		cmocka_unit_test(test_changes_by_others),
 		cmocka_unit_test(test_leaving_a_bridge_is_no_removal),
 		cmocka_unit_test(test_skipping_our_own),
+		cmocka_unit_test(test_skipping_our_own_without_port),
+		cmocka_unit_test(test_skipping_survives_a_new_socket),
 		cmocka_unit_test(test_reads_in_slices),
 		cmocka_unit_test(test_lost_notifications_are_told),
 	};
