@@ -328,6 +328,8 @@ static int open_kernel(struct agent *agent, struct err *e)
 	int r = netlink_open(agent->options->without_features, &agent->nl, e);
 	if (r == 0)
 		r = monitor_open(&agent->monitor, e);
+	if (r == 0)
+		r = monitor_skip_own(agent->monitor, agent->nl, e);
 	if (r < 0)
 		return r;
 	agent->monitor_watch = fd_watch_new(agent->loop, monitor_fd(agent->monitor), on_monitor_readable, agent);
