@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: tests of weftd's options: flannel's names and defaults, ours, and what is refused. The store's flags with them.
+#include "unit.h"
+
+#include "agent/options.h"
+#include "core/mem.h"
+#include "kernel/netlink.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct fixture {
+	struct options options;
+	struct err e;
+};
+
+static int parse(struct fixture *f, const char *const *words, const char *const *environment)
+{
+	int count = 0;
+
+	options_free(&f->options);
+	*f = (struct fixture){ 0 };
+	while (words[count])
+		count++;
+	return options_parse(count, (char *const *)words, (char *const *)environment, &f->options,
+			     &f->e);
+}
+static const char *const no_environment[] = { NULL };
+#define PARSE(f, ...) \
+	parse((f), (const char *const[]){ "weftd", ##__VA_ARGS__, NULL }, no_environment)
+#define PARSE_ENVIRONMENT(f, ...) \
+	parse((f), (const char *const[]){ "weftd", NULL }, (const char *const[]){ __VA_ARGS__, NULL })
+
+static int set_up(void **state)
+{
+	*state = xnew(struct fixture);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	options_free(&f->options);
+	free(f);
+	return 0;
+}
+
+static void test_defaults_are_flannels(void **state)
+{
+	struct fixture *f = *state;
+	const struct options *o = &f->options;
+
+	assert_int_equal(PARSE(f), 0);
+	assert_int_equal(o->action, OPTIONS_RUN);
+	assert_string_equal(o->store.kind, "etcd3");
+	assert_string_equal(o->store.endpoints[0], "http://127.0.0.1:4001");
+	assert_string_equal(o->store.endpoints[1], "http://127.0.0.1:2379");
+	assert_null(o->store.endpoints[2]);
+	assert_null(o->store.username);
+	assert_null(o->store.password);
+	assert_null(o->store.ca_file);
+	assert_null(o->store.cert_file);
+	assert_null(o->store.key_file);
+	assert_int_equal(o->store.request_timeout_ms, 5000);
+	assert_int_equal(o->store.dead_man_ms, 15000);
+	assert_string_equal(o->store_flags.prefix, "/coreos.com/network");
+	assert_int_equal(o->iface.count, 0);
+	assert_int_equal(o->iface_regex.count, 0);
+	assert_string_equal(o->iface_can_reach, "");
+	assert_string_equal(o->subnet_file, "/run/flannel/subnet.env");
+	assert_int_equal(o->renew_margin_minutes, 60);
+	assert_false(o->ip_masq);
+	assert_false(o->kube_subnet_mgr);
+	assert_string_equal(o->kube_annotation_prefix, "flannel.alpha.coreos.com");
+	assert_string_equal(o->net_config_path, "/etc/kube-flannel/net-conf.json");
+	assert_true(o->set_node_network_unavailable);
+	assert_int_equal(o->healthz_ip.family, AF_INET);
+	assert_true(ip_is_unspecified(&o->healthz_ip));
+	assert_int_equal(o->healthz_port, 0);
+	assert_int_equal(o->iptables_resync_s, 5);
+	assert_true(o->iptables_forward_rules);
+	assert_false(o->ip_blackhole_route);
+	assert_string_equal(o->run_dir, "/run/weft");
+	assert_string_equal(o->state_dir, "/var/lib/weft");
+	assert_int_equal(o->peer_hold_ms, 3000);
+	assert_int_equal(o->scan_interval_ms, 30000);
+	assert_int_equal(o->lease_ttl_s, 0);
+	assert_int_equal(o->log_level, LOG_LEVEL_INFO);
+	assert_int_equal(o->log_format, LOG_FORMAT_TEXT);
+	assert_int_equal(o->without_features, 0);
+	assert_false(o->allow_subnet_change);
+	assert_false(o->no_ip_forward);
+}
+
+// All of flannel's, so that its unit files and manifests start weftd unchanged.
+static void test_every_flag_of_flannel(void **state)
+{
+	struct fixture *f = *state;
+	const struct options *o = &f->options;
+
+	assert_int_equal(
+		PARSE(f, "-etcd-endpoints=https://a:1,https://b:2", "-etcd-prefix=/x/",
+		      "-etcd-keyfile=k", "-etcd-certfile=c", "-etcd-cafile=ca", "-etcd-username=u",
+		      "-etcd-password=p", "-iface=eth0", "-iface=10.0.0.1", "-iface-regex=^e",
+		      "-iface-can-reach=192.0.2.1", "-subnet-file=/tmp/s", "-public-ip=192.0.2.2",
+		      "-public-ipv6=2001:db8::2", "-subnet-lease-renew-margin=1439", "-ip-masq",
+		      "-ip-masq-fully-random-disable", "-kube-subnet-mgr=false", "-kube-api-url=x",
+		      "-kubeconfig-file=y", "-kube-annotation-prefix=z", "-net-config-path=n",
+		      "-set-node-network-unavailable=false", "-healthz-ip=::1",
+		      "-healthz-port=8080", "-iptables-resync=9", "-iptables-forward-rules=false",
+		      "-ip-blackhole-route", "-v=10", "-vmodule=a=1", "-log_backtrace_at=x:1"),
+		0);
+	assert_string_equal(o->store.endpoints[1], "https://b:2");
+	assert_string_equal(o->store_flags.prefix, "/x");
+	assert_string_equal(o->store.key_file, "k");
+	assert_string_equal(o->store.cert_file, "c");
+	assert_string_equal(o->store.ca_file, "ca");
+	assert_string_equal(o->store.username, "u");
+	assert_string_equal(o->store.password, "p");
+	assert_int_equal(o->iface.count, 2);
+	assert_string_equal(o->iface_can_reach, "192.0.2.1");
+	assert_int_equal(o->renew_margin_minutes, 1439);
+	assert_true(o->ip_masq && o->ip_masq_fully_random_disable && o->ip_blackhole_route);
+	assert_false(o->iptables_forward_rules);
+	assert_int_equal(o->healthz_port, 8080);
+	assert_int_equal(o->healthz_ip.family, AF_INET6);
+	assert_int_equal(o->log_level, LOG_LEVEL_DEBUG);
+}
+
+static void test_our_flags(void **state)
+{
+	struct fixture *f = *state;
+	const struct options *o = &f->options;
+
+	assert_int_equal(PARSE(f, "--run-dir=/r//", "--state-dir=/", "--log-format=json",
+			       "--log-level=warn", "-v=1", "--peer-hold=0", "--allow-subnet-change",
+			       "--no-ip-forward", "--without-feature=nexthop,strict",
+			       "--scan-interval=100ms", "--store=memory", "--dead-man=1s",
+			       "--request-timeout=2s", "--lease-ttl=10"),
+			 0);
+	assert_string_equal(o->run_dir, "/r");
+	assert_string_equal(o->state_dir, "/");
+	assert_int_equal(o->log_format, LOG_FORMAT_JSON);
+	assert_int_equal(o->log_level, LOG_LEVEL_WARN); // the explicit one wins over -v
+	assert_int_equal(o->peer_hold_ms, 0);
+	assert_true(o->allow_subnet_change && o->no_ip_forward);
+	assert_int_equal(o->without_features,
+			 1U << NETLINK_FEATURE_NEXTHOP | 1U << NETLINK_FEATURE_STRICT);
+	assert_int_equal(o->scan_interval_ms, 100);
+	assert_string_equal(o->store.kind, "memory");
+	assert_int_equal(o->store.dead_man_ms, 1000);
+	assert_int_equal(o->store.request_timeout_ms, 2000);
+	assert_int_equal(o->lease_ttl_s, 10);
+}
+
+// The mask's bits are those of the netlink layer, whose names are no constants.
+static void test_feature_names(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < NETLINK_FEATURE_COUNT; i++) {
+		assert_int_equal(PARSE(f, "--without-feature", netlink_feature_names[i]), 0);
+		assert_int_equal(f->options.without_features, 1U << i);
+	}
+}
+
+static void test_endpoint_forms(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(PARSE(f, "--etcd-endpoints=a:1, http://b:2/ ,[::1]:3"), 0);
+	assert_string_equal(f->options.store.endpoints[0], "http://a:1");
+	assert_string_equal(f->options.store.endpoints[1], "http://b:2");
+	assert_string_equal(f->options.store.endpoints[2], "http://[::1]:3");
+	assert_int_equal(PARSE(f, "--etcd-endpoints=a:1,http://b:2", "--etcd-cafile=x"), 0);
+	assert_string_equal(f->options.store.endpoints[0], "https://a:1");
+	assert_string_equal(f->options.store.endpoints[1], "http://b:2");
+}
+
+static void test_environment(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(PARSE_ENVIRONMENT(f, "FLANNELD_ETCD_ENDPOINTS=http://e:1",
+					   "FLANNELD_IP_MASQ=true", "WEFT_PEER_HOLD=1s",
+					   "FLANNELD_PEER_HOLD=9s", "FLANNELD_IFACE=eth7",
+					   "FLANNELD_ETCD_PREFIX=", "WEFT_REQUIRE_ALL=1",
+					   "NOTIFY_SOCKET=/x"),
+			 0);
+	assert_string_equal(f->options.store.endpoints[0], "http://e:1");
+	assert_true(f->options.ip_masq);
+	assert_int_equal(f->options.peer_hold_ms, 1000);
+	assert_string_equal(f->options.iface.items[0], "eth7");
+	assert_string_equal(f->options.store_flags.prefix, "/coreos.com/network");
+}
+
+struct refusal {
+	const char *words[4];
+	const char *message;
+};
+static const struct refusal refusals[] = {
+	{ { "--bogus" }, "unknown flag --bogus; --help lists all" },
+	{ { "run" }, "\"run\" is not a flag; weftd takes no other words" },
+	{ { "--ip-masq", "true" }, "\"true\" is not a flag; weftd takes no other words" },
+	{ { "--kube-subnet-mgr" },
+	  "--kube-subnet-mgr: this version keeps leases in etcd only; leave it out and give --etcd-endpoints" },
+	{ { "--subnet-lease-renew-margin=0" },
+	  "--subnet-lease-renew-margin: \"0\" is not a number from 1 to 1439" },
+	{ { "--subnet-lease-renew-margin=1440" },
+	  "--subnet-lease-renew-margin: \"1440\" is not a number from 1 to 1439" },
+	{ { "--healthz-port=65536" }, "--healthz-port: \"65536\" is not a number from 0 to 65535" },
+	{ { "--public-ip=x" }, "--public-ip: \"x\" is not an IP address" },
+	{ { "--public-ip=2001:db8::1" }, "--public-ip: 2001:db8::1 is not an IPv4 address" },
+	{ { "--public-ipv6=192.0.2.1" }, "--public-ipv6: 192.0.2.1 is not an IPv6 address" },
+	{ { "--public-ip=127.0.0.1" }, "--public-ip: other hosts cannot send to 127.0.0.1" },
+	{ { "--iface-can-reach=host" }, "--iface-can-reach: \"host\" is not an IP address" },
+	{ { "--run-dir=" }, "--run-dir: must not be empty" },
+	{ { "--state-dir=" }, "--state-dir: must not be empty" },
+	{ { "--subnet-file=" }, "--subnet-file: must not be empty" },
+	{ { "--etcd-prefix=//" }, "--etcd-prefix: must not be empty" },
+	{ { "--etcd-endpoints=" }, "--etcd-endpoints: no server is given" },
+	{ { "--etcd-endpoints=ftp://a" },
+	  "--etcd-endpoints: \"ftp://a\" is neither http:// nor https://" },
+	{ { "--etcd-endpoints=http://" }, "--etcd-endpoints: \"http://\" is not a URL of a server" },
+	{ { "--etcd-endpoints=http://a b" },
+	  "--etcd-endpoints: \"http://a b\" is not a URL of a server" },
+	{ { "--etcd-endpoints=http://u:secret@a" },
+	  "--etcd-endpoints: a URL holds a user name; --etcd-username and --etcd-password are for that" },
+	{ { "--etcd-certfile=a" }, "--etcd-certfile needs --etcd-keyfile" },
+	{ { "--etcd-keyfile=a" }, "--etcd-keyfile needs --etcd-certfile" },
+	{ { "--etcd-password=hunter2" }, "--etcd-password needs --etcd-username" },
+	{ { "--store=consul" }, "--store: \"consul\" is not one of etcd3 or memory" },
+	{ { "--dead-man=1ms" }, "--dead-man: \"1ms\" is not from 100ms to 3600s" },
+	{ { "--without-feature=magic" },
+	  "--without-feature: \"magic\" is not a comma list of strict or nexthop" },
+};
+
+static void test_refusals(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		const struct refusal *row = &refusals[i];
+
+		check(PARSE(f, row->words[0], row->words[1]) == -EINVAL, "%s was taken",
+		      row->words[0]);
+		check(strcmp(f->e.msg, row->message) == 0, "%s: %s", row->words[0], f->e.msg);
+	}
+}
+
+static void test_refused_environment(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(PARSE_ENVIRONMENT(f, "FLANNELD_NO_SUCH=1"), -EINVAL);
+	assert_string_equal(f->e.msg, "variable FLANNELD_NO_SUCH names no flag; unset it");
+	assert_int_equal(PARSE_ENVIRONMENT(f, "FLANNELD_IP_MASQ=perhaps"), -EINVAL);
+	assert_string_equal(f->e.msg,
+			    "FLANNELD_IP_MASQ: \"perhaps\" is not a truth value (true or false)");
+}
+
+static void test_actions(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(PARSE(f, "--help", "--bogus"), 0);
+	assert_int_equal(f->options.action, OPTIONS_HELP);
+	assert_int_equal(PARSE(f, "--version"), 0);
+	assert_int_equal(f->options.action, OPTIONS_VERSION);
+	assert_int_equal(PARSE(f, "--check-config=-"), 0);
+	assert_int_equal(f->options.action, OPTIONS_CHECK_CONFIG);
+	assert_string_equal(f->options.check_config, "-");
+	assert_int_equal(PARSE(f, "--version=false"), 0);
+	assert_int_equal(f->options.action, OPTIONS_RUN);
+}
+
+static void test_help_names_all(void **state)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT(65536);
+	static const char *const wanted[] = {
+		"Usage: weftd",	    "--etcd-endpoints=URL,...",		  "--iface-regex",
+		"--peer-hold=TIME", "[default: /run/flannel/subnet.env]", "--kube-subnet-mgr",
+		"-h, --help"
+	};
+
+	(void)state;
+	options_help(&out);
+	assert_false(out.overflow);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		check(strstr(out.data, wanted[i]) != NULL, "no %s in help", wanted[i]);
+	assert_null(strstr(out.data, "lease-ttl"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_defaults_are_flannels),
+		TEST(test_every_flag_of_flannel),
+		TEST(test_our_flags),
+		TEST(test_feature_names),
+		TEST(test_endpoint_forms),
+		TEST(test_environment),
+		TEST(test_refusals),
+		TEST(test_refused_environment),
+		TEST(test_actions),
+		TEST(test_help_names_all),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
