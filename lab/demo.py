@@ -16,7 +16,7 @@ from .fabric import Fabric
 from .laboratory import Lab
 from .process import run, wait_for
 
-NAME = "demo"
+NAME = os.environ.get("WEFT_DEMO_NAME") or "demo"    # the tests run demos of their own
 HOSTS = 3
 IPERF_SECONDS = 2
 ETCD_URL = "http://192.168.77.2:2379"

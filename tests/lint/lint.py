@@ -24,8 +24,9 @@ RULES = {rule.name: rule for rule in (*source_rules.RULES, *tool_rules.RULES)}
 
 def tracked_files(root):
     """Every file git knows or would add, as paths relative to root."""
-    out = subprocess.run(["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-z", "--cached", "--others",
-                          "--exclude-standard"], capture_output=True, check=True).stdout
+    out = subprocess.run(["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-z",
+                          "--cached", "--others", "--exclude-standard"],
+                         capture_output=True, check=True).stdout
     names = sorted({n.decode() for n in out.split(b"\0") if n})
     return [n for n in names if (root / n).is_file() and not (root / n).is_symlink()]
 
