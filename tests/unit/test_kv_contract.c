@@ -1,0 +1,644 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: what any store must do, whatever it is: run on the store in memory and on a real etcd.
+#include "unit.h"
+
+#include "core/mem.h"
+#include "etcd_process.h"
+#include "kv_client.h"
+#include "netns.h"
+#include "store/memory.h"
+
+#include <errno.h>
+#include <string.h>
+
+// How the suite gets at a store.
+struct maker {
+	void (*start)(void);
+	void (*stop)(void);
+	struct kv *(*open)(void); // a client of the one store
+	void (*compact)(void);	  // all history up to now
+};
+
+static struct loop *loop;
+static const struct maker *maker;
+static struct kv *kv;	 // of the present test
+static struct kv *other; // a second client
+
+// ---- the store in memory ----
+
+static struct kv *memory_first;
+
+static void memory_start(void)
+{
+	static const struct store_config config = {.kind = "memory"};
+
+	assert_int_equal(kv_open(loop, &config, &memory_first, NULL), 0);
+}
+
+static void memory_stop(void)
+{
+	memory_first = kv_close(memory_first);
+}
+
+static struct kv *memory_open(void)
+{
+	return memory_share(memory_first);
+}
+
+static void memory_compact_all(void)
+{
+	memory_compact(memory_first);
+}
+
+static const struct maker memory_maker = {memory_start, memory_stop, memory_open, memory_compact_all};
+
+// ---- etcd ----
+
+static struct etcd_cluster *cluster;
+
+static void etcd_start(void)
+{
+	netns_enter();
+	cluster = etcd_cluster_start(1, "http", NULL);
+}
+
+static void etcd_stop(void)
+{
+	cluster = etcd_cluster_free(cluster);
+}
+
+static struct kv *etcd_open(void)
+{
+	struct store_config config = {.kind = "etcd3", .endpoints = etcd_cluster_urls(cluster)};
+	struct kv *opened;
+	struct err e;
+
+	check(kv_open(loop, &config, &opened, &e) == 0, "%s", e.msg);
+	return opened;
+}
+
+static void etcd_compact_all(void)
+{
+	char revision[32];
+
+	assert_int_equal(text_format(revision, sizeof(revision), "%lld", (long long)now_revision(other, NULL)), 0);
+	etcd_ctl(cluster, "compaction", revision, NULL);
+}
+
+static const struct maker etcd_maker = {etcd_start, etcd_stop, etcd_open, etcd_compact_all};
+
+// ---- fixtures ----
+
+static int group_setup(void **state)
+{
+	(void)state;
+	loop = loop_new();
+	maker->start();
+	return 0;
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	maker->stop();
+	loop = loop_free(loop);
+	return 0;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	kv = maker->open();
+	other = maker->open();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	kv = kv_close(kv);
+	other = kv_close(other);
+	return 0;
+}
+
+// ---- reading and writing ----
+
+static void test_one_key(void **state)
+{
+	struct kv_answer answer;
+	int64_t first;
+	int64_t second;
+
+	(void)state;
+	do_range(kv, "/one/key", false, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_int_equal(answer.pair_count, 0);
+	kv_answer_free(&answer);
+
+	first = must_put(kv, "/one/key", "a");
+	must_put(kv, "/one/key2", "not this one");
+	second = must_put(kv, "/one/key", "b");
+	assert_true(second > first);
+	do_range(other, "/one/key", false, &answer);
+	assert_int_equal(answer.pair_count, 1);
+	assert_int_equal(answer.last.create_revision, first);
+	assert_int_equal(answer.last.mod_revision, second);
+	assert_int_equal(answer.last.session, 0);
+	assert_int_equal(answer.header.revision, second);
+	assert_true(answer.header.cluster_id != 0);
+	assert_int_equal(strncmp(strbuf_text(&answer.pairs), "/one/key=b@", 11), 0);
+	kv_answer_free(&answer);
+}
+
+static void test_prefix(void **state)
+{
+	struct kv_answer answer;
+
+	(void)state;
+	must_put(kv, "/prefix/b", "2");
+	must_put(kv, "/prefix/a", "1");
+	must_put(kv, "/prefix", "no");
+	must_put(kv, "/prefix0", "no");
+	must_put(kv, "/prefix.", "no");
+	do_range(kv, "/prefix/", true, &answer);
+	assert_int_equal(answer.pair_count, 2);
+	assert_true(answer.sorted);
+	assert_int_equal(strncmp(strbuf_text(&answer.pairs), "/prefix/a=1@", 12), 0);
+	kv_answer_free(&answer);
+}
+
+static void test_create_race(void **state)
+{
+	struct kv_compare compare = {.key = "/race/key", .kind = KV_ABSENT};
+	struct kv_write mine = {.key = "/race/key", .value = "mine", .value_len = 4};
+	struct kv_write theirs = {.key = "/race/key", .value = "theirs", .value_len = 6};
+	struct kv_txn txns[2] = {
+		{.compares = &compare, .compare_count = 1, .writes = &mine, .write_count = 1},
+		{.compares = &compare, .compare_count = 1, .writes = &theirs, .write_count = 1},
+	};
+	struct kv_answer answers[2];
+	const struct kv_answer *loser;
+
+	(void)state;
+	start_txn(kv, &txns[0], &answers[0]);
+	start_txn(other, &txns[1], &answers[1]);
+	turn_until(loop, answers[0].done && answers[1].done);
+	assert_int_equal(answers[0].r, 0);
+	assert_int_equal(answers[1].r, 0);
+	assert_true(answers[0].succeeded != answers[1].succeeded);
+	loser = answers[0].succeeded ? &answers[1] : &answers[0];
+	assert_int_equal(loser->pair_count, 1);
+	assert_non_null(strstr(strbuf_text(&loser->pairs), answers[0].succeeded ? "/race/key=mine@" : "/race/key=theirs@"));
+	kv_answer_free(&answers[0]);
+	kv_answer_free(&answers[1]);
+}
+
+static void test_mod_revision(void **state)
+{
+	int64_t revision = must_put(kv, "/mod/key", "a");
+	struct kv_answer answer;
+
+	(void)state;
+	do_write(kv, "/mod/key", "b", revision + 1000, 0, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_false(answer.succeeded);
+	assert_int_equal(answer.last.mod_revision, revision);
+	kv_answer_free(&answer);
+
+	do_write(other, "/mod/key", "b", revision, 0, &answer);
+	assert_true(answer.succeeded);
+	assert_true(answer.header.revision > revision);
+	kv_answer_free(&answer);
+
+	do_write(kv, "/mod/key", "c", revision, 0, &answer);
+	assert_false(answer.succeeded);
+	assert_non_null(strstr(strbuf_text(&answer.pairs), "/mod/key=b@"));
+	kv_answer_free(&answer);
+
+	do_write(kv, "/mod/none", "c", revision, 0, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_false(answer.succeeded);
+	assert_int_equal(answer.pair_count, 0);
+	kv_answer_free(&answer);
+}
+
+static void test_many_keys_in_one(void **state)
+{
+	struct kv_compare compares[] = {
+		{.key = "/multi/there", .kind = KV_PRESENT},
+		{.key = "/multi/new", .kind = KV_ABSENT},
+	};
+	struct kv_write writes[] = {
+		{.key = "/multi/new", .value = "n", .value_len = 1},
+		{.key = "/multi/second", .value = "s", .value_len = 1},
+		{.key = "/multi/there"},
+	};
+	struct kv_txn txn = {.compares = compares, .compare_count = 2, .writes = writes, .write_count = 3};
+	struct kv_answer answer;
+	int64_t revision;
+
+	(void)state;
+	do_txn(kv, &txn, &answer);
+	assert_false(answer.succeeded);
+	kv_answer_free(&answer);
+	do_range(kv, "/multi/", true, &answer);
+	assert_int_equal(answer.pair_count, 0);
+	kv_answer_free(&answer);
+
+	must_put(kv, "/multi/there", "t");
+	do_txn(kv, &txn, &answer);
+	assert_true(answer.succeeded);
+	revision = answer.header.revision;
+	kv_answer_free(&answer);
+	do_range(kv, "/multi/", true, &answer);
+	assert_int_equal(answer.pair_count, 2);
+	assert_int_equal(answer.last.mod_revision, revision);
+	assert_null(strstr(strbuf_text(&answer.pairs), "there"));
+	kv_answer_free(&answer);
+
+	// Both compared keys are told of, whichever of them failed.
+	must_put(kv, "/multi/there", "again");
+	do_txn(kv, &txn, &answer);
+	assert_false(answer.succeeded);
+	assert_int_equal(answer.pair_count, 2);
+	assert_non_null(strstr(strbuf_text(&answer.pairs), "/multi/there=again@"));
+	assert_non_null(strstr(strbuf_text(&answer.pairs), "/multi/new=n@"));
+	kv_answer_free(&answer);
+}
+
+static void test_any_bytes(void **state)
+{
+	unsigned char bytes[256];
+	struct kv_write write = {.key = "/bytes/all", .value = bytes, .value_len = sizeof(bytes)};
+	struct kv_txn txn = {.writes = &write, .write_count = 1};
+	struct kv_answer answer;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)i;
+	do_txn(kv, &txn, &answer);
+	assert_true(answer.succeeded);
+	kv_answer_free(&answer);
+	do_range(kv, "/bytes/all", false, &answer);
+	assert_int_equal(answer.last.value_len, sizeof(bytes));
+	assert_memory_equal(answer.pairs.data + strlen("/bytes/all="), bytes, sizeof(bytes));
+	kv_answer_free(&answer);
+
+	must_put(kv, "/bytes/empty", "");
+	do_range(kv, "/bytes/empty", false, &answer);
+	assert_int_equal(answer.pair_count, 1);
+	assert_int_equal(strncmp(strbuf_text(&answer.pairs), "/bytes/empty=@", 14), 0);
+	kv_answer_free(&answer);
+}
+
+static void test_large_value(void **state)
+{
+	static const char *const prefixes[] = {"/large/", NULL};
+	_cleanup_free_ char *large = xcalloc(1, 1024 * 1024 + 1);
+	struct kv_answer answer;
+	struct watch_log log = {0};
+	int64_t revision;
+
+	(void)state;
+	memset(large, 'x', 1024 * 1024);
+	revision = must_put(kv, "/large/a", "small");
+	must_put(kv, "/large/b", large);
+	large[KV_VALUE_MAX] = '\0';
+	must_put(kv, "/large/c", large);
+	do_range(kv, "/large/", true, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_int_equal(answer.pair_count, 3);
+	assert_non_null(strstr(strbuf_text(&answer.pairs), "/large/a=small@"));
+	assert_non_null(strstr(strbuf_text(&answer.pairs), "/large/b=<NULL "));
+	assert_non_null(strstr(strbuf_text(&answer.pairs), "/large/c=xxx"));
+	kv_answer_free(&answer);
+
+	watch_log_start(&log, kv, prefixes, revision, 0);
+	turn_until(loop, log.events == 3);
+	assert_non_null(strstr(strbuf_text(&log.text), "PUT /large/b=<NULL "));
+	watch_log_free(&log);
+	must_delete(kv, "/large/b");
+}
+
+#define MANY 10000
+
+static void test_many(void **state)
+{
+	char keys[KV_TXN_MAX][64];
+	struct kv_write writes[KV_TXN_MAX];
+	struct kv_answer answer;
+	size_t i = 0;
+
+	(void)state;
+	while (i < MANY) {
+		struct kv_txn txn = {.writes = writes};
+
+		for (; i < MANY && txn.write_count < KV_TXN_MAX; i++) {
+			size_t at = txn.write_count++;
+
+			assert_int_equal(text_format(keys[at], sizeof(keys[at]), "/many/10.%zu.%zu.0-24", i / 256, i % 256), 0);
+			writes[at] = (struct kv_write){.key = keys[at], .value = "v", .value_len = 1};
+		}
+		do_txn(kv, &txn, &answer);
+		assert_true(answer.succeeded);
+		kv_answer_free(&answer);
+	}
+	do_range(other, "/many/", true, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_int_equal(answer.pair_count, MANY);
+	assert_true(answer.sorted);
+	kv_answer_free(&answer);
+}
+
+// ---- sessions ----
+
+static void test_session_expires(void **state)
+{
+	static const char *const prefixes[] = {"/expiry/", NULL};
+	struct watch_log log = {0};
+	struct kv_answer answer;
+	int64_t session;
+	int64_t revision;
+
+	(void)state;
+	do_session_open(kv, 2, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_int_equal(answer.ttl_s, 2);
+	session = answer.session;
+	assert_true(session != 0);
+	kv_answer_free(&answer);
+	do_write(kv, "/expiry/tied", "t", 0, session, &answer);
+	assert_true(answer.succeeded);
+	revision = answer.header.revision;
+	kv_answer_free(&answer);
+	must_put(kv, "/expiry/free", "f");
+	do_range(kv, "/expiry/tied", false, &answer);
+	assert_int_equal(answer.last.session, session);
+	kv_answer_free(&answer);
+
+	watch_log_start(&log, other, prefixes, revision, 0);
+	turn_until(loop, log.events == 3);
+	assert_string_equal(strbuf_text(&log.text), "PUT /expiry/tied=t\nPUT /expiry/free=f\nDELETE /expiry/tied\n");
+	watch_log_free(&log);
+	do_session_keep_alive(kv, session, &answer);
+	assert_int_equal(answer.r, -ENOENT);
+	kv_answer_free(&answer);
+}
+
+static void test_session_kept_alive(void **state)
+{
+	uint64_t end = loop_now_ms() + 5000;
+	struct kv_answer answer;
+	int64_t session;
+
+	(void)state;
+	do_session_open(kv, 2, &answer);
+	session = answer.session;
+	kv_answer_free(&answer);
+	do_write(kv, "/alive/key", "v", 0, session, &answer);
+	assert_true(answer.succeeded);
+	kv_answer_free(&answer);
+	while (loop_now_ms() < end) {
+		do_session_keep_alive(kv, session, &answer);
+		assert_int_equal(answer.r, 0);
+		assert_int_equal(answer.session, session);
+		assert_int_equal(answer.ttl_s, 2);
+		kv_answer_free(&answer);
+		loop_turn(loop, 300);
+	}
+	do_range(kv, "/alive/key", false, &answer);
+	assert_int_equal(answer.pair_count, 1);
+	kv_answer_free(&answer);
+	do_session_query(other, session, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_in_range(answer.ttl_s, 0, 2);
+	kv_answer_free(&answer);
+	do_session_close(kv, session, &answer);
+	assert_int_equal(answer.r, 0);
+	kv_answer_free(&answer);
+	do_range(kv, "/alive/key", false, &answer);
+	assert_int_equal(answer.pair_count, 0);
+	kv_answer_free(&answer);
+}
+
+static void test_session_unknown(void **state)
+{
+	struct kv_answer answer;
+
+	(void)state;
+	do_session_keep_alive(kv, 4711, &answer);
+	assert_int_equal(answer.r, -ENOENT);
+	kv_answer_free(&answer);
+	do_session_query(kv, 4711, &answer);
+	assert_int_equal(answer.r, -ENOENT);
+	kv_answer_free(&answer);
+	do_session_close(kv, 4711, &answer);
+	assert_int_equal(answer.r, -ENOENT);
+	kv_answer_free(&answer);
+	do_write(kv, "/unknown/key", "v", 0, 4711, &answer);
+	assert_int_equal(answer.r, -ENOENT);
+	kv_answer_free(&answer);
+	do_range(kv, "/unknown/key", false, &answer);
+	assert_int_equal(answer.pair_count, 0);
+	kv_answer_free(&answer);
+}
+
+// ---- watches ----
+
+static void test_watch_from_revision(void **state)
+{
+	static const char *const prefixes[] = {"/watch/", NULL};
+	struct watch_log log = {0};
+	int64_t revision;
+
+	(void)state;
+	must_put(kv, "/watch/before", "x");
+	revision = now_revision(kv, NULL);
+	must_put(kv, "/watch/a", "1");
+	must_put(kv, "/watch/a", "2");
+	must_put(kv, "/elsewhere", "no");
+	must_delete(kv, "/watch/a");
+	watch_log_start(&log, kv, prefixes, revision + 1, 0);
+	turn_until(loop, log.events == 3 && log.ups == 1);
+	must_put(other, "/watch/b", "3");
+	must_put(other, "/watch/before", "4");
+	turn_until(loop, log.events == 5);
+	assert_string_equal(strbuf_text(&log.text),
+			    "PUT /watch/a=1\nPUT /watch/a=2\nDELETE /watch/a\nPUT /watch/b=3\nPUT /watch/before=4\n");
+	assert_true(log.in_order);
+	assert_int_equal(log.ups, 1);
+	assert_int_equal(log.downs, 0);
+	assert_int_equal(kv_stats(kv)->events, 5);
+	watch_log_free(&log);
+}
+
+static void test_watch_prefixes(void **state)
+{
+	static const char *const prefixes[] = {"/both/leases/", "/both/config", NULL};
+	struct watch_log log = {0};
+	struct kv_write writes[] = {
+		{.key = "/both/leases/a", .value = "1", .value_len = 1},
+		{.key = "/both/leases/b", .value = "2", .value_len = 1},
+		{.key = "/both/other", .value = "3", .value_len = 1},
+	};
+	struct kv_txn txn = {.writes = writes, .write_count = 3};
+	struct kv_answer answer;
+
+	(void)state;
+	watch_log_start(&log, kv, prefixes, now_revision(kv, NULL) + 1, 0);
+	turn_until(loop, log.ups == 1);
+	do_txn(kv, &txn, &answer);
+	assert_true(answer.succeeded);
+	kv_answer_free(&answer);
+	must_put(kv, "/both/leases", "no");
+	turn_until(loop, log.events == 2);
+	must_put(kv, "/both/config", "c");
+	turn_until(loop, log.events == 3);
+	must_put(kv, "/both/config-more", "m");
+	turn_until(loop, log.events == 4);
+	must_delete(kv, "/both/leases/b");
+	turn_until(loop, log.events == 5);
+	assert_string_equal(strbuf_text(&log.text), "PUT /both/leases/a=1\nPUT /both/leases/b=2\nPUT /both/config=c\n"
+						    "PUT /both/config-more=m\nDELETE /both/leases/b\n");
+	watch_log_free(&log);
+}
+
+static void test_watch_compacted(void **state)
+{
+	static const char *const prefixes[] = {"/compact/", NULL};
+	int64_t revision = must_put(kv, "/compact/a", "1");
+	struct watch_log log = {0};
+
+	(void)state;
+	must_put(kv, "/compact/a", "2");
+	must_put(kv, "/compact/a", "3");
+	maker->compact();
+	watch_log_start(&log, kv, prefixes, revision, 0);
+	turn_until(loop, log.losts == 1);
+	assert_false(log.store_changed);
+	assert_int_equal(log.events, 0);
+	watch_log_free(&log);
+
+	watch_log_start(&log, kv, prefixes, now_revision(kv, NULL) + 1, 0);
+	turn_until(loop, log.ups == 1);
+	must_put(kv, "/compact/a", "4");
+	turn_until(loop, log.events == 1);
+	watch_log_free(&log);
+}
+
+static void test_watch_other_store(void **state)
+{
+	static const char *const prefixes[] = {"/past/", NULL};
+	struct watch_log log = {0};
+	uint64_t cluster_id;
+	int64_t revision = now_revision(kv, &cluster_id);
+
+	(void)state;
+	watch_log_start(&log, kv, prefixes, revision + 100, cluster_id);
+	turn_until(loop, log.losts == 1);
+	assert_true(log.store_changed);
+	watch_log_free(&log);
+
+	watch_log_start(&log, kv, prefixes, revision + 1, cluster_id + 1);
+	turn_until(loop, log.losts == 1);
+	assert_true(log.store_changed);
+	watch_log_free(&log);
+}
+
+static void test_watch_freed_within(void **state)
+{
+	static const char *const prefixes[] = {"/within/", NULL};
+	int64_t revision = must_put(kv, "/within/a", "1");
+	struct watch_log log = {.free_at_event = 2};
+	struct watch_log all = {0};
+
+	(void)state;
+	must_put(kv, "/within/a", "2");
+	must_put(kv, "/within/a", "3");
+	watch_log_start(&log, kv, prefixes, revision, 0);
+	watch_log_start(&all, kv, prefixes, revision, 0);
+	turn_until(loop, log.events == 2 && all.events == 3);
+	assert_null(log.watch);
+	must_put(kv, "/within/a", "4");
+	turn_until(loop, all.events == 4);
+	assert_int_equal(log.events, 2);
+	watch_log_free(&log);
+	watch_log_free(&all);
+}
+
+// ---- ends ----
+
+static void test_forget(void **state)
+{
+	struct kv_answer forgotten;
+	struct kv_answer answer;
+
+	(void)state;
+	start_range(kv, "/forget", false, &forgotten);
+	kv_forget(kv, &forgotten);
+	do_range(kv, "/forget", false, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_false(forgotten.done);
+	kv_answer_free(&answer);
+	kv_answer_free(&forgotten);
+}
+
+static void test_close_with_calls(void **state)
+{
+	static const char *const prefixes[] = {"/close/", NULL};
+	struct kv_write write = {.key = "/close/key", .value = "v", .value_len = 1};
+	struct kv_txn txn = {.writes = &write, .write_count = 1};
+	struct watch_log log = {0};
+	struct kv_answer answers[2];
+
+	(void)state;
+	watch_log_start(&log, kv, prefixes, 1, 0);
+	start_range(kv, "/", true, &answers[0]);
+	start_txn(kv, &txn, &answers[1]);
+	watch_log_free(&log);
+	kv = kv_close(kv);
+	(void)now_revision(other, NULL);
+	assert_false(answers[0].done || answers[1].done);
+	assert_int_equal(log.events + log.ups + log.downs + log.losts, 0);
+	kv_answer_free(&answers[0]);
+	kv_answer_free(&answers[1]);
+}
+
+#define EXIT_SKIPPED 77 // as meson understands it
+
+#define CONTRACT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+static const struct CMUnitTest tests[] = {
+	CONTRACT_TEST(test_one_key),
+	CONTRACT_TEST(test_prefix),
+	CONTRACT_TEST(test_create_race),
+	CONTRACT_TEST(test_mod_revision),
+	CONTRACT_TEST(test_many_keys_in_one),
+	CONTRACT_TEST(test_any_bytes),
+	CONTRACT_TEST(test_large_value),
+	CONTRACT_TEST(test_session_expires),
+	CONTRACT_TEST(test_session_kept_alive),
+	CONTRACT_TEST(test_session_unknown),
+	CONTRACT_TEST(test_watch_from_revision),
+	CONTRACT_TEST(test_watch_prefixes),
+	CONTRACT_TEST(test_watch_compacted),
+	CONTRACT_TEST(test_watch_other_store),
+	CONTRACT_TEST(test_watch_freed_within),
+	CONTRACT_TEST(test_forget),
+	CONTRACT_TEST(test_close_with_calls),
+	CONTRACT_TEST(test_many),
+};
+
+int main(void)
+{
+	int failed;
+
+	maker = &memory_maker;
+	failed = cmocka_run_group_tests_name("memory", tests, group_setup, group_teardown);
+	if (!etcd_can_run())
+		return failed ? failed : EXIT_SKIPPED;
+	maker = &etcd_maker;
+	return failed + cmocka_run_group_tests_name("etcd3", tests, group_setup, group_teardown);
+}
