@@ -319,26 +319,34 @@ void state_file_changed(struct state_file *file, unsigned int parts)
 		changed(&file->peers);
 }
 
+// A place for one more; the oldest makes room: a host has one or two devices, the rest are of earlier configs.
+static struct state_mac *new_mac(struct state_file *file)
+{
+	if (file->mac_count == STATE_MACS_MAX) {
+		memmove(&file->macs[0], &file->macs[1], sizeof(file->macs) - sizeof(file->macs[0]));
+		file->mac_count--;
+	}
+	return &file->macs[file->mac_count++];
+}
+
 void state_file_set_mac(struct state_file *file, const char *device, const struct mac *mac)
 {
-	size_t i = 0;
+	struct state_mac wanted = { .mac = *mac };
 
-	while (i < file->mac_count && strcmp(file->macs[i].device, device) != 0)
-		i++;
-	if (i == file->mac_count) {
-		// The oldest makes room: a host has one or two devices, the rest are of earlier configs.
-		if (i == STATE_MACS_MAX) {
-			memmove(&file->macs[0], &file->macs[1],
-				sizeof(file->macs) - sizeof(file->macs[0]));
-			i--;
-		}
-		if (text_copy(file->macs[i].device, sizeof(file->macs[i].device), device) < 0)
+	if (text_copy(wanted.device, sizeof(wanted.device), device) < 0)
+		return; // no device can have this name
+	for (size_t i = 0; i < file->mac_count; i++) {
+		struct state_mac *known = &file->macs[i];
+
+		if (strcmp(known->device, device) != 0)
+			continue;
+		if (mac_equal(&known->mac, mac))
 			return;
-		file->mac_count = i + 1;
-	} else if (mac_equal(&file->macs[i].mac, mac)) {
+		*known = wanted;
+		changed(&file->own);
 		return;
 	}
-	file->macs[i].mac = *mac;
+	*new_mac(file) = wanted;
 	changed(&file->own);
 }
 
