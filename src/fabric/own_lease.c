@@ -474,7 +474,11 @@ void own_step(struct fabric *fabric)
 
 void own_config_changed(struct fabric *fabric)
 {
-	if (fabric->has_lease && fabric->state == FABRIC_LEASE_HELD && !subnet_fits(&fabric->conf, &fabric->lease.subnet)) {
+	if (!fabric->has_lease || !is_kept(fabric))
+		return;
+	if (subnet_fits(&fabric->conf, &fabric->lease.subnet)) {
+		set_state(fabric, FABRIC_LEASE_HELD, NULL);
+	} else {
 		struct err why;
 		char text[SUBNET_STR_MAX];
 		err_set(&why, -EINVAL, "subnet %s does not fit the changed config; it is kept until weftd is restarted with --allow-subnet-change",

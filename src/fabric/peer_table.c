@@ -293,14 +293,14 @@ static void judge_and_put(struct peer_table *table, struct lease *lease)
 	const char *what = NULL;
 	const struct lease *rival = why ? NULL : find_rival(table, lease, &what);
 	// At a cold start the older one of two is the first; later the one that is in use.
-	if (rival && table->in_snapshot && lease->mod_revision < rival->mod_revision && !lease_set_find(table->good, &lease->subnet)) {
+	while (rival && table->in_snapshot && lease->mod_revision < rival->mod_revision && !lease_set_find(table->good, &lease->subnet)) {
 		struct lease loser;
 		char text[SUBNET_STR_MAX];
 		lease_copy(rival, &loser);
 		remove_good(table, &loser.subnet);
 		(void)text_format(buf, sizeof(buf), "%s the older lease %s", what, subnet_str(&lease->subnet, text));
 		reject(table, &loser, buf);
-		rival = NULL;
+		rival = find_rival(table, lease, &what);
 	}
 	if (rival) {
 		char text[SUBNET_STR_MAX];
@@ -591,10 +591,22 @@ void peer_table_odd_each(const struct peer_table *table, fabric_odd_fn *fn, void
 	}
 }
 
+// A key that claims the whole network, or something outside it, must not keep others from their subnets.
+static bool takes_room(const struct peer_table *table, const struct odd *odd)
+{
+	const struct subnet *subnet = &odd->lease.subnet;
+	if (!odd->has_lease || !table->has_rules)
+		return false;
+	return (ipnet_is_set(&subnet->v4) && subnet->v4.len > table->conf.v4.network.len &&
+		ipnet_contains_net(&table->conf.v4.network, &subnet->v4)) ||
+	       (ipnet_is_set(&subnet->v6) && subnet->v6.len > table->conf.v6.network.len &&
+		ipnet_contains_net(&table->conf.v6.network, &subnet->v6));
+}
+
 const struct lease *peer_table_find_overlap(const struct peer_table *table, const struct subnet *subnet)
 {
 	for (size_t i = 0; i < table->odd_count; i++)
-		if (table->odd[i].has_lease && subnet_overlaps(&table->odd[i].lease.subnet, subnet) &&
+		if (takes_room(table, &table->odd[i]) && subnet_overlaps(&table->odd[i].lease.subnet, subnet) &&
 		    !(table->has_own && subnet_equal(&table->own.subnet, &table->odd[i].lease.subnet)))
 			return &table->odd[i].lease;
 	return may_overlap(table, subnet) ? lease_set_find_overlap(table->good, subnet) : NULL;
@@ -626,7 +638,7 @@ void peer_table_occupied(const struct peer_table *table, struct occupied *ret)
 	ret->list = xnew0_array(struct subnet, table->odd_count + table->unusual + 1);
 	ret->count = 0;
 	for (size_t i = 0; i < table->odd_count; i++)
-		if (table->odd[i].has_lease)
+		if (takes_room(table, &table->odd[i]))
 			ret->list[ret->count++] = table->odd[i].lease.subnet;
 	while (table->unusual > 0 && (lease = lease_set_next(table->good, &position)))
 		if (!is_usual(table, &lease->subnet))
