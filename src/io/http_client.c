@@ -268,7 +268,6 @@ static int code_of_result(CURL *easy, CURLcode result)
 	case CURLE_SEND_FAIL_REWIND:
 		return -EPIPE;
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 		return -EINVAL;
 	default:
 		return -EPROTO;

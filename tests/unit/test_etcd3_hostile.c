@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: tests of the etcd store against servers that answer nonsense, and of its decoders.
+#include "unit.h"
+
+#include "core/base64.h"
+#include "core/mem.h"
+#include "fake_http.h"
+#include "kv_client.h"
+#include "store/etcd3_json.h"
+#include "store/etcd3_lines.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define OK "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+#define HEADER "\"header\":{\"cluster_id\":\"7\",\"revision\":\"5\",\"raft_term\":\"2\"}"
+#define KEY_P_A "L3AvYQ==" // "/p/a"
+
+static struct loop *loop;
+static struct fake_http *fake;
+
+static int setup(void **state)
+{
+	(void)state;
+	loop = loop_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	fake = fake_http_free(fake);
+	loop = loop_free(loop);
+	return 0;
+}
+
+static struct kv *open_fake(const struct fake_answer *answers)
+{
+	struct store_config config = {.kind = "etcd3", .request_timeout_ms = 2000, .dead_man_ms = 600};
+	const char *endpoints[2] = {NULL, NULL};
+	struct kv *kv;
+	struct err e;
+
+	fake = fake_http_start(answers);
+	endpoints[0] = fake_http_url(fake);
+	config.endpoints = endpoints;
+	check(kv_open(loop, &config, &kv, &e) == 0, "%s", e.msg);
+	return kv;
+}
+
+// ---- requests ----
+
+struct answer_case {
+	const char *raw;
+	int range;  // what a range ends with
+	int txn;
+	int keep_alive;
+};
+
+static const struct answer_case answer_cases[] = {
+	{"", -EPIPE, -EINPROGRESS, -EPIPE},
+	{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", -EPIPE, -EINPROGRESS, -EPIPE},
+	{"SSH-2.0-OpenSSH\r\n", -EPROTO, -EINPROGRESS, -EPROTO},
+	{OK, -EPROTO, -EPROTO, -EPROTO},
+	{OK "hello", -EPROTO, -EPROTO, -EPROTO},
+	{OK "{}", -EPROTO, -EPROTO, -EPROTO},
+	{OK "[]", -EPROTO, -EPROTO, -EPROTO},
+	{OK "null", -EPROTO, -EPROTO, -EPROTO},
+	{OK "{\"header\":1}", -EPROTO, -EPROTO, -EPROTO},
+	{OK "{\"header\":{\"revision\":\"many\"}}", -EPROTO, -EPROTO, -EPROTO},
+	{OK "{\"header\":{\"revision\":\"99999999999999999999\"}}", -EPROTO, -EPROTO, -EPROTO},
+	{OK "{\"header\":{\"revision\":\"5\",\"cluster_id\":\"-1\"}}", -EPROTO, -EPROTO, -EPROTO},
+	{OK "{" HEADER ",\"kvs\":[1]}", -EPROTO, 0, -EPROTO},
+	{OK "{" HEADER ",\"kvs\":{}}", 0, 0, -EPROTO},
+	{OK "{" HEADER ",\"kvs\":[{\"key\":5}]}", -EPROTO, 0, -EPROTO},
+	{OK "{" HEADER ",\"kvs\":[{\"key\":\"*\"}]}", -EPROTO, 0, -EPROTO},
+	{OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"value\":[]}]}", -EPROTO, 0, -EPROTO},
+	{OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"mod_revision\":{}}]}", -EPROTO, 0, -EPROTO},
+	{OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",", -EPROTO, -EPROTO, -EPROTO},
+	{OK "{" HEADER ",\"responses\":[{\"response_range\":{\"kvs\":[{\"key\":\"*\"}]}}]}", 0, -EPROTO, -EPROTO},
+	{OK "{\"result\":{" HEADER ",\"TTL\":\"soon\"}}", -EPROTO, -EPROTO, -EPROTO},
+	{OK "{\"error\":{\"grpc_code\":14,\"message\":\"transport is closing\"}}", -EPROTO, -EPROTO, -EAGAIN},
+	{"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", -EAGAIN, -EINPROGRESS, -EAGAIN},
+	{"HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n{\"message\":\"etcdserver: no leader\",\"code\":14}", -EAGAIN, -EAGAIN, -EAGAIN},
+	{"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}", -EPROTO, -EPROTO, -EPROTO},
+	{"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", -EPROTO, -EPROTO, -EPROTO},
+	{"HTTP/1.1 404 No\r\nConnection: close\r\n\r\n{\"message\":\"lease not found\",\"code\":5}", -ENOENT, -ENOENT, -ENOENT},
+};
+
+static void test_answers(void **state)
+{
+	struct fake_answer answers[] = {{"/", NULL, 0}, {0}};
+	struct kv_answer answer;
+	struct kv *kv;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(answer_cases) / sizeof(answer_cases[0]); i++) {
+		const struct answer_case *c = &answer_cases[i];
+
+		answers[0].raw = c->raw;
+		kv = open_fake(answers);
+		do_range(kv, "/p/", true, &answer);
+		check(answer.r == c->range, "range %s: %d %s", c->raw, answer.r, answer.err.msg);
+		kv_answer_free(&answer);
+		do_write(kv, "/p/a", "v", 0, 0, &answer);
+		check(answer.r == c->txn, "txn %s: %d %s", c->raw, answer.r, answer.err.msg);
+		assert_false(answer.succeeded);
+		kv_answer_free(&answer);
+		do_session_keep_alive(kv, 5, &answer);
+		check(answer.r == c->keep_alive, "keep-alive %s: %d %s", c->raw, answer.r, answer.err.msg);
+		kv_answer_free(&answer);
+		kv_close(kv);
+		fake = fake_http_free(fake);
+	}
+}
+
+static void test_answer_without_end(void **state)
+{
+	static char piece[65537];
+	struct fake_answer answers[] = {{"/", piece, 1000}, {0}};
+	struct kv_answer answer;
+	struct kv *kv;
+
+	(void)state;
+	memset(piece, ' ', sizeof(piece) - 1);
+	memcpy(piece, OK "{", strlen(OK "{"));
+	kv = open_fake(answers);
+	do_session_query(kv, 5, &answer);
+	assert_int_equal(answer.r, -E2BIG);
+	kv_answer_free(&answer);
+	kv_close(kv);
+}
+
+static void test_no_answer(void **state)
+{
+	static const struct fake_answer answers[] = {{"/v3/kv/", NULL, 0}, {0}};
+	struct kv_answer answer;
+	uint64_t started = loop_now_ms();
+	struct kv *kv;
+
+	(void)state;
+	kv = open_fake(answers);
+	do_range(kv, "/p/", true, &answer);
+	assert_int_equal(answer.r, -ETIMEDOUT);
+	assert_in_range(loop_now_ms() - started, 1900, 10000);
+	kv_answer_free(&answer);
+	kv_close(kv);
+}
+
+static void test_older_api(void **state)
+{
+	static const struct fake_answer answers[] = {{"/v3beta/kv/range", OK "{" HEADER "}", 0}, {0}};
+	struct kv_answer answer;
+	struct kv *kv;
+
+	(void)state;
+	kv = open_fake(answers);
+	do_range(kv, "/p/", true, &answer);
+	check(answer.r == 0, "%s", answer.err.msg);
+	assert_int_equal(answer.header.revision, 5);
+	assert_int_equal(answer.header.cluster_id, 7);
+	kv_answer_free(&answer);
+	assert_int_equal(fake_http_count(fake), 2);
+	do_range(kv, "/p/", true, &answer);
+	assert_int_equal(answer.r, 0);
+	kv_answer_free(&answer);
+	assert_int_equal(fake_http_count(fake), 3);
+	kv_close(kv);
+}
+
+static void test_no_gateway(void **state)
+{
+	static const struct fake_answer answers[] = {{0}};
+	struct kv_answer answer;
+	struct kv *kv;
+
+	(void)state;
+	kv = open_fake(answers);
+	do_range(kv, "/p/", true, &answer);
+	assert_int_equal(answer.r, -EPROTO);
+	assert_non_null(strstr(answer.err.msg, "is this etcd 3.3 or later?"));
+	kv_answer_free(&answer);
+	kv_close(kv);
+}
+
+// A token from a hostile server must not become a header of its own.
+static void test_token_with_newline(void **state)
+{
+	static const struct fake_answer answers[] = {{"/v3/auth/", OK "{" HEADER ",\"token\":\"a\\r\\nX: y\"}", 0}, {0}};
+	struct store_config config = {.kind = "etcd3", .username = "u", .password = "p"};
+	const char *endpoints[2] = {NULL, NULL};
+	struct kv_answer answer;
+	struct kv *kv;
+
+	(void)state;
+	fake = fake_http_start(answers);
+	endpoints[0] = fake_http_url(fake);
+	config.endpoints = endpoints;
+	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	do_range(kv, "/p/", true, &answer);
+	assert_int_equal(answer.r, -EPROTO);
+	assert_int_equal(fake_http_count(fake), 1);
+	kv_answer_free(&answer);
+	kv_close(kv);
+}
+
+static void test_endpoints(void **state)
+{
+	static const struct {
+		const char *endpoint;
+		int r;
+	} cases[] = {
+		{"http://127.0.0.1:2379/", 0}, {"127.0.0.1:2379", 0},	    {"https://etcd.example", 0}, {"ftp://127.0.0.1", -EINVAL},
+		{"http://", -EINVAL},	       {"http:///path", -EINVAL},   {"", -EINVAL},		 {"http://user:pass@host:1", -EINVAL},
+		{"http://host:1?x=y", -EINVAL}, {"http://ho st:1", -EINVAL},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *endpoints[] = {cases[i].endpoint, NULL};
+		struct store_config config = {.kind = "etcd3", .endpoints = endpoints};
+		struct kv *kv = NULL;
+		struct err e = {0};
+		int r = kv_open(loop, &config, &kv, &e);
+
+		check(r == cases[i].r, "%s: %d", cases[i].endpoint, r);
+		assert_null(strstr(e.msg, "pass@"));
+		kv_close(kv);
+	}
+}
+
+// ---- watch streams ----
+
+#define CREATED "{\"result\":{" HEADER ",\"created\":true}}\n"
+#define PUT_A(revision) "{\"kv\":{\"key\":\"" KEY_P_A "\",\"value\":\"dg==\",\"mod_revision\":\"" revision "\"}}"
+
+static const char *const stream_cases[] = {
+	OK "hello\n",
+	OK "{}\n",
+	OK "{\"result\":1}\n",
+	OK "{\"result\":{}}\n",
+	OK "{\"other\":{}}\n",
+	OK "{\"result\":{" HEADER ",\"watch_id\":\"x\",\"created\":true}}\n",
+	OK "{\"result\":{" HEADER ",\"canceled\":true}}\n",
+	OK "{\"result\":{" HEADER ",\"events\":[5]}}\n",
+	OK "{\"result\":{" HEADER ",\"events\":[{}]}}\n",
+	OK "{\"result\":{" HEADER ",\"events\":[{\"type\":\"MOVE\",\"kv\":{}}]}}\n",
+	OK "{\"result\":{" HEADER ",\"events\":[{\"kv\":{\"key\":\"*\"}}]}}\n",
+	OK "{\"result\":{" HEADER "}}}}}\n",
+	OK "{\"result\":{" HEADER "}\n",
+	OK "{\"result\"            :                                     :{",
+	OK "{\"error\":{\"message\":\"no\"}}\n",
+	OK "{\"error\":\"no\"}\n",
+	"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+	OK,
+};
+
+static void test_streams(void **state)
+{
+	static const char *const prefixes[] = {"/p/", NULL};
+	struct fake_answer answers[] = {{"/", NULL, 0}, {0}};
+	struct watch_log log = {0};
+	struct kv *kv;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(stream_cases) / sizeof(stream_cases[0]); i++) {
+		answers[0].raw = stream_cases[i];
+		kv = open_fake(answers);
+		watch_log_start(&log, kv, prefixes, 1, 0);
+		turn_until(loop, log.downs == 1 && kv_stats(kv)->requests >= 2);
+		check(log.ups == 0 && log.losts == 0 && log.events == 0, "%s", stream_cases[i]);
+		watch_log_free(&log);
+		kv_close(kv);
+		fake = fake_http_free(fake);
+	}
+}
+
+// Each line of the stream breaks off later than the one before, and every stream brings the same: what was told stays told once.
+static void test_stream_breaks_off(void **state)
+{
+	static const char *const prefixes[] = {"/p/", NULL};
+	static const struct fake_answer answers[] = {
+		{"/v3/watch", OK CREATED "{\"result\":{" HEADER ",\"events\":[" PUT_A("3") "," PUT_A("4") "," PUT_A("4") ",{\"kv\":{\"key\":\"L3", 0},
+		{"/", OK "{" HEADER "}", 0},
+		{0},
+	};
+	struct watch_log log = {0};
+	struct kv *kv;
+
+	(void)state;
+	kv = open_fake(answers);
+	watch_log_start(&log, kv, prefixes, 3, 7);
+	turn_until(loop, log.downs == 3);
+	assert_string_equal(strbuf_text(&log.text), "PUT /p/a=v\nPUT /p/a=v\nPUT /p/a=v\n");
+	watch_log_free(&log);
+	kv_close(kv);
+}
+
+static void test_fragments(void **state)
+{
+	static const char *const prefixes[] = {"/p/", "/q/", NULL};
+	static const struct fake_answer answers[] = {
+		{"/v3/watch",
+		 OK CREATED "{\"result\":{" HEADER ",\"created\":true,\"watch_id\":\"1\"}}\n"
+			    "{\"result\":{" HEADER ",\"fragment\":true,\"events\":[" PUT_A("5") "]}}\n"
+			    "{\"result\":{" HEADER ",\"watch_id\":\"1\",\"events\":[{\"kv\":{\"key\":\"L3Ev\",\"mod_revision\":\"5\"}}]}}\n"
+			    "{\"result\":{" HEADER ",\"events\":[" PUT_A("5") "]}}\n",
+		 0},
+		{"/", OK "{" HEADER "}", 0},
+		{0},
+	};
+	struct watch_log log = {0};
+	struct kv *kv;
+
+	(void)state;
+	kv = open_fake(answers);
+	watch_log_start(&log, kv, prefixes, 5, 7);
+	turn_until(loop, log.downs == 2);
+	assert_string_equal(strbuf_text(&log.text), "PUT /p/a=v\nPUT /q/=\nPUT /p/a=v\n");
+	watch_log_free(&log);
+	kv_close(kv);
+}
+
+// It accepts the watch and falls silent.
+static void test_stream_silent(void **state)
+{
+	static const char *const prefixes[] = {"/p/", NULL};
+	static const struct fake_answer answers[] = {{"/", NULL, 0}, {0}};
+	struct watch_log log = {0};
+	struct kv *kv;
+
+	(void)state;
+	kv = open_fake(answers);
+	watch_log_start(&log, kv, prefixes, 1, 0);
+	turn_until(loop, log.downs == 1);
+	assert_int_equal(log.err.code, -ETIMEDOUT);
+	watch_log_free(&log);
+	kv_close(kv);
+}
+
+// ---- decoders ----
+
+static void check_pair(const char *text, int r, const char *key, const char *value)
+{
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
+	struct err e;
+	int got = etcd3_read_pair(text, strlen(text), &pair, &e);
+
+	check(got == r, "%s: %d", text, got);
+	if (r < 0)
+		return;
+	assert_string_equal(pair.pair.key, key);
+	if (value)
+		assert_string_equal(pair.pair.value, value);
+	else
+		assert_null(pair.pair.value);
+}
+
+static void test_read_pair(void **state)
+{
+	(void)state;
+	check_pair("{\"key\":\"" KEY_P_A "\"}", 0, "/p/a", "");
+	check_pair("{\"key\":\"" KEY_P_A "\",\"value\":\"dg==\",\"mod_revision\":5,\"lease\":\"-7\"}", 0, "/p/a", "v");
+	check_pair("{\"key\":\"AGEA\"}", 0, "\\x00a\\x00", "");
+	check_pair("{\"key\":\"w7w=\"}", 0, "\xc3\xbc", "");
+	check_pair("{\"key\":\"w7w\"}", -EPROTO, NULL, NULL);
+	check_pair("{\"key\":null}", -EPROTO, NULL, NULL);
+	check_pair("{}", 0, "", "");
+	check_pair("{\"mod_revision\":1.5}", -EPROTO, NULL, NULL);
+	check_pair("{\"mod_revision\":true}", -EPROTO, NULL, NULL);
+	check_pair("[]", -EPROTO, NULL, NULL);
+	check_pair("", -EPROTO, NULL, NULL);
+}
+
+static void test_long_key_is_cut(void **state)
+{
+	_cleanup_free_ char *key = xcalloc(1, 5001);
+	_cleanup_free_ char *encoded = NULL;
+	_cleanup_free_ char *text = NULL;
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
+
+	(void)state;
+	memset(key, 'k', 5000);
+	encoded = base64_encode_new(key, 5000);
+	text = xasprintf("{\"key\":\"%s\"}", encoded);
+	assert_int_equal(etcd3_read_pair(text, strlen(text), &pair, NULL), 0);
+	assert_int_equal(strlen(pair.pair.key), ETCD3_KEY_MAX + 3);
+}
+
+struct cut {
+	struct strbuf text;
+	int stop; // what the message function returns
+};
+
+static int cut_element(void *arg, const char *text, size_t len)
+{
+	struct cut *cut = arg;
+
+	strbuf_add(&cut->text, text, len);
+	strbuf_puts(&cut->text, ";");
+	return 0;
+}
+
+static int cut_message(void *arg, bool is_error, const char *text, size_t len)
+{
+	struct cut *cut = arg;
+
+	strbuf_puts(&cut->text, is_error ? "E" : "R");
+	strbuf_add(&cut->text, text, len);
+	strbuf_puts(&cut->text, "\n");
+	return cut->stop;
+}
+
+static int cut_by(const char *text, size_t step, struct cut *ret)
+{
+	struct etcd3_lines *lines = etcd3_lines_new(cut_element, cut_message, ret);
+	size_t len = strlen(text);
+	size_t at;
+	int r = 0;
+
+	ret->text = STRBUF_INIT(100000);
+	for (at = 0; r == 0 && at < len; at += step)
+		r = etcd3_lines_feed(lines, text + at, step < len - at ? step : len - at, NULL);
+	etcd3_lines_free(lines);
+	return r;
+}
+
+static void test_lines(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		const char *want;
+	} cases[] = {
+		{"{\"result\":{}}\n", 0, "R{}\n"},
+		{"\n \n{\"result\":{\"a\":{\"b\":{}}}}\n\n", 0, "R{\"a\":{\"b\":{}}}\n"},
+		{" { \"result\" : {\"a\":1} } \n{\"error\":{\"a\":\"}}\"}}\r\n", 0, "R{\"a\":1}\nE{\"a\":\"}}\"}\n"},
+		{"{\"result\":{\"events\":[{\"x\":{}},{\"y\":\"}\"}],\"z\":{}}}\n", 0, "{\"x\":{}};{\"y\":\"}\"};R{\"events\":[],\"z\":{}}\n"},
+		{"{\"result\":{}}{\"result\":{}}\n", -EPROTO, ""},
+		{"{\"result\":{}\n", -EPROTO, ""},
+		{"{\"result\":{}}}\n", -EPROTO, ""},
+		{"{\"result\":[]}\n", -EPROTO, ""},
+		{"{\"results\":{}}\n", -EPROTO, ""},
+		{"{{\n", -EPROTO, ""},
+		{"}\n", -EPROTO, ""},
+	};
+	size_t i;
+	size_t step;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (step = 1; step < 60; step++) {
+			struct cut cut = {0};
+			int r = cut_by(cases[i].text, step, &cut);
+
+			check(r == cases[i].r, "%s by %zu: %d", cases[i].text, step, r);
+			if (r == 0)
+				check(strcmp(strbuf_text(&cut.text), cases[i].want) == 0, "%s by %zu: %s", cases[i].text, step,
+				      strbuf_text(&cut.text));
+			strbuf_free(&cut.text);
+		}
+	}
+}
+
+static void test_lines_stopped(void **state)
+{
+	struct cut cut = {.stop = -ECANCELED};
+
+	(void)state;
+	assert_int_equal(cut_by("{\"result\":{}}\n{\"result\":{}}\n", 100, &cut), -ECANCELED);
+	assert_string_equal(strbuf_text(&cut.text), "R{}\n");
+	strbuf_free(&cut.text);
+}
+
+static void test_bodies(void **state)
+{
+	static const struct kv_compare compares[] = {
+		{.key = "k", .kind = KV_ABSENT},
+		{.key = "l", .kind = KV_PRESENT},
+		{.key = "m", .kind = KV_MOD_REVISION, .mod_revision = 9},
+	};
+	static const struct kv_write writes[] = {
+		{.key = "k", .value = "v", .value_len = 1, .session = 7},
+		{.key = "l"},
+	};
+	struct kv_txn txn = {.compares = compares, .compare_count = 3, .writes = writes, .write_count = 2};
+	_cleanup_free_ char *body = etcd3_txn_body(&txn);
+	_cleanup_free_ char *prefix = etcd3_range_body("a/", true);
+	_cleanup_free_ char *last = etcd3_range_body("a\xff", true);
+	_cleanup_free_ char *all = etcd3_range_body("\xff\xff", true);
+	_cleanup_free_ char *login = etcd3_authenticate_body("a\"b", "c\\d");
+
+	(void)state;
+	assert_string_equal(body, "{\"compare\":[{\"key\":\"aw==\",\"target\":\"VERSION\",\"result\":\"EQUAL\",\"version\":\"0\"},"
+				  "{\"key\":\"bA==\",\"target\":\"VERSION\",\"result\":\"GREATER\",\"version\":\"0\"},"
+				  "{\"key\":\"bQ==\",\"target\":\"MOD\",\"result\":\"EQUAL\",\"mod_revision\":\"9\"}],"
+				  "\"success\":[{\"requestPut\":{\"key\":\"aw==\",\"value\":\"dg==\",\"lease\":\"7\"}},"
+				  "{\"requestDeleteRange\":{\"key\":\"bA==\"}}],"
+				  "\"failure\":[{\"requestRange\":{\"key\":\"aw==\"}},{\"requestRange\":{\"key\":\"bA==\"}},"
+				  "{\"requestRange\":{\"key\":\"bQ==\"}}]}");
+	assert_string_equal(prefix, "{\"key\":\"YS8=\",\"range_end\":\"YTA=\"}"); // "a/" to "a0"
+	assert_string_equal(last, "{\"key\":\"Yf8=\",\"range_end\":\"Yg==\"}");	  // to "b"
+	assert_string_equal(all, "{\"key\":\"//8=\",\"range_end\":\"AA==\"}");	  // to the end
+	assert_string_equal(login, "{\"name\":\"a\\\"b\",\"password\":\"c\\\\d\"}");
+}
+
+#define FAKE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		FAKE_TEST(test_answers),
+		FAKE_TEST(test_answer_without_end),
+		FAKE_TEST(test_no_answer),
+		FAKE_TEST(test_older_api),
+		FAKE_TEST(test_no_gateway),
+		FAKE_TEST(test_token_with_newline),
+		FAKE_TEST(test_endpoints),
+		FAKE_TEST(test_streams),
+		FAKE_TEST(test_stream_breaks_off),
+		FAKE_TEST(test_fragments),
+		FAKE_TEST(test_stream_silent),
+		cmocka_unit_test(test_read_pair),
+		cmocka_unit_test(test_long_key_is_cut),
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_lines_stopped),
+		cmocka_unit_test(test_bodies),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
