@@ -200,9 +200,10 @@ class Etcd:
     def stop(self):
         for member in self.members:
             if member.alive():
-                member.process.signal(signal.SIGTERM)
+                member.process.ask_to_end()
         for member in self.members:
-            member.stop()
+            if member.process:
+                member.process.wait_or_kill(20)
 
     def kill(self):
         for member in self.members:

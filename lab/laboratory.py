@@ -197,12 +197,11 @@ class Lab:
         """SIGTERM to every agent; returns [(host, exit code)] of those that did not end with 0."""
         running = [h for h in self.hosts if h.agent.alive()]
         for host in running:
-            host.agent.resume()
-            host.agent.process.signal(signal.SIGTERM)
+            host.agent.process.ask_to_end()
         bad = []
         for host in running:
             try:
-                code = host.agent.stop()
+                code = host.agent.process.wait_or_kill()
             except LabError:
                 code = "killed: it ignored SIGTERM"
             if code != 0:

@@ -116,10 +116,18 @@ class Process:
             raise WaitTimeout(f"{self.name} (pid {self.pid}) has not ended after {timeout} s;"
                               f" its log: {self.log_path}") from None
 
-    def terminate(self, timeout=10):
-        """SIGTERM and wait; returns the exit code. A process that stays is killed and reported."""
+    def ask_to_end(self):
+        """SIGTERM, once, also to a process that was stopped."""
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
+
+    def terminate(self, timeout=10):
+        """SIGTERM and wait; returns the exit code. A process that stays is killed and reported."""
+        self.ask_to_end()
+        return self.wait_or_kill(timeout)
+
+    def wait_or_kill(self, timeout=10):
+        """Wait; returns the exit code. A process that stays is killed and reported."""
         try:
             return self.wait(timeout)
         except WaitTimeout:

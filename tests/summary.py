@@ -39,8 +39,10 @@ def main(reports, steps):
             more, bad, left_out = 0, [f"{path.name}: {e}"], []
         passed, failed, skipped = passed + more, failed + bad, skipped + left_out
     for path in sorted(reports.glob("sanitizer*")):
-        failed.append(f"sanitizer report {path}")
-        print(path.read_text(encoding="utf-8", errors="replace")[:4000])
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if "ERROR: " in text or "runtime error: " in text:      # not a mere warning
+            failed.append(f"sanitizer report {path}")
+            print(text[:4000])
     if not passed and not failed and not skipped:
         failed.append("no test ran at all")
     strict = os.environ.get("WEFT_REQUIRE_ALL") == "1"
