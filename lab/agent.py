@@ -9,9 +9,9 @@ import signal
 
 from . import http
 from .errors import LabError
+from .netns import REPOSITORY
 from .process import wait_for
 
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
 def build_directory():

@@ -63,6 +63,16 @@ class Fabric:
     def put_config(self, config):
         self.etcd.put(f"{PREFIX}/config", config)
 
+    def put_lease(self, key, public_ip, mac, lease=None, **members):
+        """Write a lease as a vxlan host of flannel does; members are added or replace others."""
+        value = {"PublicIP": public_ip, "PublicIPv6": None, "BackendType": "vxlan",
+                 "BackendData": {"VNI": 12345, "VtepMAC": mac}, **members}
+        self.etcd.put(f"{PREFIX}/subnets/{key}", value, lease=lease)
+
+    def delete_lease(self, key):
+        """How many went: 0 or 1."""
+        return self.etcd.delete(f"{PREFIX}/subnets/{key}")
+
     def host(self, name):
         return self.lab.nodes[name]
 

@@ -18,6 +18,7 @@ import threading
 from .errors import LabError
 from .process import Process, kill_exactly, run, start_time, wait_for
 
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 NETNS_DIR = pathlib.Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 
@@ -26,8 +27,15 @@ CLONE_NEWNET = 0x40000000
 HOLDER_SCRIPT = """
 set -e
 root=$1 name=$2
-mount --bind "$root/run" /run
-mount --bind "$root/lib" /var/lib
+shift 2
+for path; do                    # what lies below /run or /var/lib and must be seen all the same
+	own=$root/run${path#/run}
+	[ "$own" != "$root/run$path" ] || own=$root/lib${path#/var/lib}
+	mkdir -p "$own"
+	mount --bind "$path" "$own"
+done
+mount --rbind "$root/run" /run
+mount --rbind "$root/lib" /var/lib
 mount -t sysfs sysfs /sys
 echo "$name" > /proc/sys/kernel/hostname
 : > "$root/ready"
@@ -68,6 +76,13 @@ def inside(netns, function):
     if "error" in outcome:
         raise outcome["error"]
     return outcome["value"]
+
+
+def hidden_paths():
+    """The repository and the build, if a host's own /run or /var/lib would hide them."""
+    paths = {REPOSITORY, pathlib.Path(os.environ.get("WEFT_BUILD") or REPOSITORY).resolve()}
+    return sorted(str(p) for p in paths
+                  if p.is_dir() and str(p).startswith(("/run/", "/var/lib/")))
 
 
 def netns_processes(names):
@@ -150,7 +165,8 @@ class Node:
         (self.directory / "ready").unlink(missing_ok=True)
         self.holder = Process(["nsenter", f"--net={NETNS_DIR / self.netns}", "--", "unshare",
                                "--mount", "--uts", "--propagation", "private", "--", "sh", "-c",
-                               HOLDER_SCRIPT, "sh", self.directory, self.name],
+                               HOLDER_SCRIPT, "sh", self.directory, self.name,
+                               *hidden_paths()],
                               self.directory / "holder.log", name=f"{self.name} holder")
         wait_for(lambda: (self.directory / "ready").exists() or not self.holder.alive(),
                  f"{self.name} to be made", interval=0.002)

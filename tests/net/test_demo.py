@@ -16,7 +16,7 @@ import sys
 import pytest
 
 from lab import LabError, laboratory, run
-from lab.agent import REPOSITORY
+from lab.netns import REPOSITORY
 
 
 class Demo:

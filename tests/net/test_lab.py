@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -47,6 +48,19 @@ def test_hosts_are_separate_machines(lab):
     assert h2.run("ls", "/run/mark", "/var/lib/mark", check=False).returncode != 0
     assert not os.path.exists("/run/mark")
     assert h1.run("ls", "/sys/class/net").stdout.split() == ["cni0", "eth0", "lo", "v-c1"]
+
+
+def test_build_below_var_lib_is_seen_by_hosts(lab, monkeypatch):
+    """A host has a /var/lib of its own, but programs built below the real one still run there."""
+    with tempfile.TemporaryDirectory(dir="/var/lib", prefix="weft-test-") as directory:
+        with open(os.path.join(directory, "mark"), "w", encoding="ascii") as f:
+            f.write("seen")
+        monkeypatch.setenv("WEFT_BUILD", directory)
+        host = lab.host("h1", lab.segment("net1", v4="192.168.77.0/24"))
+        assert host.run("cat", f"{directory}/mark").stdout == "seen"
+        assert host.run("ls", "/var/lib").stdout.split() == [os.path.basename(directory)]
+        lab.close()
+        assert os.path.exists(os.path.join(directory, "mark"))
 
 
 def test_vxlan_made_by_hand(lab):
