@@ -176,9 +176,12 @@ static int make_one(const char *path, mode_t mode, struct err *e)
 int directory_make(const char *path, mode_t mode, struct err *e)
 {
 	_cleanup_free_ char *part = xstrdup(path);
+	size_t len = strlen(part);
 	char *at = part;
 	int r;
 
+	while (len > 1 && part[len - 1] == '/')
+		part[--len] = '\0';
 	while (*at == '/')
 		at++;
 	while ((at = strchr(at, '/'))) {
