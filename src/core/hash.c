@@ -29,7 +29,7 @@ static uint64_t rotate_left(uint64_t value, unsigned int bits)
 	return value << bits | value >> (64 - bits);
 }
 
-static void sip_round(uint64_t v[static 4])
+static inline void sip_round(uint64_t v[static 4])
 {
 	v[0] += v[1];
 	v[1] = rotate_left(v[1], 13) ^ v[0];
