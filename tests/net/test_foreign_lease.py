@@ -44,7 +44,7 @@ def as_flannel_shows(routes):
 
 @pytest.fixture
 def net(fabric):
-    made = fabric(hosts=2, agents=False)
+    made = fabric(hosts=2, agents=False, flags=["--peer-hold=100ms"])
     made.start_agent(made.hosts[0])
     return made
 

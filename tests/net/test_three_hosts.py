@@ -50,12 +50,13 @@ def test_leases_and_devices(fabric):
     pairs = {p.key: p for p in net.etcd.range(f"{PREFIX}/subnets/")}
     assert len(pairs) == 3
     assert sorted(p.lease for p in pairs.values()) == sorted(net.etcd.leases())
+    keys = {p.value: key for key, p in pairs.items()}
     for host in net.hosts:
         mac = own_mac(host)
         value = (f'{{"PublicIP":"{host.v4}","PublicIPv6":null,"BackendType":"vxlan",'
                  f'"BackendData":{{"VNI":12345,"VtepMAC":"{mac}"}}}}')
-        key = next(k for k, p in pairs.items() if p.value == value)
-        number = re.fullmatch(PREFIX + r"/subnets/10\.1\.(\d+)\.0-24", key)[1]
+        assert value in keys
+        number = re.fullmatch(PREFIX + r"/subnets/10\.1\.(\d+)\.0-24", keys[value])[1]
         assert (host.run_dir / "flannel" / "subnet.env").read_bytes() == (
             f"FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.{number}.1/24\n"
             "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n").encode()
@@ -86,7 +87,7 @@ def test_traffic_both_ways(fabric):
 
 def test_plain_etcdctl_reads_and_writes(fabric):
     """An operator needs no tool of ours."""
-    net = fabric(hosts=1, containers=False)
+    net = fabric(hosts=1, containers=False, flags=["--peer-hold=100ms"])
     etcd, (host,) = net.etcd, net.hosts
     key = etcd.ctl("get", "--prefix", "--keys-only", f"{PREFIX}/subnets/").stdout.split()[0]
     subnet = host.agent.status()["lease"]["subnet"]
