@@ -169,8 +169,9 @@ static int find_by_reach(const struct search *search, const char *text, struct f
 	found.link = interface_by_index(&search->table, answer.ifindex);
 	if (!found.link)
 		return err_set(e, -ENODEV, "the route to %s is on no interface", shown);
-	if (ip_is_set(&answer.prefsrc) && wants(search->request, answer.prefsrc.family))
-		*(ip.family == AF_INET ? &found.ip4 : &found.ip6) = answer.prefsrc;
+	// An address of a family that the network does not have is left out later.
+	if (ip_is_set(&answer.prefsrc))
+		*(answer.prefsrc.family == AF_INET ? &found.ip4 : &found.ip6) = answer.prefsrc;
 	*ret = found;
 	return 0;
 }

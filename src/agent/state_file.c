@@ -137,23 +137,29 @@ static int write_slice(struct writer *writer, struct err *e)
 	return more ? 1 : 0;
 }
 
-// wait: for the disk. Without, only the order to start writing is given: waiting may take seconds.
-static int finish(struct writer *writer, bool wait, struct err *e)
+static int move_into_place(const struct writer *writer, struct err *e)
 {
-	int r = 0;
-
-	if (wait)
-		r = fsync(writer->fd);
-	else
-		(void)sync_file_range(writer->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-	if (r < 0)
-		return err_set(e, -errno, "%s: %s", writer->new_path, strerror(errno));
-	fd_closep(&writer->fd);
-	writer->fd = -1;
 	if (rename(writer->path, writer->previous_path) < 0 && errno != ENOENT)
 		return err_set(e, -errno, "%s: %s", writer->previous_path, strerror(errno));
 	if (rename(writer->new_path, writer->path) < 0)
 		return err_set(e, -errno, "%s: %s", writer->path, strerror(errno));
+	return 0;
+}
+
+// wait: for the disk. Without, only the order to start writing is given: waiting may take seconds.
+static int finish(struct writer *writer, bool wait, struct err *e)
+{
+	int r;
+
+	if (!wait)
+		(void)sync_file_range(writer->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	else if (fsync(writer->fd) < 0)
+		return err_set(e, -errno, "%s: %s", writer->new_path, strerror(errno));
+	r = move_into_place(writer, e);
+	if (r < 0)
+		return r;
+	fd_closep(&writer->fd);
+	writer->fd = -1;
 	return 0;
 }
 

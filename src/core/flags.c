@@ -196,7 +196,7 @@ static int read_flag(struct flag_set *set, int count, char *const *arguments, in
 		return err_set(e, -EINVAL, "\"%s\" is not a flag",
 			       text_excerpt(word, strlen(word), shown));
 	if (!find(set, name, len, &place)) {
-		if (!value && is_help(name))
+		if (is_help(name))
 			return FLAG_ASKED_HELP;
 		return unknown_flag(set, name, len, e);
 	}

@@ -19,7 +19,8 @@ struct target {
 	struct flag_list many, list;
 	int choice;
 	unsigned int mask;
-	int64_t hidden;
+	int64_t hidden, pin;
+	bool dashes;
 };
 
 static const char *const colours[] = { "red", "green", "blue", NULL };
@@ -39,6 +40,8 @@ static const struct flag flags[] = {
 	{ "list", FLAG_COMMA_LIST, AT(list), "a,b", .help = "List." },
 	{ "choice", FLAG_CHOICE, AT(choice), "green", .help = "Colour.", .choices = colours },
 	{ "mask", FLAG_MASK, AT(mask), .help = "Colours.", .choices = colours },
+	{ "pin", FLAG_INT, AT(pin), .help = "Secret number.", .max = 9, .properties = FLAG_SECRET },
+	{ "a-b-c-d-e-f", FLAG_BOOL, AT(dashes), .help = "Dashes." },
 	{ "hidden-number", FLAG_INT, AT(hidden), "0", .help = "Unseen.", .max = 9,
 	  .properties = FLAG_HIDDEN },
 };
@@ -170,6 +173,8 @@ static const struct bad bads[] = {
 	  "unknown flag --number-of-thing; did you mean --number-of-things?" },
 	{ { "--number_of_things=1" },
 	  "unknown flag --number_of_things; did you mean --number-of-things?" },
+	{ { "--a_b_c_d_e_f" }, "unknown flag --a_b_c_d_e_f; did you mean --a-b-c-d-e-f?" },
+	{ { "--pin=1234" }, "--pin: the value is not a number from 0 to 9" },
 	{ { "-Text", "x" }, "unknown flag --Text; did you mean --text?" },
 	{ { "--hidden-numbe=1" }, "unknown flag --hidden-numbe; --help lists all" },
 	{ { "---yes" }, "\"---yes\" is not a flag" },

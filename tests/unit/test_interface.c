@@ -350,14 +350,18 @@ static void test_patterns(void **state)
 	longest[sizeof(longest) - 1] = '\0';
 	assert_int_equal(interface_regex_new(longest, &regex, &e), -EINVAL);
 	assert_int_equal(interface_regex_new("\\C", &regex, &e), -EINVAL);
-	longest[0] = '\0';
-	for (size_t i = 0; i < 200; i++)
-		longest[i] = '(';
-	longest[200] = '\0';
+	memset(longest, '(', 200);
+	memset(longest + 200, ')', 200);
+	longest[400] = '\0';
 	assert_int_equal(interface_regex_new(longest, &regex, &e), -EINVAL);
 	assert_int_equal(interface_regex_new("", &regex, &e), 0);
 	assert_true(interface_regex_matches(regex, ""));
 	assert_null(interface_regex_free(regex));
+	// The right side would match, but the left one takes hundreds of thousands of steps to say no.
+	assert_int_equal(interface_regex_new("^(([a-z]+)+)+#|^abc", &regex, &e), 0);
+	assert_true(interface_regex_matches(regex, "abcd"));
+	assert_false(interface_regex_matches(regex, "abcdefghijklm"));
+	interface_regex_free(regex);
 	assert_null(interface_regex_free(NULL));
 }
 

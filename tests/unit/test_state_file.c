@@ -399,20 +399,25 @@ static void test_newer_schema_is_left_alone(void **state)
 	struct fixture *f = *state;
 
 	write_file(f, "peers", newer, strlen(newer));
+	write_file(f, "peers.previous", HEAD PEER "{\"end\":2}\n",
+		   strlen(HEAD PEER "{\"end\":2}\n")); // older: not to be believed
 	state_load(f->directory, PREFIX, &loaded);
 	assert_int_equal(lease_set_count(loaded.peers), 0);
 	assert_true(exists(f, "peers"));
 	assert_false(exists(f, "peers.bad"));
 }
 
-static void turn_until_written(struct fixture *f, const char *name)
+// How many turns it took.
+static unsigned int turn_until_written(struct fixture *f, const char *name)
 {
 	uint64_t give_up = loop_now_ms() + 20000;
+	unsigned int turns = 0;
 
-	while (!exists(f, name)) {
+	for (; !exists(f, name); turns++) {
 		check(loop_now_ms() < give_up, "%s was never written", name);
 		loop_turn(f->loop, 50);
 	}
+	return turns;
 }
 
 // By the loop, in slices: a large set changes under the writer's hands and what lies on disk in the end is the last of it.
@@ -425,13 +430,11 @@ static void test_written_in_slices(void **state)
 	put_peers(f, 0, 65000);
 	open_file(f);
 	state_file_changed(f->file, STATE_PEERS);
-	(void)loop_longest_hold_ms(f->loop);
-	while (!exists(f, "peers.new"))
-		loop_turn(f->loop, 50);
+	(void)turn_until_written(f, "peers.new");
 	assert_false(exists(f, "peers")); // one slice is not the whole
 	put_peers(f, 65000, 500);
-	turn_until_written(f, "peers");
-	check(loop_longest_hold_ms(f->loop) < 20, "held the loop");
+	// A turn for each few hundred peers: how long one takes is the machine's affair.
+	assert_true(turn_until_written(f, "peers") >= 65000 / 512);
 	assert_false(exists(f, "peers.new"));
 	state_file_changed(f->file, STATE_PEERS);
 	flush(f);
@@ -452,7 +455,7 @@ static void test_changes_are_gathered(void **state)
 	loop_turn(f->loop, 0);
 	assert_false(exists(f, "state"));
 	f->config = "2"; // still in time
-	turn_until_written(f, "state");
+	(void)turn_until_written(f, "state");
 	text = read_file(f, "state", NULL);
 	assert_non_null(strstr(text, "{\"config\":\"2\"}"));
 	assert_false(exists(f, "state.previous")); // one write
@@ -466,8 +469,7 @@ static void test_flush_takes_over_a_write_half_done(void **state)
 	put_peers(f, 0, 3000);
 	open_file(f);
 	state_file_changed(f->file, STATE_PEERS);
-	while (!exists(f, "peers.new"))
-		loop_turn(f->loop, 50);
+	(void)turn_until_written(f, "peers.new");
 	flush(f);
 	assert_false(exists(f, "peers.new"));
 	state_load(f->directory, PREFIX, &loaded);
@@ -481,8 +483,7 @@ static void test_free_leaves_no_half_file(void **state)
 	put_peers(f, 0, 3000);
 	open_file(f);
 	state_file_changed(f->file, STATE_PEERS);
-	while (!exists(f, "peers.new"))
-		loop_turn(f->loop, 50);
+	(void)turn_until_written(f, "peers.new");
 	f->file = state_file_free(f->file);
 	assert_false(exists(f, "peers.new"));
 	assert_false(exists(f, "peers"));
@@ -503,6 +504,27 @@ static void test_failures_are_told_and_retried(void **state)
 	assert_int_equal(rmdir(blocked), 0);
 	flush(f); // it was not forgotten
 	assert_true(exists(f, "state"));
+}
+
+static void test_a_failed_rename_is_retried(void **state)
+{
+	_cleanup_free_ char *blocked = NULL, *text = NULL;
+	struct fixture *f = *state;
+
+	f->config = "1";
+	open_file(f);
+	state_file_changed(f->file, STATE_OWN);
+	flush(f);
+	blocked = path_of(f, "state.previous");
+	assert_int_equal(mkdir(blocked, 0700), 0);
+	f->config = "2";
+	state_file_changed(f->file, STATE_OWN);
+	assert_true(state_file_flush(f->file, &f->e) < 0);
+	assert_false(exists(f, "state.new"));
+	assert_int_equal(rmdir(blocked), 0);
+	flush(f);
+	text = read_file(f, "state", NULL);
+	assert_non_null(strstr(text, "{\"config\":\"2\"}"));
 }
 
 static void test_macs_are_bounded(void **state)
@@ -560,6 +582,7 @@ int main(void)
 		TEST(test_flush_takes_over_a_write_half_done),
 		TEST(test_free_leaves_no_half_file),
 		TEST(test_failures_are_told_and_retried),
+		TEST(test_a_failed_rename_is_retried),
 		TEST(test_macs_are_bounded),
 		TEST(test_a_link_is_not_followed),
 	};

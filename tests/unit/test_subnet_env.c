@@ -93,6 +93,8 @@ static const struct {
 	{ "FLANNEL_SUBNET=\"10.5.34.1\\/24\"\n", "10.5.34.0/24", NULL, "" },
 	{ "FLANNEL_SUBNETS=10.5.34.1/24\nOTHER=1\nnonsense\n=\n", NULL, NULL, "" },
 	{ "FLANNEL_SUBNET=10.1.1.1/24\nFLANNEL_SUBNET=10.1.2.1/24\n", "10.1.2.0/24", NULL, "" },
+	{ "FLANNEL_SUBNET=10.1.1.1/24\nFLANNEL_SUBNET=none\n", NULL, NULL,
+	  "FLANNEL_SUBNET: \"none\" is not an IPv4 subnet\n" },
 	{ "exportFLANNEL_SUBNET=10.1.1.1/24\n", NULL, NULL, "" },
 	{ "FLANNEL_MTU=many\nFLANNEL_IPMASQ=on\n", NULL, NULL,
 	  "FLANNEL_MTU: \"many\" is not an MTU\nFLANNEL_IPMASQ: \"on\" is neither true nor false\n" },
