@@ -5,8 +5,8 @@
 // DOC: a line while it arrives
 //
 //   HEAD: up to the second brace, which is where the inner object begins
-//   INNER: goes to json_stream, but for closing braces and spaces, which are held back until something follows them:
-//          of those that stand before the newline, the last brace closes the line and not the inner object
+//   INNER: goes to json_stream, but for a brace with nothing but spaces behind it, which is held back until something follows:
+//          the one before the newline closes the line and not the inner object
 //
 // A message that catches up on a long outage may hold thousands of events; it is never in memory as a whole.
 #include "store/etcd3_lines.h"
@@ -20,7 +20,7 @@
 #include <string.h>
 
 #define HEAD_MAX 64
-#define HELD_MAX 64
+#define HELD_MAX 65536
 
 struct etcd3_lines {
 	json_element_fn *element;
@@ -124,39 +124,36 @@ static int feed_inner(struct etcd3_lines *lines, const char *data, size_t len, s
 	return lines->stopped ? lines->stopped : err_set(e, -EPROTO, "not a message of etcd's gateway");
 }
 
+// Holds back the last brace if only spaces follow it.
 static int feed_but_tail(struct etcd3_lines *lines, const char *data, size_t len, struct err *e)
 {
-	size_t body = len;
-	int r;
+	size_t text = len; // without the spaces behind it
+	size_t fed = 0;
+	int r = 0;
 
-	while (body > 0 && (data[body - 1] == '}' || is_space(data[body - 1])))
-		body--;
-	if (body > 0) {
+	while (text > 0 && is_space(data[text - 1]))
+		text--;
+	if (text > 0 || lines->held.len == 0) {
+		fed = text > 0 && data[text - 1] == '}' ? text - 1 : len;
 		r = feed_inner(lines, strbuf_text(&lines->held), lines->held.len, e);
 		if (r == 0)
-			r = feed_inner(lines, data, body, e);
-		if (r != 0)
-			return r;
+			r = feed_inner(lines, data, fed, e);
 		strbuf_reset(&lines->held);
 	}
-	if (strbuf_add(&lines->held, data + body, len - body) < 0)
-		return err_set(e, -EPROTO, "not a message of etcd's gateway");
-	return 0;
+	if (r == 0 && strbuf_add(&lines->held, data + fed, len - fed) < 0)
+		r = err_set(e, -EPROTO, "not a message of etcd's gateway");
+	return r;
 }
 
 static int close_inner(struct etcd3_lines *lines, struct err *e)
 {
 	const char *held = strbuf_text(&lines->held);
-	const char *brace = strrchr(held, '}');
 	const char *rest;
 	size_t len;
 	int r;
 
-	if (!brace)
+	if (held[0] != '}')
 		return err_set(e, -EPROTO, "not a message of etcd's gateway");
-	r = feed_inner(lines, held, (size_t)(brace - held), e);
-	if (r != 0)
-		return r;
 	if (json_stream_end(lines->inner, &rest, &len, e) < 0)
 		return err_set(e, -EPROTO, "not a message of etcd's gateway");
 	r = lines->message(lines->arg, lines->is_error, rest, len);
