@@ -82,7 +82,7 @@ enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
 	return code;
 }
 
-static enum cli_exit exit_of(int r)
+enum cli_exit cli_exit_of(int r)
 {
 	switch (-r) {
 	case ENOENT:
@@ -104,7 +104,7 @@ static enum cli_exit exit_of(int r)
 
 enum cli_exit cli_fail_err(int r, const struct err *e)
 {
-	return cli_fail(exit_of(r), "%s", e && e->msg[0] ? err_msg(e) : strerror(-r));
+	return cli_fail(cli_exit_of(r), "%s", e && e->msg[0] ? err_msg(e) : strerror(-r));
 }
 
 enum cli_exit cli_print_json(json_t *value)

@@ -62,8 +62,9 @@ extern const size_t command_count;
 // Prints "weft: ..." on standard error and returns code.
 enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-// Prints what a call returned. The exit code follows from r: -ENOENT is CLI_NOT_FOUND, what means that nobody answered is
-// CLI_UNREACHABLE, all else CLI_FAILED.
+// -ENOENT is CLI_NOT_FOUND, what means that nobody answered is CLI_UNREACHABLE, all else CLI_FAILED.
+enum cli_exit cli_exit_of(int r);
+// Prints what a call returned.
 enum cli_exit cli_fail_err(int r, const struct err *e);
 // Takes value over and prints it for programs.
 enum cli_exit cli_print_json(json_t *value);

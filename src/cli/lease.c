@@ -252,23 +252,42 @@ enum cli_exit lease_show(struct cli *cli)
 
 // ---- rm ----
 
+struct fault_deletion {
+	struct store_access *store;
+	bool was_there;
+};
+
+static void on_fault_there(void *arg, const struct kv_pair *pair)
+{
+	struct fault_deletion *deletion = arg;
+
+	(void)pair;
+	deletion->was_there = true;
+}
+
 static void on_fault_deleted(void *arg, int r, bool succeeded, const struct kv_header *header,
 			     const struct err *e)
 {
+	struct fault_deletion *deletion = arg;
+
 	(void)header;
-	store_access_end(arg, r == 0 && !succeeded ? -ESTALE : r, e);
+	if (r == 0 && !succeeded)
+		r = deletion->was_there ? -ESTALE : -EILSEQ;
+	store_access_end(deletion->store, r, e);
 }
 
-// What has no subnet is no lease to the registry; it is deleted by its key.
+// What has no subnet is no lease to the registry; it is deleted by its key. A key with bytes that cannot be shown is not
+// found by what is shown of it.
 static int delete_fault(struct store_access *store, const struct lease_fault *fault)
 {
 	_cleanup_free_ char *key = xasprintf("%s/subnets/%s", store->prefix, fault->key);
 	const struct kv_compare compare = { key, KV_MOD_REVISION, fault->mod_revision };
 	const struct kv_write write = { .key = key };
 	const struct kv_txn txn = { &compare, 1, &write, 1 };
+	struct fault_deletion deletion = { .store = store };
 
 	store_access_begin(store);
-	kv_txn(store->kv, &txn, NULL, on_fault_deleted, store);
+	kv_txn(store->kv, &txn, on_fault_there, on_fault_deleted, &deletion);
 	return store_access_wait(store);
 }
 
@@ -316,6 +335,10 @@ enum cli_exit lease_rm(struct cli *cli)
 	if (r == -ESTALE)
 		return cli_fail(CLI_FAILED,
 				"%s: its owner wrote it anew just now; run this again if it shall go",
+				cli->words[0]);
+	if (r == -EILSEQ)
+		return cli_fail(CLI_FAILED,
+				"%s: the key holds bytes that cannot be typed; delete it with the store's own tools",
 				cli->words[0]);
 	return r < 0 ? store_access_fail(&store)
 		     : report_deleted(cli, fault ? fault->key : key, owner);

@@ -112,6 +112,13 @@ static void on_network(void *arg, const char *name, const char *text)
 	add_for_programs(list->json, name, text, bad);
 }
 
+static void on_listed(void *arg, int r, const struct err *e)
+{
+	struct network_list *list = arg;
+
+	store_access_end(list->store, r, e);
+}
+
 static enum cli_exit print_networks(const struct cli *cli, struct network_list *list)
 {
 	if (cli->options->json)
@@ -137,7 +144,7 @@ enum cli_exit network_list(struct cli *cli)
 	if (code != CLI_OK)
 		return code;
 	store_access_begin(&store);
-	registry_network_list(store.registry, on_network, store_access_done, &store);
+	registry_network_list(store.registry, on_network, on_listed, &list);
 	return store_access_wait(&store) < 0 ? store_access_fail(&store) : print_networks(cli, &list);
 }
 

@@ -116,10 +116,10 @@ static void warn_about_leases(struct store_access *store, const struct netconf *
 			bad++;
 	}
 	if (bad > 0)
-		fprintf(stderr,
-			"weft: note: %zu of %zu leases do not fit this config; their hosts keep them until weftd is "
-			"restarted with --allow-subnet-change\n",
-			bad, rows.count);
+		(void)cli_fail(CLI_OK,
+			       "note: %zu of %zu leases do not fit this config; their hosts keep them until weftd "
+			       "is restarted with --allow-subnet-change",
+			       bad, rows.count);
 }
 
 static enum cli_exit report(struct store_access *store, const struct stored_config *old,

@@ -173,6 +173,10 @@ void store_access_done(void *arg, int r, const struct err *e)
 
 enum cli_exit store_access_fail(const struct store_access *store)
 {
+	if (cli_exit_of(store->r) == CLI_UNREACHABLE)
+		return cli_fail(CLI_UNREACHABLE,
+				"%s; --etcd-endpoints or FLANNELD_ETCD_ENDPOINTS names another store",
+				err_msg(&store->err));
 	return cli_fail_err(store->r, &store->err);
 }
 
