@@ -397,8 +397,6 @@ int agent_run(struct agent *agent, struct err *e)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		agent->signals[i] = signal_watch_new(agent->loop, signals[i], on_signal, agent);
 	fabric_start(agent->fabric);
-	// COMPAT: flannel, too, is ready for its supervisor once it runs; whether the fabric works is readyz' affair.
-	notify_ready(agent->notify);
 	if (notify_watchdog_ms(agent->notify) > 0)
 		timer_start(agent->watchdog_timer, notify_watchdog_ms(agent->notify));
 	loop_run(agent->loop);

@@ -322,5 +322,8 @@ void write_subnet_env(struct agent *agent)
 	agent->env_error = r < 0 ? xstrdup(e.msg) : NULL;
 	if (r < 0)
 		log_error("agent: %s", e.msg);
+	// COMPAT: what is ordered behind this service reads the file, so the service is up once it is there.
+	if (r == 0 && !agent->env_written)
+		notify_ready(agent->notify);
 	agent->env_written = agent->env_written || r == 0;
 }
