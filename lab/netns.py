@@ -29,10 +29,10 @@ set -e
 root=$1 name=$2
 shift 2
 for path; do                    # what lies below /run or /var/lib and must be seen all the same
-	own=$root/run${path#/run}
-	[ "$own" != "$root/run$path" ] || own=$root/lib${path#/var/lib}
-	mkdir -p "$own"
-	mount --bind "$path" "$own"
+    own=$root/run${path#/run}
+    [ "$own" != "$root/run$path" ] || own=$root/lib${path#/var/lib}
+    mkdir -p "$own"
+    mount --bind "$path" "$own"
 done
 mount --rbind "$root/run" /run
 mount --rbind "$root/lib" /var/lib

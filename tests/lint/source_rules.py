@@ -44,14 +44,14 @@ SIBLINGS = {
 # Libraries that are one layer's own business.
 LIBRARIES = {"libmnl": "kernel", "curl": "io", "uv.h": "io", "microhttpd.h": "io",
              "nftables": "masq", "sqlite3.h": "store", "pcre2.h": "agent"}
-# Functions nobody calls, but for the one file that wraps them.
+# Functions nobody calls, but for those places: the one file that wraps them, or the tests.
 BANNED = {
     "strcpy strcat strncpy strncat stpcpy sprintf vsprintf gets strtok strtok_r": (),
-    "atoi atol atoll atof sscanf vsscanf fscanf scanf": (),
-    "strtol strtoll strtoul strtoull strtod strtof strtoimax strtoumax": ("src/core/parse.c",),
+    "atoi atol atoll atof sscanf vsscanf fscanf scanf": ("tests/",),
+    "strtol strtoll strtoul strtoull strtod strtof strtoimax strtoumax": ("src/core/parse.c", "tests/"),
     "system popen alloca tmpnam mktemp rand srand": (),
 }
-LINE_LIMIT = 100
+PYTHON_COLUMNS = 120
 FILE_LIMIT = 800        # lines; past this a file owns two things
 
 
@@ -114,7 +114,7 @@ def check_banned(root, paths):
     for path in paths:
         text = without_comments(read(root, path))
         for names, wrappers in BANNED.items():
-            if path in wrappers:
+            if path.startswith(wrappers):
                 continue
             pattern = rf"(?<![\w.>])(?:{'|'.join(names.split())})\s*\("
             for match in re.finditer(pattern, text):
@@ -160,8 +160,8 @@ def check_form(root, paths):
         for number, line in enumerate(lines, 1):
             if line != line.rstrip() and not path.endswith(".md"):
                 yield f"{path}:{number}: white space at the end"
-            if path.endswith(".py") and ("\t" in line or len(line) > LINE_LIMIT):
-                yield f"{path}:{number}: a tab, or more than {LINE_LIMIT} columns"
+            if path.endswith(".py") and ("\t" in line or len(line) > PYTHON_COLUMNS):
+                yield f"{path}:{number}: a tab, or more than {PYTHON_COLUMNS} columns"
             if is_c(path) and re.match(r" +(?! ?\*)\S", line) and not line.startswith(" *"):
                 yield f"{path}:{number}: indented by spaces"
             if re.search(r"\b(?:TODO|FIXME|XXX)\b", line) and not path.startswith("tests/lint/"):
@@ -209,7 +209,7 @@ RULES = [
                ("check", "#!/bin/sh\n# SPDX-License-Identifier: GPL-2.0-or-later\n")]),
     Rule("form", wants_form, check_form,
          bad=[("src/core/x.c", HEAD + "int x; \n"), ("src/core/x.c", HEAD + "int x;"),
-              ("lab/x.py", "\tx = 1\n"), ("lab/x.py", "x = '" + "y" * 100 + "'\n"),
+              ("lab/x.py", "\tx = 1\n"), ("lab/x.py", "x = '" + "y" * 120 + "'\n"),
               ("src/core/x.c", HEAD + "    int x;\n"),
               ("src/core/x.c", HEAD + "// TO" + "DO later\n"),
               ("src/core/x.c", HEAD + "int x;\n" * 900)],
