@@ -82,7 +82,7 @@ class Bench:
 
     def raw_netlink(self):
         done = self.host.run(str(BUILD / "tests/bench/bench_netlink"), str(self.leases), "1", timeout=300)
-        figures = re.search(r"raw\D+([\d.]+)\s*ms", done.stdout)
+        figures = re.search(r"median of .*ms:\s+raw ([\d.]+)", done.stdout)
         if not figures:
             raise SystemExit(f"bench_netlink printed no raw figure:\n{done.stdout}")
         return float(figures.group(1)) / 1000
