@@ -56,7 +56,7 @@ static int holder(struct ucred *ret)
 
 static int refuse_holder(struct err *e)
 {
-	struct ucred cred;
+	struct ucred cred = { 0 };
 	int r = holder(&cred);
 
 	if (r == 0 && cred.uid != 0 && cred.uid != geteuid()) {

@@ -613,7 +613,7 @@ static void client_destroy(struct http_client *client)
 {
 	curl_multi_cleanup(client->multi);
 	while (client->sockets)
-		socket_watch_free(client->sockets);
+		socket_watch_free(client->sockets); // NOLINT(clang-analyzer-unix.Malloc): it takes itself off the list
 	timer_free(client->timer);
 	free(client->ca_file);
 	free(client->cert_file);
@@ -628,7 +628,7 @@ struct http_client *http_client_free(struct http_client *client)
 	if (!client)
 		return NULL;
 	while (client->calls)
-		http_call_cancel(client->calls);
+		http_call_cancel(client->calls); // NOLINT(clang-analyzer-unix.Malloc): as above
 	if (client->dispatching)
 		client->freed = true;
 	else

@@ -131,5 +131,5 @@ struct etcd3_watch {
 	bool lost;
 	struct err err; // of an element that made no sense
 };
-void etcd3_watch_start(struct kv_watch *watch, const char *const *prefixes, int64_t from, uint64_t cluster_id);
-void etcd3_watch_end(struct kv_watch *watch); // what it owns, not the watch itself
+void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from, uint64_t cluster_id);
+void etcd3_watch_end(struct kv_watch *base); // what it owns, not the watch itself

@@ -21,9 +21,9 @@ void memory_data_range(const struct memory_data *data, const char *prefix, kv_pa
 void memory_data_write(struct memory_data *data, const struct kv_write *writes, size_t count);
 
 int64_t memory_session_new(struct memory_data *data, int64_t ttl_s);
-int64_t memory_session_ttl(const struct memory_data *data, int64_t session); // seconds left; -1: no such session
-int64_t memory_session_renew(struct memory_data *data, int64_t session);     // the same
-bool memory_session_end(struct memory_data *data, int64_t session); // deletes its keys
+int64_t memory_session_ttl(const struct memory_data *data, int64_t id); // seconds left; -1: no such session
+int64_t memory_session_renew(struct memory_data *data, int64_t id);     // the same
+bool memory_session_end(struct memory_data *data, int64_t id); // deletes its keys
 size_t memory_session_total(const struct memory_data *data);
 
 void memory_data_compact(struct memory_data *data);
