@@ -53,6 +53,7 @@ char *lease_attrs_format(const struct lease_attrs *attrs); // caller frees
 
 struct lease {
 	struct subnet subnet;
+	uint32_t mark; // for whoever keeps the lease in a set of his; says nothing about the lease
 	struct lease_attrs attrs;
 	int64_t mod_revision; // of the store's key; the compare of every later write
 	int64_t session;      // the store's lease or session id; 0: a reservation, without expiry

@@ -40,11 +40,11 @@ static bool choose_family(const struct netconf_family *family, const struct peer
 	return false;
 }
 
-bool choose_subnet(const struct netconf *conf, const struct peer_table *peers, const struct ip *public_ip, struct subnet *ret)
+bool choose_subnet(const struct netconf *conf, const struct peer_table *peers, const struct ip *public_ip, uint64_t skip, struct subnet *ret)
 {
 	struct subnet subnet = {0};
 	struct occupied occupied;
-	uint64_t hash = hash_stable(public_ip->bytes, ip_width_bytes(public_ip));
+	uint64_t hash = hash_stable(public_ip->bytes, ip_width_bytes(public_ip)) + skip;
 	peer_table_occupied(peers, &occupied);
 	bool found = (!conf->v4.enabled || choose_family(&conf->v4, peers, &occupied, hash, true, &subnet.v4)) &&
 		     (!conf->v6.enabled || choose_family(&conf->v6, peers, &occupied, hash, false, &subnet.v6));

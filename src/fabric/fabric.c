@@ -53,9 +53,14 @@ static void tell_peers_reset(struct fabric *fabric)
 
 void fabric_tell_rules(struct fabric *fabric)
 {
-	if (fabric->has_conf)
-		peer_table_set_rules(fabric->peers, &fabric->conf, fabric->has_lease ? &fabric->lease : NULL,
-				     fabric->joined ? &fabric->attrs : NULL);
+	if (!fabric->has_conf)
+		return;
+	if (fabric->joined && !fabric->has_base) {
+		netconf_copy(&fabric->conf, &fabric->base);
+		fabric->has_base = true;
+	}
+	peer_table_set_rules(fabric->peers, fabric->has_base ? &fabric->base : &fabric->conf, &fabric->conf,
+			     fabric->has_lease ? &fabric->lease.subnet : NULL, fabric->joined ? &fabric->attrs : NULL);
 }
 
 int64_t fabric_ttl_s(const struct fabric *fabric)
@@ -107,21 +112,23 @@ static bool take_config_text(struct fabric *fabric, const char *text)
 static void on_config(void *arg, int r, const char *text, int64_t mod_revision, const struct err *e)
 {
 	struct fabric *fabric = arg;
-	(void)mod_revision;
 	fabric->reading_config = false;
-	bool answered = r == 0 || r == -ENOENT;
+	bool answered = r == 0 || r == -ENOENT || r == -EINVAL || r == -E2BIG;
 	if (!answered)
 		tell_store(fabric, false, e);
-	if (r == -ENOENT)
+	else if (r < 0)
 		tell_config_error(fabric, e);
-	if (r == 0)
+	if (r == 0 && mod_revision >= fabric->conf_revision) {
+		fabric->conf_revision = mod_revision;
 		(void)take_config_text(fabric, text); // if it cannot be used the last one stays, and the error was told
-	if (!answered || !fabric->has_conf) {
-		start_again_later(fabric);
-		return;
 	}
-	fabric->config_is_fresh = !fabric->joined;
-	begin(fabric);
+	fabric->config_unsure = fabric->config_unsure && !answered;
+	fabric->config_is_fresh = answered && fabric->has_conf && !fabric->joined;
+	// Before the agent joined nothing is watched: what keeps it from joining may be a config that is being corrected.
+	if (!answered || !fabric->has_conf || !fabric->joined)
+		start_again_later(fabric);
+	else
+		begin(fabric);
 }
 
 // ---- snapshot ----
@@ -138,8 +145,7 @@ static void on_snapshot_lease(void *arg, struct lease *lease)
 static void on_snapshot_bad(void *arg, const struct registry_bad *bad)
 {
 	struct fabric *fabric = arg;
-	if (bad->has_subnet)
-		own_junk(fabric, &bad->subnet);
+	own_junk(fabric, bad);
 	peer_table_bad(fabric->peers, bad);
 }
 
@@ -161,8 +167,7 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 		start_again_later(fabric);
 		return;
 	}
-	uint64_t careful_ms = (uint64_t)fabric_ttl_s(fabric) * 1000;
-	peer_table_snapshot_end(fabric->peers, fabric->store_was_changed ? careful_ms : fabric->config.peer_hold_ms, careful_ms);
+	peer_table_snapshot_end(fabric->peers, fabric->store_was_changed);
 	fabric->store_was_changed = false;
 	expire_tick(fabric);
 	if (!fabric->peers_told)
@@ -170,6 +175,9 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 	backoff_reset(&fabric->start_backoff);
 	fabric->watch = registry_watch_start(fabric->registry, header->revision + 1, header->cluster_id, on_event, fabric);
 	fabric->snapshot_done = true;
+	// The config was read before the leases, at an earlier revision than the watch begins with.
+	fabric->config_unsure = true;
+	timer_start(fabric->start_timer, 0);
 	own_step(fabric);
 }
 
@@ -181,14 +189,34 @@ static const struct registry_snapshot_fns snapshot_fns = {
 
 // ---- the watch ----
 
-static void on_lost(struct fabric *fabric, const struct registry_event *event)
+void fabric_read_again(struct fabric *fabric, const char *why)
 {
-	log_info("fabric: reading everything again: %s", event->err ? err_msg(event->err) : "the watch was lost");
+	// Ten thousand agents lose a watch at one moment.
+	uint64_t spread_ms = 200 + lease_set_count(peer_table_good(fabric->peers));
+
+	log_info("fabric: read everything again: %s", why);
 	fabric->watch = registry_watch_free(fabric->watch);
 	fabric->snapshot_done = false;
+	timer_start(fabric->start_timer, random_below(spread_ms < 30000 ? spread_ms : 30000) + 1);
+}
+
+static void on_lost(struct fabric *fabric, const struct registry_event *event)
+{
 	fabric->store_was_changed = fabric->store_was_changed || event->store_changed;
-	// Ten thousand agents lose a watch at one moment.
-	timer_start(fabric->start_timer, random_below(200) + 1);
+	fabric->conf_revision = 0;
+	fabric_read_again(fabric, event->err ? err_msg(event->err) : "the watch was lost");
+}
+
+static void on_config_put(struct fabric *fabric, const struct registry_event *event)
+{
+	if (event->revision <= fabric->conf_revision)
+		return;
+	fabric->conf_revision = event->revision;
+	if (event->err)
+		tell_config_error(fabric, event->err);
+	else
+		(void)take_config_text(fabric, event->text); // the old one stays in force, and the error was told
+	own_step(fabric);
 }
 
 static void on_lease_put(struct fabric *fabric, struct lease *lease)
@@ -199,10 +227,10 @@ static void on_lease_put(struct fabric *fabric, struct lease *lease)
 		peer_table_put(fabric->peers, lease);
 }
 
-static void on_lease_delete(struct fabric *fabric, const struct subnet *subnet)
+static void on_lease_delete(struct fabric *fabric, const struct subnet *subnet, int64_t revision)
 {
-	own_gone(fabric, subnet);
-	peer_table_gone(fabric->peers, subnet, fabric->config.peer_hold_ms);
+	own_gone(fabric, subnet, revision);
+	peer_table_gone(fabric->peers, subnet);
 	own_retry_soon(fabric);
 	expire_tick(fabric);
 }
@@ -216,7 +244,7 @@ static void on_event(void *arg, const struct registry_event *event)
 		on_lease_put(fabric, event->lease);
 		break;
 	case REGISTRY_LEASE_DELETE:
-		on_lease_delete(fabric, &event->lease->subnet);
+		on_lease_delete(fabric, &event->lease->subnet, event->revision);
 		break;
 	case REGISTRY_LEASE_BAD:
 		on_snapshot_bad(fabric, event->bad);
@@ -225,14 +253,15 @@ static void on_event(void *arg, const struct registry_event *event)
 		peer_table_bad_gone(fabric->peers, event->bad->key);
 		break;
 	case REGISTRY_CONFIG_PUT:
-		(void)take_config_text(fabric, event->text); // the old one stays in force, and the error was told
-		own_step(fabric);
+		on_config_put(fabric, event);
 		break;
 	case REGISTRY_CONFIG_DELETE:
 		err_set(&e, -ENOENT, "the network's config was deleted from the store; going on with the last one");
 		tell_config_error(fabric, &e);
 		break;
 	case REGISTRY_UP:
+		if (fabric->up_told && !fabric->up)
+			own_verify_soon(fabric);
 		tell_store(fabric, true, NULL);
 		break;
 	case REGISTRY_DOWN:
@@ -253,6 +282,7 @@ static void begin(struct fabric *fabric)
 		return;
 	fabric->reading_leases = true;
 	fabric->snapshot_done = false;
+	fabric_tell_rules(fabric);
 	own_snapshot_begin(fabric);
 	peer_table_snapshot_begin(fabric->peers);
 	registry_leases(fabric->registry, &snapshot_fns, fabric);
@@ -273,7 +303,7 @@ static void start_tick(void *arg)
 		fabric->seeded = false;
 		tell_seed(fabric);
 	}
-	if (fabric->reading_config || fabric->reading_leases || fabric->watch)
+	if (fabric->reading_config || fabric->reading_leases || (fabric->watch && !fabric->config_unsure))
 		return;
 	if (fabric->config_is_fresh && fabric->joined) {
 		fabric->config_is_fresh = false;
@@ -298,7 +328,7 @@ struct fabric *fabric_new(struct loop *loop, struct registry *registry, const st
 	fabric->config.previous = NULL;
 	fabric->hooks = *hooks;
 	fabric->arg = arg;
-	fabric->peers = peer_table_new(on_peer_change, fabric);
+	fabric->peers = peer_table_new(config->peer_hold_ms, (uint64_t)fabric_ttl_s(fabric) * 1000, on_peer_change, fabric);
 	fabric->start_timer = timer_new(loop, start_tick, fabric);
 	fabric->hold_timer = timer_new(loop, expire_tick, fabric);
 	fabric->start_backoff = (struct backoff){.base_ms = 100, .max_ms = 2000};
@@ -316,6 +346,7 @@ struct fabric *fabric_free(struct fabric *fabric)
 	own_free(fabric);
 	peer_table_free(fabric->peers);
 	netconf_free(&fabric->conf);
+	netconf_free(&fabric->base);
 	free(fabric->conf_text);
 	free(fabric->conf_error);
 	free(fabric);
@@ -355,6 +386,7 @@ void fabric_refresh(struct fabric *fabric)
 {
 	fabric->watch = registry_watch_free(fabric->watch);
 	fabric->snapshot_done = false;
+	fabric->conf_revision = 0;
 	timer_start(fabric->start_timer, 0);
 }
 

@@ -17,7 +17,10 @@ struct fabric {
 
 	bool has_conf;
 	struct netconf conf;
+	int64_t conf_revision; // of the store's key; 0: not known
 	char *conf_text;
+	struct netconf base; // the config with which the agent joined
+	bool has_base;
 	char *conf_error; // as last told
 
 	struct peer_table *peers;
@@ -29,6 +32,7 @@ struct fabric {
 	bool store_was_changed; // the snapshot being read is of another store than before
 	bool seeded;		// the hooks have not been told of the cache yet
 	bool config_is_fresh;	// read, and the leases not yet: waiting for the agent to join
+	bool config_unsure;	// may have changed between its reading and the snapshot's
 	struct timer *start_timer; // deferred beginnings and retries of config and snapshot
 	struct backoff start_backoff;
 	struct timer *hold_timer;
@@ -64,13 +68,15 @@ struct fabric {
 // ---- fabric.c ----
 void fabric_tell_rules(struct fabric *fabric); // our lease, attributes or the config changed: judge the peers anew
 int64_t fabric_ttl_s(const struct fabric *fabric);
+void fabric_read_again(struct fabric *fabric, const char *why); // the watch cannot be trusted: a snapshot, soon
 
 // ---- own_lease.c ----
 bool lease_is_own(const struct fabric *fabric, const struct lease *lease); // about our key, or with our identity: not a peer's
 void own_snapshot_begin(struct fabric *fabric);
 void own_seen(struct fabric *fabric, const struct lease *lease); // in a snapshot or an event
-void own_gone(struct fabric *fabric, const struct subnet *subnet);
-void own_junk(struct fabric *fabric, const struct subnet *subnet);
+void own_gone(struct fabric *fabric, const struct subnet *subnet, int64_t revision);
+void own_junk(struct fabric *fabric, const struct registry_bad *bad);
+void own_verify_soon(struct fabric *fabric); // the store was away: is our session still there
 // Works towards a held lease: whatever is next, if nothing is under way.
 void own_step(struct fabric *fabric);
 void own_retry_soon(struct fabric *fabric); // a lease went: perhaps there is room now
@@ -78,6 +84,6 @@ void own_config_changed(struct fabric *fabric);
 void own_free(struct fabric *fabric);
 
 // ---- choose.c ----
-// The first free subnet from a place that the public address decides. False: none is free.
-bool choose_subnet(const struct netconf *conf, const struct peer_table *peers, const struct ip *public_ip, struct subnet *ret);
+// The first free subnet from a place that the public address decides, `skip` places further. False: none is free.
+bool choose_subnet(const struct netconf *conf, const struct peer_table *peers, const struct ip *public_ip, uint64_t skip, struct subnet *ret);
 bool subnet_fits(const struct netconf *conf, const struct subnet *subnet);

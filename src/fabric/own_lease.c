@@ -4,11 +4,15 @@
 //
 // DOC: whose lease is it
 //
-// A lease is ours if its backend data (VTEP MAC or key) is ours, or its session is. One with our public address but other data is ours, too, if
-// this host's disk says that the host had that subnet (subnet.env or the cached state). Without that it may be a live host's that was given
-// our address by mistake, or what a predecessor on this host left. A live weft renews every ten minutes (a third of the TTL if that is
-// shorter), so a lease whose remaining time is below that by more than the jitter has no live weft behind it, and is taken over, as flannel
-// would at once. A fresher one is left alone: we stay up without a lease, name it, and look again.
+// A lease is ours if it is what we wrote ourselves (our session, or unchanged since), or if two of three agree with this host: the public
+// address, the backend's data (VTEP MAC or key), the subnet that this host's disk remembers (subnet.env or the cached state). One alone is
+// not enough: copies of one machine image have one MAC, and a second host may have been given our address by mistake. Nor does the disk
+// count where it remembers that we wrote something else there.
+//
+// What is left are leases with our public address and without any other sign: a live host's, or what a predecessor on this host left. A
+// live weft renews every ten minutes (a third of the TTL if that is shorter), so a lease whose remaining time is below that by more than the
+// jitter has no live weft behind it, and is taken over, as flannel would at once. A fresher one is left alone: we stay up without a lease,
+// name it, and look again.
 //
 // States: NONE and CACHED lead to HELD by settle(), which compares the store's value at our key with what we say of ourselves: absent ->
 // create; ours -> take its revision and session, update it if it says something else; another's -> FOREIGN. A DELETE of our key leads to LOST
@@ -93,26 +97,48 @@ static bool has_our_address(const struct fabric *fabric, const struct lease *lea
 	return ip_is_set(ip) && ip_equal(ip, fabric->conf.v4.enabled ? &lease->attrs.public_ip : &lease->attrs.public_ipv6);
 }
 
-static bool has_our_data(const struct fabric *fabric, const struct lease *lease)
+static bool same_data(const struct lease_attrs *a, const struct lease_attrs *b)
 {
-	const struct lease_attrs *a = &fabric->attrs, *b = &lease->attrs;
-	if (!a->backend_data && !a->backend_v6_data) // a backend without an identity of its own: the address is all there is
-		return has_our_address(fabric, lease) && !b->backend_data && !b->backend_v6_data;
 	return same_text(a->backend_data, b->backend_data) && same_text(a->backend_v6_data, b->backend_v6_data);
 }
 
-static bool disk_says_ours(const struct fabric *fabric, const struct subnet *subnet)
+// Some backends have no identity of their own: their data says nothing.
+static bool has_our_data(const struct fabric *fabric, const struct lease *lease)
 {
-	return !fabric->was_held && fabric->has_previous && subnet_equal(&fabric->previous, subnet);
+	return (fabric->attrs.backend_data || fabric->attrs.backend_v6_data) && same_data(&fabric->attrs, &lease->attrs);
+}
+
+static bool is_at_our_subnet(const struct fabric *fabric, const struct lease *lease)
+{
+	return fabric->has_lease && subnet_equal(&fabric->lease.subnet, &lease->subnet);
+}
+
+static bool is_what_we_wrote(const struct fabric *fabric, const struct lease *lease)
+{
+	const struct lease *last = &fabric->lease;
+
+	if (!is_at_our_subnet(fabric, lease))
+		return false;
+	return (last->session != 0 && last->session == lease->session) ||
+	       (fabric->was_held && last->mod_revision == lease->mod_revision && lease_attrs_equal(&last->attrs, &lease->attrs));
+}
+
+static bool disk_says_ours(const struct fabric *fabric, const struct lease *lease)
+{
+	if (fabric->was_held || !fabric->has_previous || !subnet_equal(&fabric->previous, &lease->subnet))
+		return false;
+	return !is_at_our_subnet(fabric, lease) || same_data(&fabric->lease.attrs, &lease->attrs);
 }
 
 static bool is_ours(const struct fabric *fabric, const struct lease *lease)
 {
-	if (has_our_data(fabric, lease))
-		return true;
-	if (fabric->has_lease && fabric->lease.session != 0 && fabric->lease.session == lease->session)
-		return true;
-	return has_our_address(fabric, lease) && disk_says_ours(fabric, &lease->subnet);
+	bool address = has_our_address(fabric, lease);
+	bool data = has_our_data(fabric, lease);
+	bool disk = disk_says_ours(fabric, lease);
+	// Without data the address must do at our own key: a flannel-like rewrite of it.
+	bool rewrite = address && is_at_our_subnet(fabric, lease) && same_data(&fabric->attrs, &lease->attrs);
+
+	return is_what_we_wrote(fabric, lease) || (address && data) || (data && disk) || (address && disk) || rewrite;
 }
 
 static void describe_other(const struct lease *other, struct err *ret, const char *what)
@@ -186,6 +212,15 @@ static void on_renewed(void *arg, int r, int64_t session, int64_t ttl_s, const s
 	set_at_key(fabric, NULL);
 	set_state(fabric, FABRIC_LEASE_LOST, &why);
 	own_step(fabric);
+	// The watch did not tell: the store may be another one, of the same name and of a later revision.
+	if (fabric->watch)
+		fabric_read_again(fabric, "our session ended, and the watch did not say so");
+}
+
+void own_verify_soon(struct fabric *fabric)
+{
+	if (fabric->has_lease && fabric->lease.session != 0 && is_kept(fabric))
+		timer_start(fabric->renew_timer, random_below(1000) + 1);
 }
 
 static void renew_tick(void *arg)
@@ -195,6 +230,9 @@ static void renew_tick(void *arg)
 
 static void hold_lease(struct fabric *fabric, const struct lease *lease, bool fresh)
 {
+	// A key that was deleted by hand leaves its session behind.
+	if (fresh && fabric->was_held && fabric->lease.session != lease->session)
+		registry_close_session(fabric->registry, fabric->lease.session);
 	take_lease(fabric, lease);
 	set_at_key(fabric, lease);
 	set_candidate(fabric, NULL);
@@ -240,7 +278,7 @@ static bool attrs_are_stored(const struct fabric *fabric)
 {
 	const struct lease_attrs *a = &fabric->attrs, *b = &fabric->at_key.attrs;
 	return ip_equal(&a->public_ip, &b->public_ip) && ip_equal(&a->public_ipv6, &b->public_ipv6) &&
-	       strcmp(a->backend_type, b->backend_type) == 0 && has_our_data(fabric, &fabric->at_key);
+	       strcmp(a->backend_type, b->backend_type) == 0 && same_data(a, b);
 }
 
 static void update_stored(struct fabric *fabric)
@@ -319,14 +357,14 @@ static void on_created(void *arg, int r, const struct lease *lease, const struct
 	fabric->busy = false;
 	if (r == 0) {
 		hold_lease(fabric, lease, true);
-	} else if (r == -EEXIST && lease) {
+	} else if (r == -EEXIST) {
 		struct lease copy;
-		lease_copy(lease, &copy);
-		if (is_ours(fabric, &copy))
-			set_candidate(fabric, &copy);
-		else
+		if (lease && is_ours(fabric, lease)) {
+			set_candidate(fabric, lease);
+		} else if (lease) {
+			lease_copy(lease, &copy);
 			peer_table_put(fabric->peers, &copy);
-		lease_free(&copy);
+		}
 		if (++fabric->collisions > COLLISIONS_AT_ONCE)
 			retry_later(fabric);
 		else
@@ -370,6 +408,20 @@ static void on_unfit_deleted(void *arg, int r, const struct err *e)
 	own_step(fabric);
 }
 
+// The candidate is ours.
+static void take_candidate(struct fabric *fabric)
+{
+	const struct lease *lease = &fabric->candidate;
+	bool kept = disk_says_ours(fabric, lease) && !fabric->config.allow_subnet_change;
+	if (!kept && !subnet_fits(&fabric->conf, &lease->subnet)) {
+		// Containers live in it only if the disk says that it was this host's.
+		fabric->busy = true;
+		registry_lease_delete(fabric->registry, &lease->subnet, lease->mod_revision, on_unfit_deleted, fabric);
+	} else {
+		adopt(fabric);
+	}
+}
+
 static void on_candidate_ttl(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
 {
 	struct fabric *fabric = arg;
@@ -390,20 +442,15 @@ static void on_candidate_ttl(void *arg, int r, int64_t session, int64_t ttl_s, c
 		wait_without(fabric, FABRIC_LEASE_FOREIGN, &why);
 		return;
 	}
-	adopt(fabric);
+	take_candidate(fabric);
 }
 
 static void use_candidate(struct fabric *fabric)
 {
 	const struct lease *lease = &fabric->candidate;
-	bool ours = is_ours(fabric, lease);
-	bool kept = disk_says_ours(fabric, &lease->subnet) && !fabric->config.allow_subnet_change;
-	if (ours && !kept && !subnet_fits(&fabric->conf, &lease->subnet)) {
-		// Containers live in it only if the disk says that it was this host's.
-		fabric->busy = true;
-		registry_lease_delete(fabric->registry, &lease->subnet, lease->mod_revision, on_unfit_deleted, fabric);
-	} else if (ours || lease->session == 0) {
-		adopt(fabric); // without a session it is a reservation for whoever has the address
+	// Without a session it is a reservation for whoever has the address.
+	if (is_ours(fabric, lease) || lease->session == 0) {
+		take_candidate(fabric);
 	} else {
 		fabric->busy = true;
 		registry_lease_ttl(fabric->registry, lease->session, on_candidate_ttl, fabric);
@@ -425,7 +472,7 @@ static void acquire_previous_or_new(struct fabric *fabric)
 		wait_without(fabric, FABRIC_LEASE_FOREIGN, &why);
 		return;
 	}
-	if (choose_subnet(&fabric->conf, fabric->peers, own_address(fabric), &subnet)) {
+	if (choose_subnet(&fabric->conf, fabric->peers, own_address(fabric), fabric->collisions, &subnet)) {
 		fabric->found_full = false;
 		create_first(fabric, &subnet);
 		return;
@@ -463,6 +510,8 @@ void own_step(struct fabric *fabric)
 	if (!fabric->has_lease) {
 		acquire(fabric);
 	} else if (!subnet_fits(&fabric->conf, &fabric->lease.subnet) && fabric->config.allow_subnet_change && !fabric->was_held) {
+		if (fabric->has_at_key && is_ours(fabric, &fabric->at_key))
+			set_candidate(fabric, &fabric->at_key);
 		lease_free(&fabric->lease);
 		fabric->has_lease = false;
 		acquire(fabric);
@@ -489,6 +538,7 @@ void own_config_changed(struct fabric *fabric)
 
 static void retry_tick(void *arg)
 {
+	fabric_tell_rules(arg); // the agent may have joined anew
 	own_step(arg);
 }
 
@@ -504,7 +554,7 @@ bool lease_is_own(const struct fabric *fabric, const struct lease *lease)
 {
 	if (fabric->has_lease && subnet_equal(&fabric->lease.subnet, &lease->subnet))
 		return true;
-	return !fabric->has_lease && fabric->joined && (has_our_address(fabric, lease) || has_our_data(fabric, lease));
+	return !fabric->has_lease && fabric->joined && (has_our_address(fabric, lease) || is_ours(fabric, lease));
 }
 
 void own_snapshot_begin(struct fabric *fabric)
@@ -516,9 +566,10 @@ void own_snapshot_begin(struct fabric *fabric)
 void own_seen(struct fabric *fabric, const struct lease *lease)
 {
 	if (!fabric->has_lease) {
-		// Of several the one with our own data counts, then the one that the disk knows.
-		if (!fabric->has_candidate || has_our_data(fabric, lease) ||
-		    (!has_our_data(fabric, &fabric->candidate) && disk_says_ours(fabric, &lease->subnet)))
+		// Of several one that is surely ours counts, then the one that the disk knows.
+		const struct lease *old = fabric->has_candidate ? &fabric->candidate : NULL;
+		if (!old || subnet_equal(&old->subnet, &lease->subnet) || (is_ours(fabric, lease) && !is_ours(fabric, old)) ||
+		    (is_ours(fabric, lease) && disk_says_ours(fabric, lease)))
 			set_candidate(fabric, lease);
 	} else if (fabric->state != FABRIC_LEASE_HELD || lease->mod_revision > fabric->lease.mod_revision || !fabric->snapshot_done) {
 		set_at_key(fabric, lease);
@@ -529,11 +580,13 @@ void own_seen(struct fabric *fabric, const struct lease *lease)
 		own_step(fabric);
 }
 
-void own_gone(struct fabric *fabric, const struct subnet *subnet)
+void own_gone(struct fabric *fabric, const struct subnet *subnet, int64_t revision)
 {
+	bool is_key = fabric->has_lease && subnet_equal(&fabric->lease.subnet, subnet);
 	if (fabric->has_candidate && subnet_equal(&fabric->candidate.subnet, subnet))
 		set_candidate(fabric, NULL);
-	if (fabric->has_lease && subnet_equal(&fabric->lease.subnet, subnet)) {
+	// We may have it again already when the watch tells that it had gone.
+	if (is_key && !(is_kept(fabric) && revision < fabric->lease.mod_revision)) {
 		struct err why;
 		char text[SUBNET_STR_MAX];
 		set_at_key(fabric, NULL);
@@ -545,9 +598,10 @@ void own_gone(struct fabric *fabric, const struct subnet *subnet)
 		own_step(fabric);
 }
 
-void own_junk(struct fabric *fabric, const struct subnet *subnet)
+void own_junk(struct fabric *fabric, const struct registry_bad *bad)
 {
-	if (!fabric->has_lease || !subnet_equal(&fabric->lease.subnet, subnet))
+	if (!fabric->has_lease || !bad_is_at_usual_key(bad) || !subnet_equal(&fabric->lease.subnet, &bad->subnet) ||
+	    (is_kept(fabric) && fabric->snapshot_done && bad->mod_revision <= fabric->lease.mod_revision))
 		return;
 	set_at_key(fabric, NULL);
 	fabric->key_is_junk = true;
@@ -565,7 +619,6 @@ void fabric_join(struct fabric *fabric, const struct lease_attrs *attrs)
 	lease_attrs_free(&fabric->attrs);
 	fabric->attrs = copy;
 	fabric->joined = true;
-	fabric_tell_rules(fabric);
 	if (!fabric->renew_timer) {
 		fabric->renew_timer = timer_new(fabric->loop, renew_tick, fabric);
 		fabric->retry_timer = timer_new(fabric->loop, retry_tick, fabric);

@@ -36,11 +36,20 @@ static const char *judge_address(bool needed, const struct ip *ip, const char *n
 	return buf;
 }
 
-static const char *judge_identity(const struct lease *own, const struct lease_attrs *attrs, const struct lease *lease, char *buf, size_t size)
+// The data of these types is an identity: no two hosts can work with the same.
+static bool has_our_identity(const struct lease_attrs *attrs, const struct lease_attrs *others)
+{
+	return strcmp(attrs->backend_type, others->backend_type) == 0 &&
+	       (strcmp(attrs->backend_type, "vxlan") == 0 || strcmp(attrs->backend_type, "wireguard") == 0) &&
+	       ((attrs->backend_data && others->backend_data && strcmp(attrs->backend_data, others->backend_data) == 0) ||
+		(attrs->backend_v6_data && others->backend_v6_data && strcmp(attrs->backend_v6_data, others->backend_v6_data) == 0));
+}
+
+static const char *judge_identity(const struct subnet *own, const struct lease_attrs *attrs, const struct lease *lease, char *buf, size_t size)
 {
 	char a[SUBNET_STR_MAX], ip[IP_STR_MAX];
-	if (own && subnet_overlaps(&own->subnet, &lease->subnet)) {
-		(void)text_format(buf, size, "it overlaps our own subnet %s", subnet_str(&own->subnet, a));
+	if (own && subnet_overlaps(own, &lease->subnet)) {
+		(void)text_format(buf, size, "it overlaps our own subnet %s", subnet_str(own, a));
 		return buf;
 	}
 	const struct ip *clash = NULL;
@@ -48,13 +57,18 @@ static const char *judge_identity(const struct lease *own, const struct lease_at
 		clash = &attrs->public_ip;
 	else if (attrs && ip_is_set(&attrs->public_ipv6) && ip_equal(&attrs->public_ipv6, &lease->attrs.public_ipv6))
 		clash = &attrs->public_ipv6;
-	if (!clash)
-		return NULL;
-	(void)text_format(buf, size, "its public address %s is our own", ip_str(clash, ip));
-	return buf;
+	if (clash) {
+		(void)text_format(buf, size, "its public address %s is our own", ip_str(clash, ip));
+		return buf;
+	}
+	if (attrs && has_our_identity(attrs, &lease->attrs)) {
+		(void)text_format(buf, size, "its MAC address or key is our own: is one of us a copy of the other?");
+		return buf;
+	}
+	return NULL;
 }
 
-const char *peer_judge(const struct netconf *conf, const struct lease *own, const struct lease_attrs *own_attrs, const struct lease *lease,
+const char *peer_judge(const struct netconf *conf, const struct subnet *own, const struct lease_attrs *own_attrs, const struct lease *lease,
 		       char *buf, size_t size)
 {
 	const char *why = judge_family(&conf->v4, &lease->subnet.v4, "IPv4", buf, size);

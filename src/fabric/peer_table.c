@@ -3,562 +3,643 @@
 // Owns: the table of peers.
 #include "fabric/peer_table.h"
 
-#include "core/hash.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "fabric/bag.h"
+#include "fabric/hold_queue.h"
+#include "fabric/lease_index.h"
+#include "fabric/odd_list.h"
 
 #include <string.h>
 
-struct odd {
-	enum fabric_peer_state state;
-	bool has_lease;
-	struct lease lease; // held: only the subnet; rejected: all of it
-	char *key;
-	char *why;
-	uint64_t until_ms; // held
-};
+// What a good lease's mark says: its condition, and a number: of the last snapshot that had it or, while it is held, of its hold.
+#define MARK_HELD (1u << 31)
+#define MARK_STALE (1u << 30)
+#define MARK_NEW (1u << 29) // came with the snapshot of that number
+#define MARK_NUMBER (MARK_NEW - 1)
 
 struct peer_table {
 	peer_change_fn *fn;
 	void *arg;
+	uint64_t hold_ms;
+	uint64_t long_hold_ms;
+
 	bool has_rules;
+	struct netconf base;
 	struct netconf conf;
-	struct lease own;
 	bool has_own;
-	struct lease_attrs own_attrs;
+	struct subnet own;
 	bool has_own_attrs;
+	struct lease_attrs own_attrs;
 
 	struct lease_set *good;
-	struct bag *prefixes; // of good leases with the network's own subnet length: overlap is equality
-	struct bag *addresses; // public ones of good leases
-	size_t unusual;	      // good leases of another length: these are searched one by one
-	struct odd *odd;
-	size_t odd_count;
-	size_t odd_capacity;
-	size_t rejected;
-	size_t rejected_uncounted; // beyond ODD_MAX
+	struct lease_index *index[LEASE_INDEX_KEY_COUNT];
+	struct odd_list odd;
+
 	size_t held;
+	struct hold_queue short_holds;
+	struct hold_queue long_holds;
+	uint32_t hold_serial;
 
 	bool in_snapshot;
-	struct bag *seen; // subnets that the snapshot had, readable or not
+	uint32_t generation;
 };
 
-struct peer_table *peer_table_new(peer_change_fn *fn, void *arg)
+struct peer_table *peer_table_new(uint64_t hold_ms, uint64_t long_hold_ms, peer_change_fn *fn, void *arg)
 {
 	struct peer_table *table = xnew(struct peer_table);
+
 	table->fn = fn;
 	table->arg = arg;
+	table->hold_ms = hold_ms;
+	table->long_hold_ms = long_hold_ms > hold_ms ? long_hold_ms : hold_ms;
 	table->good = lease_set_new();
-	table->prefixes = bag_new();
-	table->addresses = bag_new();
+	for (size_t i = 0; i < LEASE_INDEX_KEY_COUNT; i++)
+		table->index[i] = lease_index_new((enum lease_index_key)i);
 	return table;
-}
-
-static void odd_clear(struct odd *odd)
-{
-	lease_free(&odd->lease);
-	free(odd->key);
-	free(odd->why);
-	memset(odd, 0, sizeof(*odd));
 }
 
 struct peer_table *peer_table_free(struct peer_table *table)
 {
 	if (!table)
 		return NULL;
-	for (size_t i = 0; i < table->odd_count; i++)
-		odd_clear(&table->odd[i]);
-	free(table->odd);
+	for (size_t i = 0; i < LEASE_INDEX_KEY_COUNT; i++)
+		lease_index_free(table->index[i]);
 	lease_set_free(table->good);
-	bag_free(table->prefixes);
-	bag_free(table->addresses);
-	bag_free(table->seen);
+	odd_list_clear(&table->odd);
+	hold_queue_clear(&table->short_holds);
+	hold_queue_clear(&table->long_holds);
+	netconf_free(&table->base);
 	netconf_free(&table->conf);
-	lease_free(&table->own);
 	lease_attrs_free(&table->own_attrs);
 	free(table);
 	return NULL;
 }
 
-// ---- odd ones ----
+// ---- conditions ----
 
-static struct odd *odd_find(const struct peer_table *table, const struct subnet *subnet, enum fabric_peer_state state)
+static bool is_held(const struct lease *lease)
 {
-	for (size_t i = 0; i < table->odd_count; i++)
-		if (table->odd[i].has_lease && table->odd[i].state == state && subnet_equal(&table->odd[i].lease.subnet, subnet))
-			return &table->odd[i];
-	return NULL;
+	return lease->mark & MARK_HELD;
 }
 
-static size_t *odd_counter(struct peer_table *table, enum fabric_peer_state state)
+static bool gives_way(const struct lease *lease)
 {
-	return state == FABRIC_PEER_HELD ? &table->held : &table->rejected;
+	return lease->mark & (MARK_HELD | MARK_STALE);
 }
 
-static void odd_remove(struct peer_table *table, struct odd *odd)
+// The store has something at the key of this good lease.
+static void mark_present(struct peer_table *table, struct lease *lease, uint32_t flags)
 {
-	if (!odd)
-		return;
-	--*odd_counter(table, odd->state);
-	odd_clear(odd);
-	*odd = table->odd[--table->odd_count];
-	if (table->odd_count == 0) {
-		free(table->odd);
-		table->odd = NULL;
-		table->odd_capacity = 0;
+	if (is_held(lease) && --table->held == 0) {
+		hold_queue_clear(&table->short_holds);
+		hold_queue_clear(&table->long_holds);
 	}
+	lease->mark = flags | table->generation;
 }
 
-static struct odd *odd_add(struct peer_table *table, enum fabric_peer_state state)
+static void hold_until(struct peer_table *table, struct lease *lease, bool is_long, uint64_t now_ms)
 {
-	if (table->odd_count == table->odd_capacity) {
-		table->odd_capacity = table->odd_capacity ? table->odd_capacity * 2 : 8;
-		table->odd = xrealloc_array(table->odd, table->odd_capacity, sizeof(*table->odd));
-	}
-	struct odd *odd = &table->odd[table->odd_count++];
-	memset(odd, 0, sizeof(*odd));
-	odd->state = state;
-	++*odd_counter(table, state);
-	return odd;
+	struct hold hold = {
+		.subnet = lease->subnet,
+		.serial = ++table->hold_serial & MARK_NUMBER,
+		.until_ms = now_ms + (is_long ? table->long_hold_ms : table->hold_ms),
+	};
+
+	if (!is_held(lease))
+		table->held++;
+	lease->mark = MARK_HELD | hold.serial;
+	hold_queue_add(is_long ? &table->long_holds : &table->short_holds, &hold);
 }
 
-static bool odd_is_full(const struct peer_table *table)
+// ---- the good ones ----
+
+static void index_add(struct peer_table *table, struct lease *lease)
 {
-	return table->rejected >= ODD_MAX;
+	for (size_t i = 0; i < LEASE_INDEX_KEY_COUNT; i++)
+		lease_index_add(table->index[i], lease);
 }
 
-// Takes over what lease owns.
-static void reject(struct peer_table *table, struct lease *lease, const char *why)
+static void index_remove(struct peer_table *table, const struct lease *lease)
 {
-	char text[SUBNET_STR_MAX], key[LEASE_KEY_MAX];
-	struct odd *odd = odd_find(table, &lease->subnet, FABRIC_PEER_REJECTED);
-	bool news = !odd || strcmp(odd->why, why) != 0;
-	if (!odd && odd_is_full(table)) {
-		table->rejected_uncounted++;
-		lease_free(lease);
-		return;
-	}
-	if (news)
-		log_rl(LOG_LEVEL_WARN, "fabric: lease %s of another host is rejected: %s", subnet_str(&lease->subnet, text), why);
-	if (!odd)
-		odd = odd_add(table, FABRIC_PEER_REJECTED);
-	struct lease taken = *lease;
-	memset(lease, 0, sizeof(*lease));
-	lease_free(&odd->lease);
-	free(odd->key);
-	free(odd->why);
-	subnet_format_key(&taken.subnet, key);
-	odd->lease = taken;
-	odd->has_lease = true;
-	odd->key = xstrdup(key);
-	odd->why = xstrdup(why);
+	for (size_t i = 0; i < LEASE_INDEX_KEY_COUNT; i++)
+		lease_index_remove(table->index[i], lease);
 }
 
-// ---- the index of good ones ----
-
-static uint64_t ip_key(const struct ip *ip)
+// Takes it out of the good ones and tells; what it was is the caller's.
+static void good_drop(struct peer_table *table, struct lease *lease, struct lease *ret_old)
 {
-	return hash_bytes(ip, sizeof(*ip));
+	struct lease old;
+
+	index_remove(table, lease);
+	mark_present(table, lease, 0);
+	old = *lease;
+	*lease = (struct lease){ .subnet = old.subnet };
+	lease_set_remove(table->good, &old.subnet);
+	table->fn(table->arg, &old, NULL);
+	*ret_old = old;
 }
 
-static bool is_usual(const struct peer_table *table, const struct subnet *subnet)
+static void good_add(struct peer_table *table, struct lease *lease)
 {
-	return (!ipnet_is_set(&subnet->v4) || subnet->v4.len == table->conf.v4.subnet_len) &&
-	       (!ipnet_is_set(&subnet->v6) || subnet->v6.len == table->conf.v6.subnet_len);
+	struct lease *now = lease_set_put(table->good, lease);
+
+	now->mark = table->generation | (table->in_snapshot ? MARK_NEW : 0);
+	index_add(table, now);
+	table->fn(table->arg, NULL, now);
 }
 
-static void index_lease(struct peer_table *table, const struct lease *lease, bool add)
+// Gives ret_old what it was.
+static void good_change(struct peer_table *table, struct lease *known, struct lease *lease, struct lease *ret_old)
 {
-	void (*change)(struct bag *, uint64_t) = add ? bag_add : bag_remove;
-	if (!is_usual(table, &lease->subnet))
-		table->unusual += add ? 1 : (size_t)-1;
-	if (ipnet_is_set(&lease->subnet.v4))
-		change(table->prefixes, ip_key(&lease->subnet.v4.addr));
-	if (ipnet_is_set(&lease->subnet.v6))
-		change(table->prefixes, ip_key(&lease->subnet.v6.addr));
-	if (ip_is_set(&lease->attrs.public_ip))
-		change(table->addresses, ip_key(&lease->attrs.public_ip));
-	if (ip_is_set(&lease->attrs.public_ipv6))
-		change(table->addresses, ip_key(&lease->attrs.public_ipv6));
+	index_remove(table, known);
+	*ret_old = *known;
+	lease->mark = known->mark;
+	*known = *lease;
+	*lease = (struct lease){ 0 };
+	mark_present(table, known, 0);
+	index_add(table, known);
+	table->fn(table->arg, ret_old, known);
 }
 
-static bool may_overlap(const struct peer_table *table, const struct subnet *subnet)
-{
-	return table->unusual > 0 || !is_usual(table, subnet) ||
-	       (ipnet_is_set(&subnet->v4) && bag_has(table->prefixes, ip_key(&subnet->v4.addr))) ||
-	       (ipnet_is_set(&subnet->v6) && bag_has(table->prefixes, ip_key(&subnet->v6.addr)));
-}
-
-static bool is_held(const struct peer_table *table, const struct subnet *subnet)
-{
-	return table->held > 0 && odd_find(table, subnet, FABRIC_PEER_HELD) != NULL;
-}
+// ---- rivals ----
 
 static bool same_text(const char *a, const char *b)
 {
-	return (!a || !b) ? a == b : strcmp(a, b) == 0;
+	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-// Two leases of one public address are one host's if they say the same of its backend.
+// One host may hold two subnets for a while, as after a change of SubnetLen.
 static bool is_same_host(const struct lease *a, const struct lease *b)
 {
-	return same_text(a->attrs.backend_data, b->attrs.backend_data) && same_text(a->attrs.backend_v6_data, b->attrs.backend_v6_data);
+	return strcmp(a->attrs.backend_type, b->attrs.backend_type) == 0 &&
+	       same_text(a->attrs.backend_data, b->attrs.backend_data) &&
+	       same_text(a->attrs.backend_v6_data, b->attrs.backend_v6_data);
 }
 
-static void remove_good(struct peer_table *table, const struct subnet *subnet)
+struct rivals {
+	struct lease **leases;
+	size_t count;
+	struct lease *winner; // the one that does not give way; NULL: all do
+	const char *what;     // it has
+};
+
+// The search ends at the first one that does not give way. One is listed once for each thing that both claim.
+static bool rivals_add(const struct peer_table *table, struct rivals *rivals, const struct lease *lease, struct lease *rival, const char *what)
 {
-	struct lease *lease = lease_set_find(table->good, subnet);
-	if (!lease)
-		return;
-	index_lease(table, lease, false);
-	struct lease old;
-	lease_copy(lease, &old);
-	lease_set_remove(table->good, subnet);
-	odd_remove(table, odd_find(table, subnet, FABRIC_PEER_HELD));
-	table->fn(table->arg, &old, NULL);
-	lease_free(&old);
+	bool is_older = table->in_snapshot && (rival->mark & MARK_NEW) && (rival->mark & MARK_NUMBER) == table->generation &&
+			lease->mod_revision < rival->mod_revision;
+
+	rivals->leases = xrealloc_array(rivals->leases, rivals->count + 1, sizeof(struct lease *));
+	rivals->leases[rivals->count++] = rival;
+	rivals->what = what;
+	if (!gives_way(rival) && !is_older)
+		rivals->winner = rival;
+	return !rivals->winner;
 }
 
-// A good lease that is in the way of this one, if it really is there; a held one makes room at once.
-static const struct lease *find_rival(struct peer_table *table, const struct lease *lease, const char **ret_what)
+// Good leases never overlap, so the one that starts last before the end of net overlaps if any does.
+static struct lease *overlap_before(const struct lease_index *index, const struct ipnet *net, struct ip *end)
 {
-	const struct lease *rival;
-	if (may_overlap(table, &lease->subnet)) {
-		size_t position = 0;
-		while ((rival = lease_set_next(table->good, &position))) {
-			if (subnet_equal(&rival->subnet, &lease->subnet) || !subnet_overlaps(&rival->subnet, &lease->subnet))
-				continue;
-			if (is_held(table, &rival->subnet)) {
-				struct subnet gone = rival->subnet;
-				remove_good(table, &gone);
-				continue;
-			}
-			*ret_what = "it overlaps";
-			return rival;
-		}
-	}
-	const struct ip *addresses[] = {&lease->attrs.public_ip, &lease->attrs.public_ipv6};
-	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
-		if (!ip_is_set(addresses[i]) || !bag_has(table->addresses, ip_key(addresses[i])))
-			continue;
-		size_t position = 0;
-		while ((rival = lease_set_next(table->good, &position))) {
-			if (subnet_equal(&rival->subnet, &lease->subnet) ||
-			    !ip_equal(i == 0 ? &rival->attrs.public_ip : &rival->attrs.public_ipv6, addresses[i]))
-				continue;
-			if (is_held(table, &rival->subnet)) {
-				struct subnet gone = rival->subnet;
-				remove_good(table, &gone);
-				continue;
-			}
-			if (is_same_host(rival, lease))
-				continue;
-			*ret_what = "it has the public address of";
-			return rival;
-		}
-	}
-	return NULL;
+	struct lease *found = lease_index_at_or_before(index, end);
+	const struct ipnet *other;
+
+	if (!found)
+		return NULL;
+	other = net->addr.family == AF_INET ? &found->subnet.v4 : &found->subnet.v6;
+	return ipnet_overlaps(other, net) ? found : NULL;
 }
 
-// ---- putting ----
+static bool find_overlaps(const struct peer_table *table, const struct lease *lease, enum lease_index_key key, struct rivals *rivals)
+{
+	const struct ipnet *net = key == LEASE_INDEX_V4 ? &lease->subnet.v4 : &lease->subnet.v6;
+	struct ip end = ipnet_last(net);
+	struct lease *rival;
 
-static void accept_good(struct peer_table *table, struct lease *lease)
+	if (!ipnet_is_set(net))
+		return true;
+	while ((rival = overlap_before(table->index[key], net, &end))) {
+		const struct ip *start = lease_index_key(key, rival);
+
+		if (!subnet_equal(&rival->subnet, &lease->subnet) && !rivals_add(table, rivals, lease, rival, "overlaps"))
+			return false;
+		if (ip_compare(start, &net->addr) <= 0)
+			return true;
+		end = ip_from_value(start->family, ip_value(start) - 1);
+	}
+	return true;
+}
+
+static bool find_same_address(const struct peer_table *table, const struct lease *lease, enum lease_index_key key, struct rivals *rivals)
+{
+	const struct ip *ip = lease_index_key(key, lease);
+	struct lease *rival;
+
+	for (size_t i = 0; ip_is_set(ip) && (rival = lease_index_equal(table->index[key], ip, i)); i++)
+		if (!subnet_equal(&rival->subnet, &lease->subnet) && !is_same_host(rival, lease) &&
+		    !rivals_add(table, rivals, lease, rival, "has the public address of"))
+			return false;
+	return true;
+}
+
+static void find_rivals(const struct peer_table *table, const struct lease *lease, struct rivals *ret)
+{
+	(void)(find_overlaps(table, lease, LEASE_INDEX_V4, ret) && find_overlaps(table, lease, LEASE_INDEX_V6, ret) &&
+	       find_same_address(table, lease, LEASE_INDEX_PUBLIC_IP, ret) &&
+	       find_same_address(table, lease, LEASE_INDEX_PUBLIC_IPV6, ret));
+}
+
+// ---- judging ----
+
+// NULL: it can be a peer, if no other one is in its way.
+static const char *judge(const struct peer_table *table, const struct lease *lease, char *buf, size_t size)
+{
+	const struct lease_attrs *own_attrs = table->has_own_attrs ? &table->own_attrs : NULL;
+	const struct subnet *own = table->has_own ? &table->own : NULL;
+
+	if (!table->has_rules)
+		return "the network's config is not known";
+	if (!peer_judge(&table->base, own, own_attrs, lease, buf, size))
+		return NULL;
+	return peer_judge(&table->conf, own, own_attrs, lease, buf, size);
+}
+
+// Takes over what lease owns.
+static void reject(struct peer_table *table, enum odd_kind kind, struct lease *lease, const char *why)
 {
 	struct lease *known = lease_set_find(table->good, &lease->subnet);
-	odd_remove(table, odd_find(table, &lease->subnet, FABRIC_PEER_HELD));
+	char text[SUBNET_STR_MAX];
+
+	(void)subnet_str(&lease->subnet, text);
+	if (known)
+		mark_present(table, known, MARK_STALE);
+	if (odd_list_put(&table->odd, kind, lease, why, table->generation))
+		log_rl(LOG_LEVEL_WARN, "fabric: reject lease %s of another host: %s", text, why);
+}
+
+static void retry_rejected(struct peer_table *table, const struct lease *gone);
+
+static void rivals_give_way(struct peer_table *table, const struct rivals *rivals, const struct lease *lease)
+{
+	char text[SUBNET_STR_MAX], why[ERR_MSG_MAX];
+
+	for (size_t i = 0; i < rivals->count; i++) {
+		struct lease *rival = rivals->leases[i];
+		struct lease old;
+		bool is_listed = gives_way(rival), is_twice = false;
+
+		for (size_t j = 0; j < i; j++)
+			is_twice = is_twice || rivals->leases[j] == rival;
+		if (is_twice)
+			continue;
+		good_drop(table, rival, &old);
+		if (!is_listed) {
+			(void)text_format(why, sizeof(why), "it %s the older lease %s", rivals->what, subnet_str(&lease->subnet, text));
+			reject(table, ODD_RIVAL, &old, why);
+		}
+		lease_free(&old);
+	}
+}
+
+// Takes over what lease owns, if it is in order. False: it is rejected, buf says why.
+static bool try_accept(struct peer_table *table, struct lease *lease, struct lease *known, enum odd_kind *ret_kind, char *buf, size_t size)
+{
+	struct rivals rivals = { 0 };
+	char text[SUBNET_STR_MAX];
+	struct lease old = { 0 };
+	const char *why = judge(table, lease, buf, size);
+
+	*ret_kind = ODD_RULE;
+	if (why) {
+		if (why != buf)
+			(void)text_copy(buf, size, why);
+		return false;
+	}
+	find_rivals(table, lease, &rivals);
+	if (rivals.winner) {
+		*ret_kind = ODD_RIVAL;
+		(void)text_format(buf, size, "it %s lease %s, which was first", rivals.what, subnet_str(&rivals.winner->subnet, text));
+		free(rivals.leases);
+		return false;
+	}
+	rivals_give_way(table, &rivals, lease);
+	free(rivals.leases);
+	if (known)
+		good_change(table, known, lease, &old);
+	else
+		good_add(table, lease);
+	if (rivals.count > 0)
+		retry_rejected(table, NULL);
+	else if (known)
+		retry_rejected(table, &old);
+	lease_free(&old);
+	return true;
+}
+
+static void put(struct peer_table *table, struct lease *lease)
+{
+	struct lease *known = lease_set_find(table->good, &lease->subnet);
+	struct subnet subnet = lease->subnet;
+	char why[ERR_MSG_MAX];
+	enum odd_kind kind;
+
 	if (known && lease_attrs_equal(&known->attrs, &lease->attrs)) {
 		known->mod_revision = lease->mod_revision;
 		known->session = lease->session;
+		mark_present(table, known, 0);
 		lease_free(lease);
+	} else if (!try_accept(table, lease, known, &kind, why, sizeof(why))) {
+		reject(table, kind, lease, why);
 		return;
 	}
-	struct lease old = {0};
-	if (known) {
-		lease_copy(known, &old);
-		index_lease(table, known, false);
-	}
-	struct lease *now = lease_set_put(table->good, lease);
-	index_lease(table, now, true);
-	table->fn(table->arg, known ? &old : NULL, now);
-	lease_free(&old);
+	odd_list_remove(&table->odd, odd_list_find(&table->odd, &subnet));
 }
 
-static void judge_and_put(struct peer_table *table, struct lease *lease)
+static bool concerns(const struct odd *odd, const struct lease *gone)
 {
-	char buf[ERR_MSG_MAX];
-	const char *why = table->has_rules ? peer_judge(&table->conf, table->has_own ? &table->own : NULL,
-							table->has_own_attrs ? &table->own_attrs : NULL, lease, buf, sizeof(buf))
-					   : "the network's config is not known";
-	const char *what = NULL;
-	const struct lease *rival = why ? NULL : find_rival(table, lease, &what);
-	// At a cold start the older one of two is the first; later the one that is in use.
-	while (rival && table->in_snapshot && lease->mod_revision < rival->mod_revision && !lease_set_find(table->good, &lease->subnet)) {
-		struct lease loser;
-		char text[SUBNET_STR_MAX];
-		lease_copy(rival, &loser);
-		remove_good(table, &loser.subnet);
-		(void)text_format(buf, sizeof(buf), "%s the older lease %s", what, subnet_str(&lease->subnet, text));
-		reject(table, &loser, buf);
-		rival = find_rival(table, lease, &what);
-	}
-	if (rival) {
-		char text[SUBNET_STR_MAX];
-		(void)text_format(buf, sizeof(buf), "%s lease %s, which is in use", what, subnet_str(&rival->subnet, text));
-		why = buf;
-	}
-	if (!why) {
-		odd_remove(table, odd_find(table, &lease->subnet, FABRIC_PEER_REJECTED));
-		accept_good(table, lease);
+	if (odd->kind != ODD_RIVAL)
+		return false;
+	return !gone || subnet_overlaps(&odd->lease.subnet, &gone->subnet) ||
+	       (ip_is_set(&gone->attrs.public_ip) && ip_equal(&odd->lease.attrs.public_ip, &gone->attrs.public_ip)) ||
+	       (ip_is_set(&gone->attrs.public_ipv6) && ip_equal(&odd->lease.attrs.public_ipv6, &gone->attrs.public_ipv6));
+}
+
+// Judges what is listed again; whoever gets in leaves the list.
+static void retry_odd(struct peer_table *table, struct odd *odd)
+{
+	struct lease lease = odd->lease;
+	struct subnet subnet = lease.subnet;
+	char why[ERR_MSG_MAX];
+	enum odd_kind kind;
+
+	odd->lease = (struct lease){ .subnet = subnet };
+	odd->kind = ODD_UNREADABLE; // not to be tried again from within
+	if (try_accept(table, &lease, lease_set_find(table->good, &subnet), &kind, why, sizeof(why)))
+		odd_list_remove(&table->odd, odd_list_find(&table->odd, &subnet));
+	else
+		reject(table, kind, &lease, why);
+}
+
+// Something went, or changed, that may have been in the way of others. NULL: of anybody.
+static void retry_rejected(struct peer_table *table, const struct lease *gone)
+{
+	struct subnet *waiting;
+	size_t count = 0;
+
+	// In a snapshot it is not known yet which of them are still there; its end tries all.
+	if (table->odd.count == 0 || table->in_snapshot)
 		return;
+	odd_list_sort(&table->odd);
+	waiting = xnew0_array(struct subnet, table->odd.count);
+	for (size_t i = 0; i < table->odd.count; i++)
+		if (concerns(&table->odd.odds[i], gone))
+			waiting[count++] = table->odd.odds[i].lease.subnet;
+	// One that gets in may change the list, so each is looked up.
+	for (size_t i = 0; i < count; i++) {
+		struct odd *odd = odd_list_find(&table->odd, &waiting[i]);
+
+		if (odd && odd->kind == ODD_RIVAL)
+			retry_odd(table, odd);
 	}
-	remove_good(table, &lease->subnet);
-	reject(table, lease, why);
+	free(waiting);
 }
 
-// After something went that may have been in the way.
-static void retry_rejected(struct peer_table *table)
-{
-	for (size_t i = 0; i < table->odd_count;) {
-		struct odd *odd = &table->odd[i];
-		char buf[ERR_MSG_MAX];
-		const char *what = NULL;
-		if (odd->state != FABRIC_PEER_REJECTED || !odd->has_lease || odd->lease.mod_revision == 0 || !table->has_rules ||
-		    peer_judge(&table->conf, table->has_own ? &table->own : NULL, table->has_own_attrs ? &table->own_attrs : NULL,
-			       &odd->lease, buf, sizeof(buf))) {
-			i++;
-			continue;
-		}
-		// A search for rivals may end holds, which moves the entries.
-		struct lease lease;
-		lease_copy(&odd->lease, &lease);
-		if (find_rival(table, &lease, &what)) {
-			lease_free(&lease);
-			i++;
-			continue;
-		}
-		odd_remove(table, odd_find(table, &lease.subnet, FABRIC_PEER_REJECTED));
-		accept_good(table, &lease);
-		i = 0;
-	}
-}
+// ---- what the store says ----
 
 void peer_table_put(struct peer_table *table, struct lease *lease)
 {
-	if (table->in_snapshot)
-		bag_add(table->seen, subnet_hash(&lease->subnet));
-	// Only a changed one can stop being in another's way.
-	bool known = lease_set_find(table->good, &lease->subnet) != NULL;
-	judge_and_put(table, lease);
-	if (known && !table->in_snapshot && table->rejected > 0)
-		retry_rejected(table);
+	put(table, lease);
+}
+
+bool bad_is_at_usual_key(const struct registry_bad *bad)
+{
+	char usual[LEASE_KEY_MAX];
+
+	if (!bad->has_subnet)
+		return false;
+	subnet_format_key(&bad->subnet, usual);
+	return strcmp(bad->key, usual) == 0;
 }
 
 void peer_table_bad(struct peer_table *table, const struct registry_bad *bad)
 {
-	if (table->in_snapshot && bad->has_subnet)
-		bag_add(table->seen, subnet_hash(&bad->subnet));
-	for (size_t i = 0; i < table->odd_count; i++) {
-		struct odd *odd = &table->odd[i];
-		if (odd->state == FABRIC_PEER_REJECTED && odd->key && strcmp(odd->key, bad->key) == 0) {
-			odd_remove(table, odd);
-			break;
-		}
-	}
-	if (odd_is_full(table)) {
-		table->rejected_uncounted++;
-		return;
-	}
-	log_rl(LOG_LEVEL_WARN, "fabric: key %s is rejected: %s", bad->key, bad->why);
-	struct odd *odd = odd_add(table, FABRIC_PEER_REJECTED);
-	odd->key = xstrdup(bad->key);
-	odd->why = xstrdup(bad->why);
-	if (bad->has_subnet) {
-		// mod_revision stays 0: there is no value to judge anew.
-		odd->has_lease = true;
-		odd->lease.subnet = bad->subnet;
-	}
+	const struct subnet *subnet = bad->has_subnet ? &bad->subnet : NULL;
+	// Another way to write the key of a subnet says nothing about what is at the usual one.
+	struct lease *known = bad_is_at_usual_key(bad) ? lease_set_find(table->good, subnet) : NULL;
+
+	if (known)
+		mark_present(table, known, MARK_STALE);
+	if (odd_list_put_unreadable(&table->odd, bad->key, subnet, bad->mod_revision, bad->why, table->generation))
+		log_rl(LOG_LEVEL_WARN, "fabric: reject key %s: %s", bad->key, bad->why);
 }
 
 void peer_table_bad_gone(struct peer_table *table, const char *key)
 {
-	for (size_t i = 0; i < table->odd_count; i++) {
-		if (table->odd[i].state == FABRIC_PEER_REJECTED && table->odd[i].key && strcmp(table->odd[i].key, key) == 0) {
-			odd_remove(table, &table->odd[i]);
-			return;
-		}
-	}
+	struct odd *odd = odd_list_find_key(&table->odd, key);
+
+	if (!odd && table->odd.uncounted > 0)
+		table->odd.uncounted--;
+	odd_list_remove(&table->odd, odd);
 }
 
-void peer_table_gone(struct peer_table *table, const struct subnet *subnet, uint64_t hold_ms)
+// Does somebody wait for what this one has?
+static bool is_claimed(const struct peer_table *table, const struct lease *lease)
 {
-	odd_remove(table, odd_find(table, subnet, FABRIC_PEER_REJECTED));
-	if (lease_set_find(table->good, subnet)) {
-		struct odd *odd = odd_find(table, subnet, FABRIC_PEER_HELD);
-		if (hold_ms == 0) {
-			remove_good(table, subnet);
-		} else if (!odd) {
-			char key[LEASE_KEY_MAX];
-			odd = odd_add(table, FABRIC_PEER_HELD);
-			subnet_format_key(subnet, key);
-			odd->has_lease = true;
-			odd->lease.subnet = *subnet;
-			odd->key = xstrdup(key);
-			odd->why = xstrdup("gone from the store, kept for a while");
-			odd->until_ms = loop_now_ms() + hold_ms;
-		}
-	}
-	if (table->rejected > 0)
-		retry_rejected(table);
+	for (size_t i = 0; i < table->odd.count; i++)
+		if (concerns(&table->odd.odds[i], lease) && !subnet_equal(&table->odd.odds[i].lease.subnet, &lease->subnet))
+			return true;
+	return false;
 }
 
-// ---- snapshots ----
-
-void peer_table_snapshot_begin(struct peer_table *table)
+static void drop_and_retry(struct peer_table *table, struct lease *lease)
 {
-	bag_free(table->seen);
-	table->seen = bag_new();
-	table->in_snapshot = true;
-	table->rejected_uncounted = 0;
-	// What is still wrong comes again with the snapshot.
-	for (size_t i = 0; i < table->odd_count;) {
-		if (table->odd[i].state == FABRIC_PEER_REJECTED && !table->odd[i].has_lease)
-			odd_remove(table, &table->odd[i]);
-		else
-			i++;
-	}
+	struct lease old;
+
+	good_drop(table, lease, &old);
+	retry_rejected(table, &old);
+	lease_free(&old);
 }
 
-static size_t collect_unseen(const struct peer_table *table, struct subnet **ret)
+static void vanish(struct peer_table *table, struct lease *lease)
 {
-	size_t position = 0, count = 0;
-	const struct lease *lease;
-	*ret = xnew0_array(struct subnet, lease_set_count(table->good) + table->odd_count + 1);
-	while ((lease = lease_set_next(table->good, &position)))
-		if (!bag_has(table->seen, subnet_hash(&lease->subnet)) && !is_held(table, &lease->subnet))
-			(*ret)[count++] = lease->subnet;
-	return count;
+	hold_until(table, lease, false, loop_now_ms());
+	if (table->hold_ms == 0)
+		drop_and_retry(table, lease);
+	else if (is_claimed(table, lease)) // held, it gives way
+		retry_rejected(table, lease);
 }
 
-void peer_table_snapshot_end(struct peer_table *table, uint64_t hold_ms, uint64_t careful_ms)
+void peer_table_gone(struct peer_table *table, const struct subnet *subnet)
 {
-	struct subnet *gone;
-	size_t total = lease_set_count(table->good);
-	size_t count = collect_unseen(table, &gone);
-	// Two of three may well have been shut down together; two of four hosts and more at one instant is rather the store's doing.
-	uint64_t hold = count * 2 > total && count > 2 && careful_ms > hold_ms ? careful_ms : hold_ms;
-	if (hold != hold_ms)
-		log_warn("fabric: %zu of %zu peers vanished from the store at once: keeping them for %llu s", count, total,
-			 (unsigned long long)(hold / 1000));
-	table->in_snapshot = false;
-	for (size_t i = 0; i < count; i++)
-		peer_table_gone(table, &gone[i], hold);
-	for (size_t i = 0; i < table->odd_count;) {
-		struct odd *odd = &table->odd[i];
-		if (odd->state == FABRIC_PEER_REJECTED && odd->has_lease && !bag_has(table->seen, subnet_hash(&odd->lease.subnet)))
-			odd_remove(table, odd);
-		else
-			i++;
-	}
-	free(gone);
-	table->seen = bag_free(table->seen);
-	if (table->rejected > 0)
-		retry_rejected(table);
+	struct lease *lease = lease_set_find(table->good, subnet);
+	struct odd *odd = odd_list_find(&table->odd, subnet);
+
+	if (!odd && !lease && table->odd.uncounted > 0)
+		table->odd.uncounted--;
+	odd_list_remove(&table->odd, odd);
+	if (lease && !is_held(lease))
+		vanish(table, lease);
 }
 
-uint64_t peer_table_expire(struct peer_table *table, uint64_t now_ms)
+void peer_table_forget(struct peer_table *table, const struct subnet *subnet)
 {
-	uint64_t next = UINT64_MAX;
-	bool removed = false;
-	for (size_t i = 0; i < table->odd_count;) {
-		struct odd *odd = &table->odd[i];
-		if (odd->state != FABRIC_PEER_HELD || odd->until_ms > now_ms) {
-			if (odd->state == FABRIC_PEER_HELD && odd->until_ms < next)
-				next = odd->until_ms;
-			i++;
-			continue;
-		}
-		struct subnet subnet = odd->lease.subnet;
-		remove_good(table, &subnet);
-		removed = true;
-		i = 0;
-		next = UINT64_MAX;
-	}
-	if (removed && table->rejected > 0)
-		retry_rejected(table);
-	return next;
-}
+	struct lease *lease = lease_set_find(table->good, subnet);
 
-// ---- rules ----
+	odd_list_remove(&table->odd, odd_list_find(&table->odd, subnet));
+	if (lease)
+		drop_and_retry(table, lease);
+}
 
 void peer_table_seed(struct peer_table *table, struct lease_set *peers)
 {
 	size_t position = 0;
 	struct lease *lease;
+
 	while ((lease = lease_set_next(peers, &position))) {
-		struct lease copy;
-		lease_copy(lease, &copy);
-		judge_and_put(table, &copy);
+		struct lease moved = *lease;
+
+		*lease = (struct lease){ .subnet = moved.subnet };
+		put(table, &moved);
 	}
 	lease_set_free(peers);
 }
 
-// The usual subnet length may have changed.
-static void rebuild_index(struct peer_table *table)
+// ---- snapshots and time ----
+
+void peer_table_snapshot_begin(struct peer_table *table)
 {
-	size_t position = 0;
-	const struct lease *lease;
-	bag_free(table->prefixes);
-	bag_free(table->addresses);
-	table->prefixes = bag_new();
-	table->addresses = bag_new();
-	table->unusual = 0;
-	while ((lease = lease_set_next(table->good, &position)))
-		index_lease(table, lease, true);
+	table->in_snapshot = true;
+	table->generation = (table->generation + 1) & MARK_NUMBER;
+	table->odd.uncounted = 0;
 }
 
-void peer_table_set_rules(struct peer_table *table, const struct netconf *conf, const struct lease *own, const struct lease_attrs *own_attrs)
+void peer_table_snapshot_end(struct peer_table *table, bool store_changed)
 {
-	bool same_conf = table->has_rules && table->conf.v4.subnet_len == conf->v4.subnet_len && table->conf.v6.subnet_len == conf->v6.subnet_len &&
-			 ipnet_equal(&table->conf.v4.network, &conf->v4.network) && ipnet_equal(&table->conf.v6.network, &conf->v6.network);
-	bool same_own = table->has_own == (own != NULL) && (!own || subnet_equal(&own->subnet, &table->own.subnet));
-	bool same_attrs = table->has_own_attrs == (own_attrs != NULL) &&
-			  (!own_attrs || (ip_equal(&own_attrs->public_ip, &table->own_attrs.public_ip) &&
-					  ip_equal(&own_attrs->public_ipv6, &table->own_attrs.public_ipv6)));
-	if (same_conf && same_own && same_attrs)
+	size_t position = 0;
+	struct lease *lease;
+
+	table->in_snapshot = false;
+	for (size_t i = 0; i < table->odd.count;) {
+		if (table->odd.odds[i].generation == table->generation)
+			i++;
+		else
+			odd_list_remove(&table->odd, &table->odd.odds[i]);
+	}
+	// First all that vanished, then those that wait for them: what a rival gets must not depend on the order of the table.
+	while ((lease = lease_set_next(table->good, &position)))
+		if (!is_held(lease) && (lease->mark & MARK_NUMBER) != table->generation)
+			hold_until(table, lease, store_changed, loop_now_ms());
+	retry_rejected(table, NULL);
+}
+
+// A hold of this very lease, not of an earlier disappearance.
+static struct lease *hold_find(const struct peer_table *table, const struct hold *hold)
+{
+	struct lease *lease = lease_set_find(table->good, &hold->subnet);
+
+	return lease && lease->mark == (MARK_HELD | hold->serial) ? lease : NULL;
+}
+
+static void expire_short(struct peer_table *table, uint64_t now_ms)
+{
+	size_t total = lease_set_count(table->good);
+	// Both of two may well have been shut down together; a majority of more is rather the store's doing.
+	bool is_mass = table->held > 2 && table->held * 2 > total && table->long_hold_ms > table->hold_ms;
+	const struct hold *first;
+
+	if (is_mass && (first = hold_queue_first(&table->short_holds)) && first->until_ms <= now_ms)
+		log_rl(LOG_LEVEL_WARN, "fabric: keep %zu of %zu peers that vanished from the store at once, for %llu s at most", table->held,
+		       total, (unsigned long long)(table->long_hold_ms / 1000));
+	while ((first = hold_queue_first(&table->short_holds)) && first->until_ms <= now_ms) {
+		struct lease *lease = hold_find(table, first);
+
+		hold_queue_drop(&table->short_holds);
+		if (lease && is_mass)
+			hold_until(table, lease, true, now_ms);
+		else if (lease)
+			drop_and_retry(table, lease);
+	}
+}
+
+uint64_t peer_table_expire(struct peer_table *table, uint64_t now_ms)
+{
+	const struct hold *first;
+	uint64_t next = UINT64_MAX;
+
+	expire_short(table, now_ms);
+	while ((first = hold_queue_first(&table->long_holds)) && first->until_ms <= now_ms) {
+		struct lease *lease = hold_find(table, first);
+
+		hold_queue_drop(&table->long_holds);
+		if (lease)
+			drop_and_retry(table, lease);
+	}
+	if ((first = hold_queue_first(&table->short_holds)))
+		next = first->until_ms;
+	if ((first = hold_queue_first(&table->long_holds)) && first->until_ms < next)
+		next = first->until_ms;
+	return next;
+}
+
+// ---- rules ----
+
+static bool same_family(const struct netconf_family *a, const struct netconf_family *b)
+{
+	return a->enabled == b->enabled && ipnet_equal(&a->network, &b->network);
+}
+
+// The good ones that break a rule now are moved to the list, all others of it are judged anew.
+static void judge_all(struct peer_table *table)
+{
+	struct lease **bad = NULL, *lease;
+	size_t position = 0, count = 0;
+	char why[ERR_MSG_MAX];
+
+	while ((lease = lease_set_next(table->good, &position))) {
+		if (!judge(table, lease, why, sizeof(why)))
+			continue;
+		bad = xrealloc_array(bad, count + 1, sizeof(struct lease *));
+		bad[count++] = lease;
+	}
+	for (size_t i = 0; i < count; i++) {
+		bool is_stored = !gives_way(bad[i]);
+		const char *reason = judge(table, bad[i], why, sizeof(why));
+		struct lease old;
+
+		good_drop(table, bad[i], &old);
+		if (is_stored)
+			reject(table, ODD_RULE, &old, reason);
+		lease_free(&old);
+	}
+	free(bad);
+	for (size_t i = 0; i < table->odd.count; i++)
+		if (table->odd.odds[i].kind == ODD_RULE)
+			table->odd.odds[i].kind = ODD_RIVAL; // which is what is tried again
+	retry_rejected(table, NULL);
+}
+
+void peer_table_set_rules(struct peer_table *table, const struct netconf *base, const struct netconf *conf, const struct subnet *own,
+			  const struct lease_attrs *own_attrs)
+{
+	bool same = table->has_rules && same_family(&base->v4, &table->base.v4) && same_family(&base->v6, &table->base.v6) &&
+		    same_family(&conf->v4, &table->conf.v4) && same_family(&conf->v6, &table->conf.v6) &&
+		    table->has_own == (own != NULL) && (!own || subnet_equal(own, &table->own)) &&
+		    table->has_own_attrs == (own_attrs != NULL) && (!own_attrs || lease_attrs_equal(own_attrs, &table->own_attrs));
+
+	if (same)
 		return;
+	netconf_free(&table->base);
 	netconf_free(&table->conf);
-	lease_free(&table->own);
 	lease_attrs_free(&table->own_attrs);
+	netconf_copy(base, &table->base);
 	netconf_copy(conf, &table->conf);
 	table->has_rules = true;
 	table->has_own = own != NULL;
 	if (own)
-		lease_copy(own, &table->own);
+		table->own = *own;
 	table->has_own_attrs = own_attrs != NULL;
 	if (own_attrs)
 		lease_attrs_copy(own_attrs, &table->own_attrs);
-	if (!same_conf)
-		rebuild_index(table);
-	// Only our subnet is another: only what overlaps it is judged anew.
-	bool all = !same_conf || !same_attrs;
-	size_t position = 0, count = 0;
-	struct lease *lease;
-	struct lease *copies = xnew0_array(struct lease, all ? lease_set_count(table->good) + 1 : 1);
-	while ((lease = lease_set_next(table->good, &position))) {
-		if (!all && !(own && subnet_overlaps(&own->subnet, &lease->subnet)))
-			continue;
-		copies = all ? copies : xrealloc_array(copies, count + 1, sizeof(*copies));
-		lease_copy(lease, &copies[count++]);
-	}
-	for (size_t i = 0; i < count; i++) {
-		if (is_held(table, &copies[i].subnet))
-			lease_free(&copies[i]);
-		else
-			judge_and_put(table, &copies[i]);
-	}
-	free(copies);
-	retry_rejected(table);
+	judge_all(table);
 }
 
 // ---- views ----
@@ -576,7 +657,7 @@ size_t peer_table_count(const struct peer_table *table, enum fabric_peer_state s
 	case FABRIC_PEER_HELD:
 		return table->held;
 	case FABRIC_PEER_REJECTED:
-		return table->rejected + table->rejected_uncounted;
+		return table->odd.count + table->odd.uncounted;
 	case FABRIC_PEER_STATE_COUNT:
 		break;
 	}
@@ -585,9 +666,20 @@ size_t peer_table_count(const struct peer_table *table, enum fabric_peer_state s
 
 void peer_table_odd_each(const struct peer_table *table, fabric_odd_fn *fn, void *arg)
 {
-	for (size_t i = 0; i < table->odd_count; i++) {
-		const struct odd *odd = &table->odd[i];
-		fn(arg, odd->state, odd->key, odd->has_lease ? &odd->lease : NULL, odd->why);
+	const struct lease *lease;
+	char key[LEASE_KEY_MAX];
+	size_t position = 0;
+
+	for (size_t i = 0; i < table->odd.count; i++) {
+		const struct odd *odd = &table->odd.odds[i];
+
+		fn(arg, FABRIC_PEER_REJECTED, odd->key, odd->has_subnet ? &odd->lease : NULL, odd->why);
+	}
+	while (table->held > 0 && (lease = lease_set_next(table->good, &position))) {
+		if (!is_held(lease))
+			continue;
+		subnet_format_key(&lease->subnet, key);
+		fn(arg, FABRIC_PEER_HELD, key, lease, "gone from the store, kept for a while");
 	}
 }
 
@@ -595,63 +687,59 @@ void peer_table_odd_each(const struct peer_table *table, fabric_odd_fn *fn, void
 static bool takes_room(const struct peer_table *table, const struct odd *odd)
 {
 	const struct subnet *subnet = &odd->lease.subnet;
-	if (!odd->has_lease || !table->has_rules)
+	const struct ipnet *v4 = &table->conf.v4.network, *v6 = &table->conf.v6.network;
+
+	if (!odd->has_subnet || !table->has_rules || (table->has_own && subnet_equal(&table->own, subnet)))
 		return false;
-	return (ipnet_is_set(&subnet->v4) && subnet->v4.len > table->conf.v4.network.len &&
-		ipnet_contains_net(&table->conf.v4.network, &subnet->v4)) ||
-	       (ipnet_is_set(&subnet->v6) && subnet->v6.len > table->conf.v6.network.len &&
-		ipnet_contains_net(&table->conf.v6.network, &subnet->v6));
+	return (subnet->v4.len > v4->len && ipnet_contains_net(v4, &subnet->v4)) ||
+	       (subnet->v6.len > v6->len && ipnet_contains_net(v6, &subnet->v6));
+}
+
+static const struct lease *find_good_overlap(const struct peer_table *table, const struct subnet *subnet)
+{
+	const struct lease *found = NULL;
+	struct ip end;
+
+	if (ipnet_is_set(&subnet->v4)) {
+		end = ipnet_last(&subnet->v4);
+		found = overlap_before(table->index[LEASE_INDEX_V4], &subnet->v4, &end);
+	}
+	if (!found && ipnet_is_set(&subnet->v6)) {
+		end = ipnet_last(&subnet->v6);
+		found = overlap_before(table->index[LEASE_INDEX_V6], &subnet->v6, &end);
+	}
+	return found;
 }
 
 const struct lease *peer_table_find_overlap(const struct peer_table *table, const struct subnet *subnet)
 {
-	for (size_t i = 0; i < table->odd_count; i++)
-		if (takes_room(table, &table->odd[i]) && subnet_overlaps(&table->odd[i].lease.subnet, subnet) &&
-		    !(table->has_own && subnet_equal(&table->own.subnet, &table->odd[i].lease.subnet)))
-			return &table->odd[i].lease;
-	return may_overlap(table, subnet) ? lease_set_find_overlap(table->good, subnet) : NULL;
-}
-
-const struct lease *peer_table_find_public_ip(const struct peer_table *table, const struct ip *ip)
-{
-	for (size_t i = 0; i < table->odd_count; i++) {
-		const struct odd *odd = &table->odd[i];
-		if (odd->state == FABRIC_PEER_REJECTED && odd->has_lease &&
-		    (ip_equal(&odd->lease.attrs.public_ip, ip) || ip_equal(&odd->lease.attrs.public_ipv6, ip)))
-			return &odd->lease;
-	}
-	return bag_has(table->addresses, ip_key(ip)) ? lease_set_find_public_ip(table->good, ip) : NULL;
+	for (size_t i = 0; i < table->odd.count; i++)
+		if (takes_room(table, &table->odd.odds[i]) && subnet_overlaps(&table->odd.odds[i].lease.subnet, subnet))
+			return &table->odd.odds[i].lease;
+	return find_good_overlap(table, subnet);
 }
 
 bool peer_table_has_v4(const struct peer_table *table)
 {
-	for (size_t i = 0; i < table->odd_count; i++)
-		if (table->odd[i].has_lease && ipnet_is_set(&table->odd[i].lease.subnet.v4))
+	for (size_t i = 0; i < table->odd.count; i++)
+		if (table->odd.odds[i].has_subnet && ipnet_is_set(&table->odd.odds[i].lease.subnet.v4))
 			return true;
-	return false;
+	return lease_index_count(table->index[LEASE_INDEX_V4]) > 0;
 }
 
 void peer_table_occupied(const struct peer_table *table, struct occupied *ret)
 {
-	size_t position = 0;
-	const struct lease *lease;
-	ret->list = xnew0_array(struct subnet, table->odd_count + table->unusual + 1);
+	ret->list = xnew0_array(struct subnet, table->odd.count + 1);
 	ret->count = 0;
-	for (size_t i = 0; i < table->odd_count; i++)
-		if (takes_room(table, &table->odd[i]))
-			ret->list[ret->count++] = table->odd[i].lease.subnet;
-	while (table->unusual > 0 && (lease = lease_set_next(table->good, &position)))
-		if (!is_usual(table, &lease->subnet))
-			ret->list[ret->count++] = lease->subnet;
+	for (size_t i = 0; i < table->odd.count; i++)
+		if (takes_room(table, &table->odd.odds[i]))
+			ret->list[ret->count++] = table->odd.odds[i].lease.subnet;
 }
 
 bool peer_table_is_free(const struct peer_table *table, const struct occupied *occupied, const struct subnet *subnet)
 {
-	if ((ipnet_is_set(&subnet->v4) && bag_has(table->prefixes, ip_key(&subnet->v4.addr))) ||
-	    (ipnet_is_set(&subnet->v6) && bag_has(table->prefixes, ip_key(&subnet->v6.addr))))
-		return false;
 	for (size_t i = 0; i < occupied->count; i++)
 		if (subnet_overlaps(&occupied->list[i], subnet))
 			return false;
-	return true;
+	return !find_good_overlap(table, subnet);
 }

@@ -57,6 +57,8 @@ void registry_lease_delete(struct registry *registry, const struct subnet *subne
 // ttl_s as granted; -ENOENT: the session is gone.
 void registry_lease_renew(struct registry *registry, int64_t session, kv_session_fn *fn, void *arg);
 void registry_lease_ttl(struct registry *registry, int64_t session, kv_session_fn *fn, void *arg);
+// In the background, for as long as it takes; keys still tied to it are deleted with it. 0: nothing.
+void registry_close_session(struct registry *registry, int64_t session);
 
 // ---- changes ----
 enum registry_event_kind {

@@ -41,6 +41,3 @@ void registry_show_key(const struct registry *registry, const char *key, char re
 // -EINVAL: ret_fault says why. ret is to be freed.
 int registry_decode_key(const struct registry *registry, const struct kv_pair *pair, struct subnet *ret, struct registry_fault *ret_fault);
 int registry_decode_lease(const struct registry *registry, const struct kv_pair *pair, struct lease *ret, struct registry_fault *ret_fault);
-
-// Closes a session in the background, for as long as it takes.
-void registry_close_session(struct registry *registry, int64_t session);
