@@ -9,20 +9,21 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct backend_ops *const backends[] = {&backend_alloc, &backend_null, &backend_vxlan};
+static const struct backend_ops *const backends[] = { &backend_alloc, &backend_null, &backend_vxlan };
 
 // Known to flannel but not here, and what to do about it.
 static const struct {
 	const char *name;
 	const char *remedy;
 } refused[] = {
-	{"udp", "is not in this version of weft; set Backend.Type to \"vxlan\""},
-	{"host-gw", "is not in this version of weft; \"vxlan\" with \"DirectRouting\": true routes plainly on one segment"},
-	{"wireguard", "is not in this version of weft; set Backend.Type to \"vxlan\""},
-	{"ipip", "is not in this version of weft; set Backend.Type to \"vxlan\""},
-	{"extension", "is not in this version of weft; set Backend.Type to \"vxlan\""},
-	{"ipsec", "is not offered; use wireguard where weft has it"},
-	{"tencent-vpc", "is not offered; use wireguard where weft has it"},
+	{ "udp", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
+	{ "host-gw",
+	  "is not in this version of weft; \"vxlan\" with \"DirectRouting\": true routes plainly on one segment" },
+	{ "wireguard", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
+	{ "ipip", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
+	{ "extension", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
+	{ "ipsec", "is not offered; use wireguard where weft has it" },
+	{ "tencent-vpc", "is not offered; use wireguard where weft has it" },
 };
 
 static int find_ops(const char *type, const struct backend_ops **ret, struct err *e)
@@ -35,8 +36,10 @@ static int find_ops(const char *type, const struct backend_ops **ret, struct err
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
 		if (strcmp(refused[i].name, type) == 0)
-			return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" %s", type, refused[i].remedy);
-	return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" is unknown; there are \"vxlan\" and \"alloc\"", type);
+			return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" %s", type,
+				       refused[i].remedy);
+	return err_set(e, -EOPNOTSUPP,
+		       "Backend.Type \"%s\" is unknown; there are \"vxlan\" and \"alloc\"", type);
 }
 
 static int read_config(const struct netconf *conf, json_t **ret, struct err *e)
@@ -45,8 +48,9 @@ static int read_config(const struct netconf *conf, json_t **ret, struct err *e)
 	return json_read(text, strlen(text), NETCONF_TEXT_MAX, ret, e);
 }
 
-int backend_new(const struct netconf *conf, const struct underlay *underlay, const struct ip *public_ip,
-		const struct ip *public_ipv6, const struct backend_host *host, struct backend **ret, struct err *e)
+int backend_new(const struct netconf *conf, const struct underlay *underlay,
+		const struct ip *public_ip, const struct ip *public_ipv6,
+		const struct backend_host *host, struct backend **ret, struct err *e)
 {
 	const struct backend_ops *ops = NULL;
 	int r = find_ops(conf->backend_type, &ops, e);
@@ -91,16 +95,16 @@ void backend_set_subnet(struct backend *backend, const struct subnet *subnet)
 	backend->subnet = *subnet;
 }
 
-void backend_set_underlay(struct backend *backend, const struct underlay *underlay, const struct ip *public_ip,
-			  const struct ip *public_ipv6)
+void backend_set_underlay(struct backend *backend, const struct underlay *underlay,
+			  const struct ip *public_ip, const struct ip *public_ipv6)
 {
 	backend->underlay = *underlay;
 	backend->public_ip = *public_ip;
 	backend->public_ipv6 = *public_ipv6;
 }
 
-static void compare_family(const struct netconf_family *old, const struct netconf_family *now, const char *enable,
-			   const char *network, struct strbuf *restart)
+static void compare_family(const struct netconf_family *old, const struct netconf_family *now,
+			   const char *enable, const char *network, struct strbuf *restart)
 {
 	if (old->enabled != now->enabled)
 		(void)strbuf_printf(restart, "%s\n", enable);
@@ -108,7 +112,8 @@ static void compare_family(const struct netconf_family *old, const struct netcon
 		(void)strbuf_printf(restart, "%s\n", network);
 }
 
-int backend_set_netconf(struct backend *backend, const struct netconf *conf, struct strbuf *restart, struct err *e)
+int backend_set_netconf(struct backend *backend, const struct netconf *conf, struct strbuf *restart,
+			struct err *e)
 {
 	_cleanup_json_ json_t *config = NULL;
 	int r = read_config(conf, &config, e);
@@ -133,7 +138,8 @@ void backend_attrs(const struct backend *backend, struct lease_attrs *ret)
 
 uint32_t backend_mtu_bytes(const struct backend *backend)
 {
-	return backend->ops->mtu_bytes ? backend->ops->mtu_bytes(backend) : backend->underlay.mtu_bytes;
+	return backend->ops->mtu_bytes ? backend->ops->mtu_bytes(backend)
+				       : backend->underlay.mtu_bytes;
 }
 
 void backend_devices(const struct backend *backend, struct wanted_devices *ret)
@@ -148,8 +154,10 @@ bool backend_needs_paths(const struct backend *backend)
 	return backend->ops->needs_paths && backend->ops->needs_paths(backend);
 }
 
-int backend_want(const struct backend *backend, const struct lease *peer, const struct underlay *underlay,
-		 const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret, struct err *e)
+int backend_want(const struct backend *backend, const struct lease *peer,
+		 const struct underlay *underlay,
+		 const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
+		 struct err *e)
 {
 	return backend->ops->want(backend, peer, underlay, paths, ret, e);
 }

@@ -23,7 +23,8 @@ struct backend_host {
 
 // Makes the backend that conf->backend_type names. -EOPNOTSUPP for an unknown or refused type (the message says which are there),
 // -EINVAL for a bad member of Backend. conf and underlay are copied.
-int backend_new(const struct netconf *conf, const struct underlay *underlay, const struct ip *public_ip, const struct ip *public_ipv6,
+int backend_new(const struct netconf *conf, const struct underlay *underlay,
+		const struct ip *public_ip, const struct ip *public_ipv6,
 		const struct backend_host *host, struct backend **ret, struct err *e);
 struct backend *backend_free(struct backend *backend); // kernel state stays
 const char *backend_type(const struct backend *backend);
@@ -31,9 +32,11 @@ const char *backend_type(const struct backend *backend);
 // Our own lease is known (or another than before).
 void backend_set_subnet(struct backend *backend, const struct subnet *subnet);
 // The interface's index, addresses or MTU, or the advertised addresses, changed.
-void backend_set_underlay(struct backend *backend, const struct underlay *underlay, const struct ip *public_ip, const struct ip *public_ipv6);
+void backend_set_underlay(struct backend *backend, const struct underlay *underlay,
+			  const struct ip *public_ip, const struct ip *public_ipv6);
 // The config changed: takes over what can change while running, and adds a line to restart for each member that cannot. -EINVAL: nothing was taken over.
-int backend_set_netconf(struct backend *backend, const struct netconf *conf, struct strbuf *restart, struct err *e);
+int backend_set_netconf(struct backend *backend, const struct netconf *conf, struct strbuf *restart,
+			struct err *e);
 
 // What our lease says of us: public addresses, type, data. Caller frees with lease_attrs_free.
 void backend_attrs(const struct backend *backend, struct lease_attrs *ret);
@@ -42,24 +45,30 @@ uint32_t backend_mtu_bytes(const struct backend *backend);
 void backend_devices(const struct backend *backend, struct wanted_devices *ret);
 bool backend_needs_paths(const struct backend *backend);
 // Pure. As reconcile_source.peer.
-int backend_want(const struct backend *backend, const struct lease *peer, const struct underlay *underlay,
-		 const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret, struct err *e);
+int backend_want(const struct backend *backend, const struct lease *peer,
+		 const struct underlay *underlay,
+		 const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
+		 struct err *e);
 
 // ---- for the implementations ----
 struct backend_ops {
 	const char *name; // value of Backend.Type
 	size_t size;	  // of struct vxlan { struct backend base; ... }, allocated by backend_new
 	// Reads config (a JSON object) and fixes the identity (MACs). base is filled in. Called once.
-	int (*open)(struct backend *backend, const json_t *config, const struct backend_host *host, struct err *e);
+	int (*open)(struct backend *backend, const json_t *config, const struct backend_host *host,
+		    struct err *e);
 	// Fills backend_type, backend_data, backend_v6_data.
 	void (*attrs)(const struct backend *backend, struct lease_attrs *ret);
-	uint32_t (*mtu_bytes)(const struct backend *backend);			  // NULL: the underlay's
+	uint32_t (*mtu_bytes)(const struct backend *backend); // NULL: the underlay's
 	void (*devices)(const struct backend *backend, struct wanted_devices *ret); // NULL: none
-	bool (*needs_paths)(const struct backend *backend);			  // NULL: no
-	int (*want)(const struct backend *backend, const struct lease *peer, const struct underlay *underlay,
-		    const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret, struct err *e);
+	bool (*needs_paths)(const struct backend *backend);			    // NULL: no
+	int (*want)(const struct backend *backend, const struct lease *peer,
+		    const struct underlay *underlay,
+		    const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
+		    struct err *e);
 	// Another config: takes over what it can, names the rest. NULL: nothing in Backend can change.
-	int (*update)(struct backend *backend, const json_t *config, struct strbuf *restart, struct err *e);
+	int (*update)(struct backend *backend, const json_t *config, struct strbuf *restart,
+		      struct err *e);
 	void (*close)(struct backend *backend); // NULL: nothing to free
 };
 

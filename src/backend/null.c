@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-static int null_open(struct backend *backend, const json_t *config, const struct backend_host *host, struct err *e)
+static int null_open(struct backend *backend, const json_t *config, const struct backend_host *host,
+		     struct err *e)
 {
 	(void)backend, (void)config, (void)host, (void)e;
 	return 0;
@@ -16,8 +17,10 @@ static void null_attrs(const struct backend *backend, struct lease_attrs *ret)
 	(void)text_copy(ret->backend_type, sizeof(ret->backend_type), backend->ops->name);
 }
 
-static int null_want(const struct backend *backend, const struct lease *peer, const struct underlay *underlay,
-		     const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret, struct err *e)
+static int null_want(const struct backend *backend, const struct lease *peer,
+		     const struct underlay *underlay,
+		     const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
+		     struct err *e)
 {
 	(void)backend, (void)peer, (void)underlay, (void)paths, (void)e;
 	ret->path = "none";

@@ -22,12 +22,12 @@
 #define VXLAN_OVERHEAD_V6_BYTES 70 // outer IPv6 40 instead
 #define VXLAN_PORT_DEFAULT 8472	   // the kernel's, not IANA's 4789. COMPAT
 #define VXLAN_VNI_MAX 0xffffff
-#define MTU_MIN_V4_BYTES 576	   // RFC 791: what every host must take
-#define MTU_MIN_V6_BYTES 1280	   // RFC 8200 section 5
+#define MTU_MIN_V4_BYTES 576  // RFC 791: what every host must take
+#define MTU_MIN_V6_BYTES 1280 // RFC 8200 section 5
 
 struct vxlan_settings {
 	int64_t vni;
-	int64_t port; // 0: the kernel's default
+	int64_t port;	   // 0: the kernel's default
 	int64_t mtu_bytes; // of the underlay as configured; 0: the interface's
 	bool gbp;
 	bool learning;
@@ -50,22 +50,37 @@ static bool family_enabled(const struct backend *backend, size_t family)
 	return family == UNDERLAY_V4 ? backend->netconf.v4.enabled : backend->netconf.v6.enabled;
 }
 
-static uint32_t family_mtu(const struct vxlan *vxlan, size_t family)
+// The kernel refuses a device whose packets would not fit the interface, so a configured MTU can only make it smaller.
+static uint32_t outer_mtu(const struct vxlan_settings *settings, const struct underlay *underlay)
 {
-	uint32_t outer = vxlan->settings.mtu_bytes ? (uint32_t)vxlan->settings.mtu_bytes : vxlan->base.underlay.mtu_bytes;
+	uint32_t configured = (uint32_t)settings->mtu_bytes;
+	return configured != 0 && (underlay->mtu_bytes == 0 || configured < underlay->mtu_bytes)
+		       ? configured
+		       : underlay->mtu_bytes;
+}
+
+static uint32_t inner_mtu(uint32_t outer, size_t family)
+{
 	uint32_t overhead = family == UNDERLAY_V4 ? VXLAN_OVERHEAD_V4_BYTES : VXLAN_OVERHEAD_V6_BYTES;
 	return outer > overhead ? outer - overhead : 0;
+}
+
+static uint32_t family_mtu(const struct vxlan *vxlan, size_t family)
+{
+	return inner_mtu(outer_mtu(&vxlan->settings, &vxlan->base.underlay), family);
 }
 
 static void device_name(const struct vxlan *vxlan, size_t family, char ret[static IFNAMSIZ])
 {
 	// The longest, "flannel-v6.9999", is 15 bytes: settings_read refuses what does not fit.
-	(void)text_format(ret, IFNAMSIZ, family == UNDERLAY_V4 ? "flannel.%lld" : "flannel-v6.%lld", (long long)vxlan->settings.vni);
+	(void)text_format(ret, IFNAMSIZ, family == UNDERLAY_V4 ? "flannel.%lld" : "flannel-v6.%lld",
+			  (long long)vxlan->settings.vni);
 }
 
-static int settings_read(const struct backend *backend, const json_t *config, struct vxlan_settings *ret, struct err *e)
+static int settings_read(const struct backend *backend, const json_t *config,
+			 struct vxlan_settings *ret, struct err *e)
 {
-	struct vxlan_settings settings = {.vni = 1};
+	struct vxlan_settings settings = { .vni = 1 };
 	int r = json_get_int(config, "VNI", 0, VXLAN_VNI_MAX, &settings.vni, e);
 	if (r == 0)
 		r = json_get_int(config, "Port", 0, 65535, &settings.port, e);
@@ -80,13 +95,16 @@ static int settings_read(const struct backend *backend, const json_t *config, st
 	if (r < 0)
 		return r;
 	if (backend->netconf.v6.enabled && settings.vni > 9999)
-		return err_set(e, -EINVAL, "VNI %lld: with IPv6 at most 9999, for the device name flannel-v6.VNI has 15 characters at the most",
+		return err_set(e, -EINVAL,
+			       "VNI %lld: with IPv6 at most 9999, for the device name flannel-v6.VNI has 15 characters at the most",
 			       (long long)settings.vni);
 	if (settings.vni > 9999999)
-		return err_set(e, -EINVAL, "VNI %lld: at most 9999999, for the device name flannel.VNI has 15 characters at the most",
+		return err_set(e, -EINVAL,
+			       "VNI %lld: at most 9999999, for the device name flannel.VNI has 15 characters at the most",
 			       (long long)settings.vni);
 	if (settings.mtu_bytes != 0 && settings.mtu_bytes < MTU_MIN_V4_BYTES + VXLAN_OVERHEAD_V4_BYTES)
-		return err_set(e, -EINVAL, "MTU %lld is too small: at least %d", (long long)settings.mtu_bytes,
+		return err_set(e, -EINVAL, "MTU %lld is too small: at least %d",
+			       (long long)settings.mtu_bytes,
 			       MTU_MIN_V4_BYTES + VXLAN_OVERHEAD_V4_BYTES);
 	*ret = settings;
 	return 0;
@@ -117,7 +135,8 @@ static struct mac choose_mac(const struct vxlan *vxlan, size_t family, const str
 {
 	struct link wanted, have;
 	wanted_link(vxlan, family, &wanted);
-	if (host->find_link(host->arg, wanted.name, &have) && device_is_compatible(&have, &wanted) && mac_is_usable(&have.mac))
+	if (host->find_link(host->arg, wanted.name, &have) &&
+	    device_is_compatible(&have, &wanted) && mac_is_usable(&have.mac))
 		return have.mac;
 	struct mac mac;
 	if (host->find_mac(host->arg, wanted.name, &mac) && mac_is_usable(&mac))
@@ -127,28 +146,34 @@ static struct mac choose_mac(const struct vxlan *vxlan, size_t family, const str
 	return mac_derive(seed, strlen(seed));
 }
 
-static int check_mtu(const struct vxlan *vxlan, size_t family, struct err *e)
+static int check_mtu(const struct vxlan_settings *settings, const struct underlay *underlay,
+		     size_t family, struct err *e)
 {
 	uint32_t smallest = family == UNDERLAY_V4 ? MTU_MIN_V4_BYTES : MTU_MIN_V6_BYTES;
-	uint32_t mtu_bytes = family_mtu(vxlan, family);
+	uint32_t outer = outer_mtu(settings, underlay), mtu_bytes = inner_mtu(outer, family);
 	if (mtu_bytes >= smallest)
 		return 0;
-	return err_set(e, -EINVAL, "MTU %u of %s leaves %u for IPv%d containers, which need %u",
-		       vxlan->base.underlay.mtu_bytes, vxlan->base.underlay.name, mtu_bytes, family == UNDERLAY_V4 ? 4 : 6, smallest);
+	return err_set(e, -EINVAL, "MTU %u %s%s leaves %u for IPv%d containers, which need %u",
+		       outer, outer == underlay->mtu_bytes ? "of " : "as configured",
+		       outer == underlay->mtu_bytes ? underlay->name : "", mtu_bytes,
+		       family == UNDERLAY_V4 ? 4 : 6, smallest);
 }
 
-static int vxlan_open(struct backend *backend, const json_t *config, const struct backend_host *host, struct err *e)
+static int vxlan_open(struct backend *backend, const json_t *config,
+		      const struct backend_host *host, struct err *e)
 {
 	struct vxlan *vxlan = (struct vxlan *)backend;
 	int r = settings_read(backend, config, &vxlan->settings, e);
 	for (size_t family = 0; r == 0 && family < UNDERLAY_FAMILY_COUNT; family++) {
 		if (!family_enabled(backend, family))
 			continue;
-		const struct ip *ip = family == UNDERLAY_V4 ? &backend->public_ip : &backend->public_ipv6;
+		const struct ip *ip = family == UNDERLAY_V4 ? &backend->public_ip
+							    : &backend->public_ipv6;
 		if (!ip_is_set(ip))
-			return err_set(e, -EADDRNOTAVAIL, "interface %s has no IPv%d address to send from", backend->underlay.name,
-				       family == UNDERLAY_V4 ? 4 : 6);
-		r = check_mtu(vxlan, family, e);
+			return err_set(e, -EADDRNOTAVAIL,
+				       "interface %s has no IPv%d address to send from",
+				       backend->underlay.name, family == UNDERLAY_V4 ? 4 : 6);
+		r = check_mtu(&vxlan->settings, &backend->underlay, family, e);
 		vxlan->mac[family] = choose_mac(vxlan, family, host);
 	}
 	return r;
@@ -159,7 +184,8 @@ static char *vtep_data(const struct vxlan *vxlan, size_t family)
 	if (!family_enabled(&vxlan->base, family))
 		return NULL;
 	char mac[MAC_STR_MAX];
-	return xasprintf("{\"VNI\":%lld,\"VtepMAC\":\"%s\"}", (long long)vxlan->settings.vni, mac_str(&vxlan->mac[family], mac));
+	return xasprintf("{\"VNI\":%lld,\"VtepMAC\":\"%s\"}", (long long)vxlan->settings.vni,
+			 mac_str(&vxlan->mac[family], mac));
 }
 
 static void vxlan_attrs(const struct backend *backend, struct lease_attrs *ret)
@@ -180,8 +206,10 @@ static void vxlan_devices(const struct backend *backend, struct wanted_devices *
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
 		if (!family_enabled(backend, family))
 			continue;
-		const struct ipnet *subnet = family == UNDERLAY_V4 ? &backend->subnet.v4 : &backend->subnet.v6;
-		const struct netconf_family *conf = family == UNDERLAY_V4 ? &backend->netconf.v4 : &backend->netconf.v6;
+		const struct ipnet *subnet = family == UNDERLAY_V4 ? &backend->subnet.v4
+								   : &backend->subnet.v6;
+		const struct netconf_family *conf = family == UNDERLAY_V4 ? &backend->netconf.v4
+									  : &backend->netconf.v6;
 		struct wanted_device *device = &ret->devices[ret->count++];
 		wanted_link(vxlan_of(backend), family, &device->link);
 		device->address = subnet->addr;
@@ -195,7 +223,8 @@ static bool vxlan_needs_paths(const struct backend *backend)
 	return vxlan_of(backend)->settings.direct_routing;
 }
 
-static int read_vtep_mac(const struct vxlan *vxlan, const char *data, size_t family, struct mac *ret, struct err *e)
+static int read_vtep_mac(const struct vxlan *vxlan, const char *data, size_t family,
+			 struct mac *ret, struct err *e)
 {
 	const char *member = family == UNDERLAY_V4 ? "BackendData" : "BackendV6Data";
 	if (!data)
@@ -209,7 +238,8 @@ static int read_vtep_mac(const struct vxlan *vxlan, const char *data, size_t fam
 		return err_wrap(e, "%s", member);
 	struct mac mac;
 	if (!text || mac_parse(text, &mac) < 0 || !mac_is_usable(&mac))
-		return err_set(e, -EINVAL, "%s.VtepMAC is \"%.40s\", not a unicast MAC address", member, text ? text : "");
+		return err_set(e, -EINVAL, "%s.VtepMAC is \"%.40s\", not a unicast MAC address",
+			       member, text ? text : "");
 	if (mac_equal(&mac, &vxlan->mac[family]))
 		return err_set(e, -EINVAL, "%s.VtepMAC %s is our own", member, text);
 	*ret = mac;
@@ -218,8 +248,9 @@ static int read_vtep_mac(const struct vxlan *vxlan, const char *data, size_t fam
 
 static bool is_direct(const struct vxlan *vxlan, const struct underlay_path *path)
 {
-	return vxlan->settings.direct_routing && path->error == 0 && path->answer.type == RTN_UNICAST &&
-	       !ip_is_set(&path->answer.gateway) && path->answer.ifindex != 0;
+	return vxlan->settings.direct_routing && path->error == 0 &&
+	       path->answer.type == RTN_UNICAST && !ip_is_set(&path->answer.gateway) &&
+	       path->answer.ifindex != 0;
 }
 
 struct peer_family {
@@ -230,12 +261,14 @@ struct peer_family {
 	const struct underlay_path *path;
 };
 
-static int want_family(const struct vxlan *vxlan, size_t family, const struct peer_family *peer, struct wanted *ret, struct err *e)
+static int want_family(const struct vxlan *vxlan, size_t family, const struct peer_family *peer,
+		       struct wanted *ret, struct err *e)
 {
 	if (!ip_is_usable_endpoint(peer->remote)) {
 		char text[IP_STR_MAX];
-		return err_set(e, -EINVAL, "its public IPv%d address is %s: packets cannot be sent there", family == UNDERLAY_V4 ? 4 : 6,
-			       ip_str(peer->remote, text));
+		return err_set(e, -EINVAL,
+			       "its public IPv%d address is %s: packets cannot be sent there",
+			       family == UNDERLAY_V4 ? 4 : 6, ip_str(peer->remote, text));
 	}
 	struct mac mac;
 	int r = read_vtep_mac(vxlan, peer->data, family, &mac, e);
@@ -260,16 +293,20 @@ static int want_family(const struct vxlan *vxlan, size_t family, const struct pe
 	return 0;
 }
 
-static int vxlan_want(const struct backend *backend, const struct lease *peer, const struct underlay *underlay,
-		      const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret, struct err *e)
+static int vxlan_want(const struct backend *backend, const struct lease *peer,
+		      const struct underlay *underlay,
+		      const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
+		      struct err *e)
 {
 	const struct vxlan *vxlan = vxlan_of(backend);
 	const struct lease_attrs *attrs = &peer->attrs;
 	if (strcmp(attrs->backend_type, "vxlan") != 0)
-		return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is vxlan", attrs->backend_type);
+		return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is vxlan",
+			       attrs->backend_type);
 	const struct peer_family families[UNDERLAY_FAMILY_COUNT] = {
-		{&peer->subnet.v4, &attrs->public_ip, attrs->backend_data, 0, &paths[UNDERLAY_V4]},
-		{&peer->subnet.v6, &attrs->public_ipv6, attrs->backend_v6_data, 0, &paths[UNDERLAY_V6]},
+		{ &peer->subnet.v4, &attrs->public_ip, attrs->backend_data, 0, &paths[UNDERLAY_V4] },
+		{ &peer->subnet.v6, &attrs->public_ipv6, attrs->backend_v6_data, 0,
+		  &paths[UNDERLAY_V6] },
 	};
 	size_t device = 0;
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
@@ -286,11 +323,15 @@ static int vxlan_want(const struct backend *backend, const struct lease *peer, c
 	return 0;
 }
 
-static int vxlan_update(struct backend *backend, const json_t *config, struct strbuf *restart, struct err *e)
+static int vxlan_update(struct backend *backend, const json_t *config, struct strbuf *restart,
+			struct err *e)
 {
 	struct vxlan *vxlan = (struct vxlan *)backend;
 	struct vxlan_settings now, *have = &vxlan->settings;
 	int r = settings_read(backend, config, &now, e);
+	for (size_t family = 0; r == 0 && family < UNDERLAY_FAMILY_COUNT; family++)
+		if (family_enabled(backend, family))
+			r = check_mtu(&now, &backend->underlay, family, e);
 	if (r < 0)
 		return r;
 	if (now.vni != have->vni)

@@ -17,13 +17,15 @@ void ops_reset(struct ops *ops)
 	memset(ops, 0, sizeof(*ops));
 }
 
-void ops_add(struct ops *ops, enum netlink_verb verb, const struct kernel_object *object, uint32_t peer, bool repair)
+void ops_add(struct ops *ops, enum netlink_verb verb, const struct kernel_object *object,
+	     uint32_t peer, bool repair)
 {
 	if (ops->count == ops->capacity) {
 		ops->capacity = ops->capacity == 0 ? 64 : ops->capacity * 2;
 		ops->items = xrealloc_array(ops->items, ops->capacity, sizeof(*ops->items));
 	}
-	ops->items[ops->count++] = (struct op){.verb = verb, .peer = peer, .repair = repair, .object = *object};
+	ops->items[ops->count++] =
+		(struct op){ .verb = verb, .peer = peer, .repair = repair, .object = *object };
 }
 
 static bool is_gone(int error)
@@ -46,31 +48,38 @@ static void describe_failure(const struct op *op, int error, const char *extack,
 	char text[KERNEL_OBJECT_STR_MAX];
 	kernel_object_str(&op->object, text);
 	if (error == -EEXIST && op->object.kind == KERNEL_ROUTE)
-		err_set(ret, error, "%s: a route to it that is not weft's is in the way; remove it with 'ip route del'", text);
+		err_set(ret, error,
+			"%s: a route to it that is not weft's is in the way; remove it with 'ip route del'",
+			text);
 	else if (error == -EPERM)
 		err_set(ret, error, "%s: not permitted; weftd needs CAP_NET_ADMIN", text);
 	else
 		err_set(ret, error, "%s: %s", text, extack[0] ? extack : strerror(-error));
 }
 
+static void on_success(struct reconcile *reconcile, const struct op *op)
+{
+	if (op->repair)
+		count_repair(reconcile, &op->object);
+	if (op->verb == NETLINK_DELETE && op->object.kind == KERNEL_NEXTHOP)
+		nexthop_table_remove(reconcile->nexthops, op->object.nexthop.id);
+}
+
 static void on_result(void *arg, uint32_t tag, int error, const char *extack)
 {
 	struct reconcile *reconcile = arg;
 	const struct op *op = &reconcile->ops.items[tag];
-	if (op->verb == NETLINK_DELETE && is_gone(error))
-		error = 0;
 	if (error == 0) {
-		if (op->repair)
-			count_repair(reconcile, &op->object);
-		if (op->verb == NETLINK_DELETE && op->object.kind == KERNEL_NEXTHOP)
+		on_success(reconcile, op);
+		return;
+	}
+	if (op->verb == NETLINK_DELETE && is_gone(error)) {
+		if (op->object.kind == KERNEL_NEXTHOP)
 			nexthop_table_remove(reconcile->nexthops, op->object.nexthop.id);
 		return;
 	}
 	struct err e;
 	describe_failure(op, error, extack, &e);
-	// The device or a nexthop went while we worked: a pass puts the cause right first.
-	if (error == -ENODEV || error == -ENETDOWN || error == -EINVAL)
-		reconcile_request(reconcile, RECONCILE_DRIFT);
 	if (op->peer == OP_NO_PEER) {
 		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
 		return;
@@ -78,6 +87,17 @@ static void on_result(void *arg, uint32_t tag, int error, const char *extack)
 	if (reconcile->ops.peer_failed[op->peer])
 		return; // the first reason is the telling one
 	reconcile->ops.peer_failed[op->peer] = 1;
+	// The device went while we worked: a pass puts the cause right first.
+	if (error == -ENODEV || error == -ENETDOWN) {
+		reconcile->device_failed = true;
+		reconcile_request(reconcile, RECONCILE_DRIFT);
+	}
+	// Only a pass knows what is there already: it may be ours.
+	if (error == -EEXIST && reconcile->changing) {
+		trouble_clear(reconcile->trouble, &reconcile->ops.peers[op->peer]);
+		reconcile_request(reconcile, RECONCILE_CHANGE);
+		return;
+	}
 	if (trouble_failed(reconcile->trouble, &reconcile->ops.peers[op->peer], e.msg, loop_now_ms()))
 		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
 }
@@ -86,7 +106,8 @@ void ops_apply(struct reconcile *reconcile)
 {
 	struct ops *ops = &reconcile->ops;
 	for (size_t i = 0; i < ops->count; i++)
-		netlink_batch_add(reconcile->batch, ops->items[i].verb, &ops->items[i].object, (uint32_t)i);
+		netlink_batch_add(reconcile->batch, ops->items[i].verb, &ops->items[i].object,
+				  (uint32_t)i);
 	struct err e;
 	if (ops->count > 0 && netlink_batch_commit(reconcile->batch, on_result, reconcile, &e) < 0)
 		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
@@ -103,16 +124,18 @@ void look_up_paths(struct reconcile *reconcile, const struct lease *const *peers
 {
 	for (size_t i = 0; i < count; i++)
 		for (size_t f = 0; f < UNDERLAY_FAMILY_COUNT; f++)
-			ret[i][f] = (struct underlay_path){.error = -ENODATA};
+			ret[i][f] = (struct underlay_path){ .error = -ENODATA };
 	if (count == 0 || !reconcile->source.needs_paths(reconcile->arg))
 		return;
 	struct ip *destinations = xnew0_array(struct ip, count * UNDERLAY_FAMILY_COUNT);
 	struct route_answer *answers = xnew0_array(struct route_answer, count * UNDERLAY_FAMILY_COUNT);
-	int *errors = xnew0_array(int, count * UNDERLAY_FAMILY_COUNT);
-	struct underlay_path **places = xnew0_array(struct underlay_path *, count * UNDERLAY_FAMILY_COUNT);
+	int *errors = xnew0_array(int, count *UNDERLAY_FAMILY_COUNT);
+	struct underlay_path **places =
+		xnew0_array(struct underlay_path *, count * UNDERLAY_FAMILY_COUNT);
 	size_t asked = 0;
 	for (size_t i = 0; i < count; i++) {
-		const struct ip *ips[UNDERLAY_FAMILY_COUNT] = {&peers[i]->attrs.public_ip, &peers[i]->attrs.public_ipv6};
+		const struct ip *ips[UNDERLAY_FAMILY_COUNT] = { &peers[i]->attrs.public_ip,
+								&peers[i]->attrs.public_ipv6 };
 		for (size_t f = 0; f < UNDERLAY_FAMILY_COUNT; f++) {
 			if (!ip_is_usable_endpoint(ips[f]))
 				continue;
@@ -121,31 +144,48 @@ void look_up_paths(struct reconcile *reconcile, const struct lease *const *peers
 		}
 	}
 	struct err e;
-	int r = asked == 0 ? 0 : route_get_many(reconcile->nl, destinations, asked, answers, errors, &e);
+	int r = asked == 0 ? 0
+			   : route_get_many(reconcile->nl, destinations, asked, answers, errors, &e);
 	if (r < 0)
 		log_rl(LOG_LEVEL_WARN, "reconcile: looking up the peers' routes: %s", e.msg);
 	for (size_t i = 0; i < asked; i++)
-		*places[i] = (struct underlay_path){.error = r < 0 ? r : errors[i], .answer = answers[i]};
+		*places[i] = (struct underlay_path){ .error = r < 0 ? r : errors[i],
+						     .answer = answers[i] };
 	free(destinations);
 	free(answers);
 	free(errors);
 	free(places);
 }
 
-void want_peer(struct reconcile *reconcile, const struct lease *peer, const struct underlay_path paths[UNDERLAY_FAMILY_COUNT],
-	       struct want_result *ret)
+void note_refusal(struct reconcile *reconcile, const struct subnet *subnet, int r, const struct err *e)
+{
+	bool ignored = r == -EPROTONOSUPPORT;
+	bool news = ignored ? trouble_ignored(reconcile->trouble, subnet, err_msg(e))
+			    : trouble_failed(reconcile->trouble, subnet, err_msg(e), loop_now_ms());
+	char text[SUBNET_STR_MAX];
+	if (news)
+		log_rl(LOG_LEVEL_WARN, "reconcile: peer %s %s: %s", subnet_str(subnet, text),
+		       ignored ? "ignored" : "not programmed", err_msg(e));
+}
+
+void want_peer(struct reconcile *reconcile, const struct lease *peer,
+	       const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct want_result *ret)
 {
 	ret->wanted.count = 0;
 	ret->wanted.path = ret->wanted.why = "";
-	ret->r = reconcile->source.peer(reconcile->arg, peer, &reconcile->underlay, paths, &ret->wanted, &ret->err);
+	ret->r = reconcile->source.peer(reconcile->arg, peer, &reconcile->underlay, paths,
+					&ret->wanted, &ret->err);
 	if (ret->r < 0)
 		ret->wanted.count = 0;
 }
 
-bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route, struct kernel_object *ret_nexthop)
+bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route,
+			struct kernel_object *ret_nexthop)
 {
 	struct route *r = &route->route;
-	if (route->kind != KERNEL_ROUTE || !ip_is_set(&r->gateway) || r->ifindex == 0 ||
+	// A plan may be for a device that is yet to be made.
+	bool has_device = r->ifindex != 0 || (reconcile->pass && reconcile->pass->dry_run);
+	if (route->kind != KERNEL_ROUTE || !ip_is_set(&r->gateway) || !has_device ||
 	    !netlink_has(reconcile->nl, NETLINK_FEATURE_NEXTHOP))
 		return false;
 	uint32_t id = nexthop_table_id(reconcile->nexthops, &r->gateway, r->ifindex);
@@ -153,8 +193,12 @@ bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route
 		return false;
 	memset(ret_nexthop, 0, sizeof(*ret_nexthop));
 	ret_nexthop->kind = KERNEL_NEXTHOP;
-	ret_nexthop->nexthop = (struct nexthop){.id = id, .ifindex = r->ifindex, .gateway = r->gateway,
-						.protocol = KERNEL_PROTOCOL_WEFT, .scope = RT_SCOPE_UNIVERSE, .onlink = r->onlink};
+	ret_nexthop->nexthop = (struct nexthop){ .id = id,
+						 .ifindex = r->ifindex,
+						 .gateway = r->gateway,
+						 .protocol = KERNEL_PROTOCOL_WEFT,
+						 .scope = RT_SCOPE_UNIVERSE,
+						 .onlink = r->onlink };
 	r->nexthop_id = id;
 	r->onlink = false;
 	return true;
@@ -163,8 +207,10 @@ bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route
 bool peer_shares_host(const struct reconcile *reconcile, const struct lease *peer)
 {
 	const struct lease_set *peers = reconcile->source.peers(reconcile->arg);
-	return (ip_is_set(&peer->attrs.public_ip) && lease_set_find_public_ip(peers, &peer->attrs.public_ip)) ||
-	       (ip_is_set(&peer->attrs.public_ipv6) && lease_set_find_public_ip(peers, &peer->attrs.public_ipv6));
+	return (ip_is_set(&peer->attrs.public_ip) &&
+		lease_set_find_public_ip(peers, &peer->attrs.public_ip)) ||
+	       (ip_is_set(&peer->attrs.public_ipv6) &&
+		lease_set_find_public_ip(peers, &peer->attrs.public_ipv6));
 }
 
 struct device_pass {
@@ -207,25 +253,23 @@ bool repair_allowed(struct reconcile *reconcile, const struct kernel_object *obj
 	return false;
 }
 
-int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run, bool *ret_changed, struct err *e)
+int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run,
+		   struct underlay *ret, bool *ret_changed, struct err *e)
 {
-	struct wanted_devices wanted = {0};
+	struct wanted_devices wanted = { 0 };
 	reconcile->source.devices(reconcile->arg, &wanted);
 	struct underlay underlay = *reconcile->source.underlay(reconcile->arg);
-	struct device_pass work = {.reconcile = reconcile, .dry_run = dry_run,
-				   .repair = reconcile->synced && reason == RECONCILE_DRIFT};
+	struct device_pass work = { .reconcile = reconcile,
+				    .dry_run = dry_run,
+				    .repair = reconcile->synced && reason == RECONCILE_DRIFT };
+	memset(underlay.device_ifindex, 0, sizeof(underlay.device_ifindex));
 	for (size_t i = 0; i < wanted.count; i++) {
-		int r = device_ensure(reconcile->nl, &wanted.devices[i], dry_run, on_device_change, &work,
-				      &underlay.device_ifindex[i], e);
+		int r = device_ensure(reconcile->nl, &wanted.devices[i], dry_run, on_device_change,
+				      &work, &underlay.device_ifindex[i], e);
 		if (r < 0)
 			return r;
 	}
-	for (size_t i = 0; i < WANTED_DEVICES_MAX; i++) {
-		uint32_t before = reconcile->underlay.device_ifindex[i];
-		if (before != 0 && before != underlay.device_ifindex[i])
-			nexthop_table_forget_device(reconcile->nexthops, before);
-	}
-	reconcile->underlay = underlay;
+	*ret = underlay;
 	*ret_changed = work.changed;
 	return 0;
 }

@@ -13,6 +13,13 @@ typedef bool device_change_fn(void *arg, enum netlink_verb verb, const struct ke
 // May a vxlan device that is there be kept (and its MAC adopted)? Index, addresses and port count only where both sides name them: flannel's rule.
 bool device_is_compatible(const struct link *have, const struct link *wanted);
 
-// Synchronous, a handful of messages. dry_run: only asks. -EBUSY when fn forbade a change. ret_ifindex is 0 if the device does not exist after a dry run.
-int device_ensure(struct netlink *nl, const struct wanted_device *wanted, bool dry_run, device_change_fn *fn, void *arg,
-		  uint32_t *ret_ifindex, struct err *e);
+// Has a device of ours all that we give it, addresses aside?
+bool device_is_as_wanted(const struct link *have, const struct link *wanted);
+// May this address not stay on the device?
+bool device_address_is_stray(const struct wanted_device *wanted, const struct addr *addr);
+
+// Synchronous, a handful of messages; each object is asked for once. dry_run: only asks. Where fn forbids it, an address, MAC or MTU stays as it
+// is; a device that is then missing or down is -EBUSY. -EEXIST: the name is that of a device which is not of our kind. ret_ifindex is 0 if a dry
+// run would have to make the device (anew).
+int device_ensure(struct netlink *nl, const struct wanted_device *wanted, bool dry_run,
+		  device_change_fn *fn, void *arg, uint32_t *ret_ifindex, struct err *e);

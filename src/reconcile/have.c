@@ -25,7 +25,8 @@ static bool slot_is_empty(const struct have_entry *entry)
 
 static uint32_t route_metric(const struct route *route)
 {
-	return route->metric == 0 && route->dst.addr.family == AF_INET6 ? IP6_RT_PRIO_USER : route->metric;
+	return route->metric == 0 && route->dst.addr.family == AF_INET6 ? IP6_RT_PRIO_USER
+									: route->metric;
 }
 
 static void entry_from_neigh(const struct neigh *neigh, struct have_entry *ret)
@@ -41,7 +42,7 @@ static void entry_from_fdb(const struct fdb *fdb, struct have_entry *ret)
 {
 	ret->family = fdb->remote.family;
 	ret->ifindex = fdb->ifindex;
-	ret->foreign = !(fdb->state & NUD_PERMANENT);
+	ret->foreign = fdb->other || !(fdb->state & NUD_PERMANENT);
 	memcpy(ret->key, fdb->mac.bytes, sizeof(fdb->mac.bytes));
 	memcpy(ret->value, fdb->remote.bytes, sizeof(ret->value));
 }
@@ -111,8 +112,8 @@ static bool same_key(const struct have_entry *a, const struct have_entry *b)
 	case KERNEL_NEXTHOP:
 		return a->number == b->number;
 	case KERNEL_ROUTE:
-		return a->family == b->family && a->prefix_len == b->prefix_len && a->metric == b->metric &&
-		       memcmp(a->key, b->key, sizeof(a->key)) == 0;
+		return a->family == b->family && a->prefix_len == b->prefix_len &&
+		       a->metric == b->metric && memcmp(a->key, b->key, sizeof(a->key)) == 0;
 	case KERNEL_LINK:
 	case KERNEL_ADDR:
 	case KERNEL_KIND_COUNT:
@@ -127,7 +128,7 @@ static size_t key_hash(const struct have_entry *entry)
 		uint8_t key[16];
 		uint32_t number;
 		uint8_t kind, family, prefix_len, zero;
-	} seed = {.kind = entry->kind};
+	} seed = { .kind = entry->kind };
 	if (entry->kind == KERNEL_NEXTHOP) {
 		seed.number = entry->number;
 	} else {
@@ -183,7 +184,7 @@ static void grow(struct have *have)
 void have_add(struct have *have, const struct kernel_object *object)
 {
 	struct have_entry entry;
-	if (!entry_from_object(object, &entry))
+	if ((object->kind == KERNEL_ROUTE && object->route.other) || !entry_from_object(object, &entry))
 		return;
 	if (have->count * 3 >= have->capacity * 2)
 		grow(have);
@@ -201,6 +202,27 @@ struct have_entry *have_find(const struct have *have, const struct kernel_object
 		return NULL;
 	struct have_entry *slot = find_slot(have, &wanted);
 	return slot_is_empty(slot) ? NULL : slot;
+}
+
+struct have_entry *have_find_other_remote(const struct have *have, const struct kernel_object *object)
+{
+	struct have_entry wanted, *found = NULL;
+	size_t mask = have->capacity - 1;
+	if (object->kind != KERNEL_FDB || !entry_from_object(object, &wanted))
+		return NULL;
+	// Only the MAC is hashed, so all of its entries are in one run.
+	for (size_t i = key_hash(&wanted) & mask; !slot_is_empty(&have->entries[i]);
+	     i = (i + 1) & mask) {
+		struct have_entry *entry = &have->entries[i];
+		if (entry->kind != KERNEL_FDB || entry->ifindex != wanted.ifindex ||
+		    entry->family != wanted.family ||
+		    memcmp(entry->key, wanted.key, sizeof(entry->key)) != 0 ||
+		    same_key(entry, &wanted))
+			continue;
+		if (!found || entry->claimed)
+			found = entry;
+	}
+	return found;
 }
 
 bool have_entry_equals(const struct have_entry *entry, const struct kernel_object *object)
@@ -232,6 +254,18 @@ bool have_entry_equals(const struct have_entry *entry, const struct kernel_objec
 	return false;
 }
 
+void have_entry_claim(struct have_entry *entry, const struct kernel_object *object)
+{
+	struct have_entry wanted;
+	if (!entry_from_object(object, &wanted))
+		return;
+	wanted.seen = wanted.claimed = true;
+	wanted.moved = entry->moved;
+	wanted.metric = entry->metric; // part of the key
+	wanted.foreign = false;
+	*entry = wanted;
+}
+
 bool object_same_key(const struct kernel_object *a, const struct kernel_object *b)
 {
 	struct have_entry x, y;
@@ -261,23 +295,35 @@ void have_entry_object(const struct have_entry *entry, struct kernel_object *ret
 	struct ip value = ip_from_bytes(entry->family, entry->value);
 	switch (ret->kind) {
 	case KERNEL_NEIGH:
-		ret->neigh = (struct neigh){.ifindex = entry->ifindex, .ip = ip_from_bytes(entry->family, entry->key), .state = NUD_PERMANENT};
+		ret->neigh = (struct neigh){ .ifindex = entry->ifindex,
+					     .ip = ip_from_bytes(entry->family, entry->key),
+					     .state = NUD_PERMANENT };
 		memcpy(ret->neigh.mac.bytes, entry->value, sizeof(ret->neigh.mac.bytes));
 		break;
 	case KERNEL_FDB:
-		ret->fdb = (struct fdb){.ifindex = entry->ifindex, .remote = value, .state = NUD_PERMANENT};
+		ret->fdb = (struct fdb){ .ifindex = entry->ifindex,
+					 .remote = value,
+					 .state = NUD_PERMANENT };
 		memcpy(ret->fdb.mac.bytes, entry->key, sizeof(ret->fdb.mac.bytes));
 		break;
 	case KERNEL_NEXTHOP:
-		ret->nexthop = (struct nexthop){.id = entry->number, .ifindex = entry->ifindex, .gateway = value,
-						.protocol = entry->protocol, .onlink = entry->onlink};
+		ret->nexthop = (struct nexthop){ .id = entry->number,
+						 .ifindex = entry->ifindex,
+						 .gateway = value,
+						 .protocol = entry->protocol,
+						 .onlink = entry->onlink };
 		break;
 	case KERNEL_ROUTE:
-		ret->route = (struct route){
-			.dst = {.addr = ip_from_bytes(entry->family, entry->key), .len = entry->prefix_len},
-			.table = RT_TABLE_MAIN, .metric = entry->metric, .nexthop_id = entry->number,
-			.gateway = value, .ifindex = entry->ifindex, .protocol = entry->protocol,
-			.type = RTN_UNICAST, .onlink = entry->onlink};
+		ret->route = (struct route){ .dst = { .addr = ip_from_bytes(entry->family, entry->key),
+						      .len = entry->prefix_len },
+					     .table = RT_TABLE_MAIN,
+					     .metric = entry->metric,
+					     .nexthop_id = entry->number,
+					     .gateway = value,
+					     .ifindex = entry->ifindex,
+					     .protocol = entry->protocol,
+					     .type = RTN_UNICAST,
+					     .onlink = entry->onlink };
 		break;
 	case KERNEL_LINK:
 	case KERNEL_ADDR:

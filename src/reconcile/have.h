@@ -16,6 +16,8 @@ struct have_entry {
 	uint8_t prefix_len;
 	uint8_t protocol;
 	bool seen : 1; // wanted: stays
+	bool claimed : 1; // wanted by a peer that was compared before: nobody else may have it otherwise
+	bool moved : 1; // FDB: the entry of its MAC was sent to another remote
 	bool onlink : 1;
 	bool foreign : 1; // a shape that we never make (multipath, other type, group, ...)
 	uint32_t ifindex;
@@ -27,14 +29,19 @@ struct have_entry {
 
 struct have *have_new(void);
 struct have *have_free(struct have *have);
-// A second object with the same key is not stored again.
+// A second object with the same key is not stored again. Routes of a TOS, a source or an encapsulation of their own are not stored: they
+// are no hindrance to ours, or the kernel says so.
 void have_add(struct have *have, const struct kernel_object *object);
 size_t have_count(const struct have *have);
 
 // The entry with the object's key, or NULL. Keys: neigh (device, ip), FDB (device, MAC, remote), nexthop (id), route (dst, metric; an IPv6 metric of 0 is the kernel's 1024).
 struct have_entry *have_find(const struct have *have, const struct kernel_object *object);
+// FDB: another entry of the object's device and MAC with another remote, a claimed one if there is one, or NULL.
+struct have_entry *have_find_other_remote(const struct have *have, const struct kernel_object *object);
 // Is the entry in all that we set the same as the object?
 bool have_entry_equals(const struct have_entry *entry, const struct kernel_object *object);
+// Claims the entry: from now on it stands for the object that is being written.
+void have_entry_claim(struct have_entry *entry, const struct kernel_object *object);
 struct have_entry *have_next(const struct have *have, size_t *position);
 // For deleting and for showing.
 void have_entry_object(const struct have_entry *entry, struct kernel_object *ret);

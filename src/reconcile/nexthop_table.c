@@ -8,8 +8,13 @@
 
 #include <string.h>
 
+#define CAPACITY_MIN 64u
+// After so many ids that are taken the next one is drawn by lot, so that gateways chosen to collide gain nothing.
+#define ID_PROBES 8
+
 struct slot {
-	struct ip gateway; // family 0: free
+	struct ip gateway; // family 0 and id 0: free; family 0: an id that is somebody else's
+	bool used;	   // asked for since the last expiry
 	uint32_t ifindex;
 	uint32_t id;
 };
@@ -18,18 +23,28 @@ struct nexthop_table {
 	struct slot *slots;
 	uint32_t *by_gateway; // slot number + 1, 0 empty
 	uint32_t *by_id;
-	size_t used;	 // slots ever used, freed ones included
+	size_t used; // slots ever used, freed ones included
 	size_t live;
-	size_t capacity; // of slots; both indexes have twice as many places
+	size_t capacity; // of slots
+	size_t places;	 // of each index: a power of two, at least a quarter more than slots
 };
+
+static void allocate(struct nexthop_table *table, size_t capacity)
+{
+	table->capacity = capacity;
+	table->places = CAPACITY_MIN * 2;
+	while (table->places * 4 < capacity * 5)
+		table->places *= 2;
+	table->slots = xnew0_array(struct slot, capacity);
+	table->by_gateway = xnew0_array(uint32_t, table->places);
+	table->by_id = xnew0_array(uint32_t, table->places);
+	table->used = 0;
+}
 
 struct nexthop_table *nexthop_table_new(void)
 {
 	struct nexthop_table *table = xnew(struct nexthop_table);
-	table->capacity = 64;
-	table->slots = xnew0_array(struct slot, table->capacity);
-	table->by_gateway = xnew0_array(uint32_t, table->capacity * 2);
-	table->by_id = xnew0_array(uint32_t, table->capacity * 2);
+	allocate(table, CAPACITY_MIN);
 	return table;
 }
 
@@ -49,18 +64,24 @@ size_t nexthop_table_count(const struct nexthop_table *table)
 	return table->live;
 }
 
-static size_t gateway_hash(const struct ip *gateway, uint32_t ifindex)
+struct gateway_key {
+	uint8_t bytes[sizeof(struct ip) + sizeof(uint32_t)];
+};
+
+static struct gateway_key gateway_key(const struct ip *gateway, uint32_t ifindex)
 {
-	uint8_t seed[sizeof(*gateway) + sizeof(ifindex)];
-	memcpy(seed, gateway, sizeof(*gateway));
-	memcpy(seed + sizeof(*gateway), &ifindex, sizeof(ifindex));
-	return (size_t)hash_stable(seed, sizeof(seed));
+	struct gateway_key key;
+	memcpy(key.bytes, gateway, sizeof(*gateway));
+	memcpy(key.bytes + sizeof(*gateway), &ifindex, sizeof(ifindex));
+	return key;
 }
 
-static uint32_t *place_by_gateway(const struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex)
+static uint32_t *place_by_gateway(const struct nexthop_table *table, const struct ip *gateway,
+				  uint32_t ifindex)
 {
-	size_t mask = table->capacity * 2 - 1;
-	for (size_t i = gateway_hash(gateway, ifindex) & mask;; i = (i + 1) & mask) {
+	struct gateway_key key = gateway_key(gateway, ifindex);
+	size_t mask = table->places - 1;
+	for (size_t i = (size_t)hash_bytes(&key, sizeof(key)) & mask;; i = (i + 1) & mask) {
 		uint32_t number = table->by_gateway[i];
 		if (number == 0)
 			return &table->by_gateway[i];
@@ -72,76 +93,124 @@ static uint32_t *place_by_gateway(const struct nexthop_table *table, const struc
 
 static uint32_t *place_by_id(const struct nexthop_table *table, uint32_t id)
 {
-	size_t mask = table->capacity * 2 - 1;
-	for (size_t i = (size_t)hash_stable(&id, sizeof(id)) & mask;; i = (i + 1) & mask) {
+	size_t mask = table->places - 1;
+	for (size_t i = (size_t)hash_bytes(&id, sizeof(id)) & mask;; i = (i + 1) & mask) {
 		uint32_t number = table->by_id[i];
 		if (number == 0 || table->slots[number - 1].id == id)
 			return &table->by_id[i];
 	}
 }
 
+static void index_slot(struct nexthop_table *table, size_t number)
+{
+	const struct slot *slot = &table->slots[number - 1];
+	if (ip_is_set(&slot->gateway))
+		*place_by_gateway(table, &slot->gateway, slot->ifindex) = (uint32_t)number;
+	*place_by_id(table, slot->id) = (uint32_t)number;
+}
+
 // Removal leaves dead slots (id 0) that stay findable by nobody; a rebuild drops them.
 static void rebuild(struct nexthop_table *table, size_t capacity)
 {
 	struct nexthop_table old = *table;
-	table->capacity = capacity;
-	table->slots = xnew0_array(struct slot, capacity);
-	table->by_gateway = xnew0_array(uint32_t, capacity * 2);
-	table->by_id = xnew0_array(uint32_t, capacity * 2);
-	table->used = 0;
+	allocate(table, capacity < CAPACITY_MIN ? CAPACITY_MIN : capacity);
 	for (size_t i = 0; i < old.used; i++) {
 		if (old.slots[i].id == 0)
 			continue;
 		table->slots[table->used++] = old.slots[i];
-		*place_by_gateway(table, &old.slots[i].gateway, old.slots[i].ifindex) = (uint32_t)table->used;
-		*place_by_id(table, old.slots[i].id) = (uint32_t)table->used;
+		index_slot(table, table->used);
 	}
 	free(old.slots);
 	free(old.by_gateway);
 	free(old.by_id);
 }
 
-static void insert(struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex, uint32_t id)
+static void insert(struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex,
+		   uint32_t id, bool used)
 {
+	// By a quarter, not by doubling: a table of ten thousand is there for as long as the agent.
 	if (table->used == table->capacity)
-		rebuild(table, table->live * 2 > table->capacity ? table->capacity * 2 : table->capacity);
-	table->slots[table->used++] = (struct slot){.gateway = *gateway, .ifindex = ifindex, .id = id};
+		rebuild(table, table->live + table->live / 4 + 1);
+	table->slots[table->used++] =
+		(struct slot){ .gateway = *gateway, .ifindex = ifindex, .id = id, .used = used };
 	table->live++;
-	*place_by_gateway(table, gateway, ifindex) = (uint32_t)table->used;
-	*place_by_id(table, id) = (uint32_t)table->used;
+	index_slot(table, table->used);
 }
 
-bool nexthop_table_adopt(struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex, uint32_t id)
+static void shrink(struct nexthop_table *table)
 {
-	uint32_t known = nexthop_table_find(table, gateway, ifindex);
-	if (known != 0)
-		return known == id;
+	if (table->capacity > CAPACITY_MIN && table->live * 4 < table->capacity)
+		rebuild(table, table->live * 2);
+}
+
+bool nexthop_table_adopt(struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex,
+			 uint32_t id)
+{
+	uint32_t number = *place_by_gateway(table, gateway, ifindex);
+	if (number != 0) {
+		table->slots[number - 1].used = true;
+		return table->slots[number - 1].id == id;
+	}
 	if (!nexthop_id_is_ours(id) || *place_by_id(table, id) != 0)
 		return false;
-	insert(table, gateway, ifindex, id);
+	insert(table, gateway, ifindex, id, true);
 	return true;
 }
 
-uint32_t nexthop_table_find(const struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex)
+void nexthop_table_block(struct nexthop_table *table, uint32_t id)
+{
+	static const struct ip none;
+	uint32_t number = *place_by_id(table, id);
+	if (!nexthop_id_is_ours(id) || (number != 0 && !ip_is_set(&table->slots[number - 1].gateway)))
+		return;
+	nexthop_table_remove(table, id);
+	insert(table, &none, 0, id, true);
+}
+
+uint32_t nexthop_table_find(const struct nexthop_table *table, const struct ip *gateway,
+			    uint32_t ifindex)
 {
 	uint32_t number = *place_by_gateway(table, gateway, ifindex);
 	return number == 0 ? 0 : table->slots[number - 1].id;
 }
 
+static uint32_t choose_id(const struct nexthop_table *table, const struct ip *gateway)
+{
+	const uint32_t range = NEXTHOP_ID_LAST - NEXTHOP_ID_FIRST + 1;
+	// The same gateway tends to get the same id on every start, which makes two listings comparable.
+	struct gateway_key key = gateway_key(gateway, 0);
+	uint32_t id = NEXTHOP_ID_FIRST + (uint32_t)(hash_stable(&key, sizeof(key)) % range);
+	for (uint32_t probes = 1; *place_by_id(table, id) != 0; probes++) {
+		if (probes % ID_PROBES == 0) {
+			struct gateway_key lot = gateway_key(gateway, probes);
+			id = NEXTHOP_ID_FIRST + (uint32_t)(hash_bytes(&lot, sizeof(lot)) % range);
+		} else {
+			id = id == NEXTHOP_ID_LAST ? NEXTHOP_ID_FIRST : id + 1;
+		}
+	}
+	return id;
+}
+
 uint32_t nexthop_table_id(struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex)
 {
-	uint32_t known = nexthop_table_find(table, gateway, ifindex);
-	if (known != 0)
-		return known;
-	const uint32_t range = NEXTHOP_ID_LAST - NEXTHOP_ID_FIRST + 1;
-	if (table->live >= range / 2)
+	uint32_t number = *place_by_gateway(table, gateway, ifindex);
+	if (number != 0) {
+		table->slots[number - 1].used = true;
+		return table->slots[number - 1].id;
+	}
+	// With half of the range free an id is found soon.
+	if (table->live >= (NEXTHOP_ID_LAST - NEXTHOP_ID_FIRST + 1) / 2)
 		return 0;
-	// The same gateway tends to get the same id on every start, which makes two listings comparable.
-	uint32_t id = NEXTHOP_ID_FIRST + (uint32_t)(gateway_hash(gateway, 0) % range);
-	while (*place_by_id(table, id) != 0)
-		id = id == NEXTHOP_ID_LAST ? NEXTHOP_ID_FIRST : id + 1;
-	insert(table, gateway, ifindex, id);
+	uint32_t id = choose_id(table, gateway);
+	insert(table, gateway, ifindex, id, true);
 	return id;
+}
+
+static void free_slot(struct nexthop_table *table, struct slot *slot)
+{
+	// A dead slot keeps its gateway out of reach: family 0 equals no gateway that is looked up.
+	*slot = (struct slot){ 0 };
+	table->live--;
 }
 
 void nexthop_table_remove(struct nexthop_table *table, uint32_t id)
@@ -151,20 +220,25 @@ void nexthop_table_remove(struct nexthop_table *table, uint32_t id)
 	uint32_t number = *place_by_id(table, id);
 	if (number == 0)
 		return;
-	// A dead slot keeps its gateway out of reach: family 0 equals no gateway that is looked up.
-	table->slots[number - 1] = (struct slot){0};
-	table->live--;
-	if (table->live == 0)
-		rebuild(table, 64);
+	free_slot(table, &table->slots[number - 1]);
+	shrink(table);
 }
 
 void nexthop_table_forget_device(struct nexthop_table *table, uint32_t ifindex)
 {
+	for (size_t i = 0; i < table->used; i++)
+		if (ip_is_set(&table->slots[i].gateway) && table->slots[i].ifindex == ifindex)
+			free_slot(table, &table->slots[i]);
+	shrink(table);
+}
+
+void nexthop_table_expire(struct nexthop_table *table)
+{
 	for (size_t i = 0; i < table->used; i++) {
-		if (table->slots[i].id != 0 && table->slots[i].ifindex == ifindex) {
-			table->slots[i] = (struct slot){0};
-			table->live--;
-		}
+		struct slot *slot = &table->slots[i];
+		if (slot->id != 0 && !slot->used)
+			free_slot(table, slot);
+		slot->used = false;
 	}
-	rebuild(table, table->capacity);
+	shrink(table);
 }

@@ -24,11 +24,17 @@ static inline bool nexthop_id_is_ours(uint32_t id)
 }
 
 // A scan met this object. False if the gateway already has another id (the object is a spare one) or the id another gateway.
-bool nexthop_table_adopt(struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex, uint32_t id);
+bool nexthop_table_adopt(struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex,
+			 uint32_t id);
 // The id for a gateway on a device; chosen now if it has none. 0 when the range is used up.
 uint32_t nexthop_table_id(struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex);
 // 0 if it has none.
-uint32_t nexthop_table_find(const struct nexthop_table *table, const struct ip *gateway, uint32_t ifindex);
+uint32_t nexthop_table_find(const struct nexthop_table *table, const struct ip *gateway,
+			    uint32_t ifindex);
 void nexthop_table_remove(struct nexthop_table *table, uint32_t id);
+// This id, though of our range, is another program's: it is not given out, and who had it gets another.
+void nexthop_table_block(struct nexthop_table *table, uint32_t id);
+// Forgets what was neither adopted, blocked nor asked for since the last call: the kernel lost the object, and its peer is gone.
+void nexthop_table_expire(struct nexthop_table *table);
 // The device is gone, and the kernel has removed its nexthops with it.
 void nexthop_table_forget_device(struct nexthop_table *table, uint32_t ifindex);

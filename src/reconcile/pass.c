@@ -13,6 +13,7 @@
 #define SCAN_SLICE_OBJECTS 1500
 #define SCAN_RESTARTS_MAX 10
 #define SWEEP_SLICE 1500
+#define SWEEP_LOOK_SLICE 100000
 
 struct pass *pass_free(struct pass *pass)
 {
@@ -53,13 +54,18 @@ static void scan_object(void *arg, const struct kernel_object *object)
 	if (object->kind == KERNEL_NEXTHOP) {
 		if (!nexthop_id_is_ours(nexthop->id))
 			return;
-		if (!nexthop->other)
-			nexthop_table_adopt(reconcile->nexthops, &nexthop->gateway, nexthop->ifindex, nexthop->id);
+		if (nexthop->protocol != KERNEL_PROTOCOL_WEFT || nexthop->other) {
+			nexthop_table_block(reconcile->nexthops, nexthop->id);
+			return;
+		}
+		nexthop_table_adopt(reconcile->nexthops, &nexthop->gateway, nexthop->ifindex,
+				    nexthop->id);
 	}
 	have_add(reconcile->pass->have, object);
 }
 
-// The dumps of a scan, in order. Routes of protocol boot are looked at because flannel's are of it.
+// The dumps of a scan, in order. Routes of protocol boot are looked at because flannel's are of it, all nexthops because an id of our range may
+// be another program's.
 static int start_dump(struct reconcile *reconcile, size_t number, struct err *e)
 {
 	static const struct {
@@ -68,16 +74,16 @@ static int start_dump(struct reconcile *reconcile, size_t number, struct err *e)
 		uint8_t protocol;
 		bool per_device;
 	} dumps[] = {
-		{KERNEL_NEIGH, AF_INET, 0, true},
-		{KERNEL_NEIGH, AF_INET6, 0, true},
-		{KERNEL_FDB, AF_UNSPEC, 0, true},
-		{KERNEL_ROUTE, AF_INET, 0, true},
-		{KERNEL_ROUTE, AF_INET6, 0, true},
-		{KERNEL_ROUTE, AF_INET, KERNEL_PROTOCOL_WEFT, false},
-		{KERNEL_ROUTE, AF_INET6, KERNEL_PROTOCOL_WEFT, false},
-		{KERNEL_ROUTE, AF_INET, RTPROT_BOOT, false},
-		{KERNEL_ROUTE, AF_INET6, RTPROT_BOOT, false},
-		{KERNEL_NEXTHOP, AF_UNSPEC, KERNEL_PROTOCOL_WEFT, false},
+		{ KERNEL_NEIGH, AF_INET, 0, true },
+		{ KERNEL_NEIGH, AF_INET6, 0, true },
+		{ KERNEL_FDB, AF_UNSPEC, 0, true },
+		{ KERNEL_ROUTE, AF_INET, 0, true },
+		{ KERNEL_ROUTE, AF_INET6, 0, true },
+		{ KERNEL_ROUTE, AF_INET, KERNEL_PROTOCOL_WEFT, false },
+		{ KERNEL_ROUTE, AF_INET6, KERNEL_PROTOCOL_WEFT, false },
+		{ KERNEL_ROUTE, AF_INET, RTPROT_BOOT, false },
+		{ KERNEL_ROUTE, AF_INET6, RTPROT_BOOT, false },
+		{ KERNEL_NEXTHOP, AF_UNSPEC, 0, false },
 	};
 	size_t device = number / ARRAY_SIZE(dumps), kind = number % ARRAY_SIZE(dumps);
 	if (device >= WANTED_DEVICES_MAX)
@@ -104,15 +110,18 @@ static void scan_restart(struct pass *pass)
 	pass->dump_next = 0;
 }
 
+// Who is in trouble comes last: of two peers that want the same, the one that has it keeps it.
 static void begin_comparison(struct reconcile *reconcile)
 {
 	struct pass *pass = reconcile->pass;
 	const struct lease_set *peers = reconcile->source.peers(reconcile->arg);
-	pass->subnets = xnew0_array(struct subnet, lease_set_count(peers) + 1);
-	size_t position = 0;
+	size_t front = 0, back = lease_set_count(peers), position = 0;
 	const struct lease *lease;
+	pass->subnet_count = back;
+	pass->subnets = xnew0_array(struct subnet, back + 1);
 	while ((lease = lease_set_next(peers, &position)))
-		pass->subnets[pass->subnet_count++] = lease->subnet;
+		pass->subnets[trouble_find(reconcile->trouble, &lease->subnet) ? --back : front++] =
+			lease->subnet;
 	pass->phase = PASS_PEERS;
 }
 
@@ -158,12 +167,44 @@ struct peer_compare {
 // left: protocol boot, to this peer's whole subnet, through its public address.
 static bool route_is_ours(const struct peer_compare *compare, const struct have_entry *entry)
 {
-	if (entry->protocol == KERNEL_PROTOCOL_WEFT || is_own_device(compare->reconcile, entry->ifindex))
+	if (entry->protocol == KERNEL_PROTOCOL_WEFT ||
+	    is_own_device(compare->reconcile, entry->ifindex))
 		return entry->protocol != RTPROT_KERNEL;
 	struct ip gateway = ip_from_bytes(entry->family, entry->value);
 	const struct lease_attrs *attrs = &compare->peer->attrs;
 	return entry->protocol == RTPROT_BOOT && !entry->foreign &&
 	       (ip_equal(&gateway, &attrs->public_ip) || ip_equal(&gateway, &attrs->public_ipv6));
+}
+
+static void refuse(struct peer_compare *compare, const struct have_entry *entry, const char *whose)
+{
+	char text[KERNEL_OBJECT_STR_MAX];
+	struct kernel_object other;
+	have_entry_object(entry, &other);
+	err_set(&compare->conflict, -EEXIST, "%s is in the way%s", kernel_object_str(&other, text),
+		whose);
+}
+
+// Does the object belong to another peer, or to another program? Says so.
+static bool is_refused(struct peer_compare *compare, const struct have_entry *entry,
+		       const struct kernel_object *object)
+{
+	const struct have *have = compare->reconcile->pass->have;
+	const struct have_entry *rival = have_find_other_remote(have, object);
+	if (rival && (rival->claimed || (entry && entry->moved))) {
+		refuse(compare, rival, ": another peer has the same MAC");
+		return true;
+	}
+	if (entry && entry->claimed && !have_entry_equals(entry, object)) {
+		refuse(compare, entry, ": another peer wants it, too");
+		return true;
+	}
+	if (entry && object->kind == KERNEL_ROUTE && !have_entry_equals(entry, object) &&
+	    !route_is_ours(compare, entry)) {
+		refuse(compare, entry, " and not weft's; remove it with 'ip route del'");
+		return true;
+	}
+	return false;
 }
 
 static void compare_object(struct peer_compare *compare, const struct kernel_object *object)
@@ -172,23 +213,29 @@ static void compare_object(struct peer_compare *compare, const struct kernel_obj
 	struct have_entry *entry = have_find(reconcile->pass->have, object);
 	if (entry)
 		entry->seen = true;
-	if (compare->silent || (entry && have_entry_equals(entry, object)))
+	if (compare->silent || is_refused(compare, entry, object))
 		return;
-	if (entry && object->kind == KERNEL_ROUTE && !route_is_ours(compare, entry)) {
-		char text[KERNEL_OBJECT_STR_MAX];
-		struct kernel_object other;
-		have_entry_object(entry, &other);
-		err_set(&compare->conflict, -EEXIST, "%s is in the way and not weft's; remove it with 'ip route del'",
-			kernel_object_str(&other, text));
+	bool equal = entry && have_entry_equals(entry, object);
+	bool claimed = entry && entry->claimed;
+	if (entry && !claimed)
+		have_entry_claim(entry, object);
+	if (equal)
 		return;
-	}
-	enum netlink_verb verb = object->kind == KERNEL_ROUTE && !entry ? NETLINK_CREATE : NETLINK_REPLACE;
 	if (reconcile->pass->dry_run) {
-		reconcile->plan_fn(reconcile->plan_arg, entry ? NETLINK_REPLACE : NETLINK_CREATE, object);
+		reconcile->plan_fn(reconcile->plan_arg, entry ? NETLINK_REPLACE : NETLINK_CREATE,
+				   object);
 		return;
 	}
-	if (compare->repair && !repair_allowed(reconcile, object))
+	bool held = compare->repair && !repair_allowed(reconcile, object);
+	struct have_entry *rival = have_find_other_remote(reconcile->pass->have, object);
+	if (rival) {
+		rival->moved = true; // we make one entry for a MAC, and a replace moves it
+		rival->seen |= held;
+	}
+	if (held)
 		return;
+	enum netlink_verb verb = object->kind == KERNEL_ROUTE && !entry ? NETLINK_CREATE
+									: NETLINK_REPLACE;
 	ops_add(&reconcile->ops, verb, object, compare->index, compare->repair);
 }
 
@@ -200,35 +247,27 @@ static bool was_touched(const struct pass *pass, const struct subnet *subnet)
 	return false;
 }
 
-static void note_refusal(struct reconcile *reconcile, const struct lease *peer, const struct want_result *want)
-{
-	bool ignored = want->r == -EPROTONOSUPPORT;
-	bool news = ignored ? trouble_ignored(reconcile->trouble, &peer->subnet, err_msg(&want->err))
-			    : trouble_failed(reconcile->trouble, &peer->subnet, err_msg(&want->err), loop_now_ms());
-	char text[SUBNET_STR_MAX];
-	if (news)
-		log_rl(LOG_LEVEL_WARN, "reconcile: peer %s %s: %s", subnet_str(&peer->subnet, text),
-		       ignored ? "ignored" : "not programmed", err_msg(&want->err));
-}
-
-static void compare_peer(struct reconcile *reconcile, const struct lease *peer, const struct underlay_path *paths)
+static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
+			 const struct underlay_path *paths)
 {
 	struct pass *pass = reconcile->pass;
 	const struct trouble_entry *trouble = trouble_find(reconcile->trouble, &peer->subnet);
 	bool waits = trouble && !trouble->ignored && loop_now_ms() < trouble->retry_at_ms;
-	struct want_result want = {0};
+	struct want_result want = { 0 };
 	want_peer(reconcile, peer, paths, &want);
 	if (want.r < 0) {
 		if (!pass->dry_run && !waits)
-			note_refusal(reconcile, peer, &want);
+			note_refusal(reconcile, &peer->subnet, want.r, &want.err);
 		return;
 	}
 	struct peer_compare compare = {
 		.reconcile = reconcile,
 		.peer = peer,
 		.index = (uint32_t)reconcile->ops.peer_count,
-		.silent = waits || was_touched(pass, &peer->subnet),
-		.repair = reconcile->synced && pass->reason == RECONCILE_DRIFT && !pass->devices_changed && !trouble,
+		.silent = (waits && !pass->dry_run) || pass->overrun ||
+			  was_touched(pass, &peer->subnet),
+		.repair = reconcile->synced && pass->reason == RECONCILE_DRIFT &&
+			  !pass->devices_changed && !trouble,
 	};
 	for (size_t i = 0; i < want.wanted.count; i++) {
 		struct kernel_object nexthop;
@@ -243,7 +282,8 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer, 
 		return;
 	reconcile->ops.peer_failed[compare.index] = 1;
 	if (trouble_failed(reconcile->trouble, &peer->subnet, compare.conflict.msg, loop_now_ms()))
-		log_rl(LOG_LEVEL_WARN, "reconcile: %s", compare.conflict.msg);
+		log_rl(LOG_LEVEL_WARN, "reconcile: peer %s not programmed: %s",
+		       subnet_str(&peer->subnet, (char[SUBNET_STR_MAX]){ 0 }), compare.conflict.msg);
 }
 
 static void peers_step(struct reconcile *reconcile)
@@ -268,6 +308,14 @@ static void peers_step(struct reconcile *reconcile)
 
 // ---- sweep ----
 
+// flannel's routes have no protocol number of their own, but a shape: x.y.z.0/n via x.y.z.0 on the device, onlink.
+static bool is_left_by_flannel(const struct reconcile *reconcile, const struct have_entry *entry)
+{
+	return entry->protocol == RTPROT_BOOT && !entry->foreign && entry->onlink &&
+	       is_own_device(reconcile, entry->ifindex) &&
+	       memcmp(entry->key, entry->value, sizeof(entry->key)) == 0;
+}
+
 static bool is_ours_to_sweep(const struct reconcile *reconcile, const struct have_entry *entry)
 {
 	switch ((enum kernel_kind)entry->kind) {
@@ -277,8 +325,7 @@ static bool is_ours_to_sweep(const struct reconcile *reconcile, const struct hav
 	case KERNEL_NEXTHOP:
 		return entry->protocol == KERNEL_PROTOCOL_WEFT;
 	case KERNEL_ROUTE:
-		return entry->protocol == KERNEL_PROTOCOL_WEFT ||
-		       (entry->protocol == RTPROT_BOOT && is_own_device(reconcile, entry->ifindex));
+		return entry->protocol == KERNEL_PROTOCOL_WEFT || is_left_by_flannel(reconcile, entry);
 	case KERNEL_LINK:
 	case KERNEL_ADDR:
 	case KERNEL_KIND_COUNT:
@@ -300,25 +347,33 @@ static bool next_sweep_kind(struct pass *pass)
 	return pass->sweep_kind != KERNEL_LINK;
 }
 
+static void sweep_entry(struct reconcile *reconcile, const struct have_entry *entry)
+{
+	struct pass *pass = reconcile->pass;
+	// An entry that was moved is what the repair of its MAC was about: it is gone, or one of several.
+	bool repair = reconcile->synced && pass->reason == RECONCILE_DRIFT &&
+		      !pass->devices_changed && !entry->moved;
+	struct kernel_object object;
+	have_entry_object(entry, &object);
+	if (pass->dry_run)
+		reconcile->plan_fn(reconcile->plan_arg, NETLINK_DELETE, &object);
+	else if (!repair || repair_allowed(reconcile, &object))
+		ops_add(&reconcile->ops, NETLINK_DELETE, &object, OP_NO_PEER, repair);
+}
+
 static bool sweep_step(struct reconcile *reconcile)
 {
 	struct pass *pass = reconcile->pass;
-	bool repair = reconcile->synced && pass->reason == RECONCILE_DRIFT && !pass->devices_changed;
-	const struct have_entry *entry;
-	while (reconcile->ops.count < SWEEP_SLICE) {
-		entry = have_next(pass->have, &pass->sweep_position);
+	for (size_t looked_at = 0;
+	     reconcile->ops.count < SWEEP_SLICE && looked_at < SWEEP_LOOK_SLICE; looked_at++) {
+		const struct have_entry *entry = have_next(pass->have, &pass->sweep_position);
 		if (!entry) {
 			ops_apply(reconcile);
 			return next_sweep_kind(pass);
 		}
-		if (entry->kind != pass->sweep_kind || entry->seen || !is_ours_to_sweep(reconcile, entry))
-			continue;
-		struct kernel_object object;
-		have_entry_object(entry, &object);
-		if (pass->dry_run)
-			reconcile->plan_fn(reconcile->plan_arg, NETLINK_DELETE, &object);
-		else if (!repair || repair_allowed(reconcile, &object))
-			ops_add(&reconcile->ops, NETLINK_DELETE, &object, OP_NO_PEER, repair);
+		if (entry->kind == pass->sweep_kind && !entry->seen &&
+		    is_ours_to_sweep(reconcile, entry))
+			sweep_entry(reconcile, entry);
 	}
 	ops_apply(reconcile);
 	return true;
@@ -326,37 +381,25 @@ static bool sweep_step(struct reconcile *reconcile)
 
 // ---- the pass ----
 
-static void abandon(struct reconcile *reconcile, const struct err *e)
+static void give_up(struct reconcile *reconcile, const struct err *e)
 {
 	struct pass *pass = reconcile->pass;
-	if (pass->dry_run)
+	bool dry_run = pass->dry_run;
+	reconcile->pass = pass_free(pass);
+	if (dry_run)
 		reconcile->plan_done(reconcile->plan_arg, e->code, e);
 	else
 		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e->msg);
 }
 
-bool pass_step(struct reconcile *reconcile)
+static void complete(struct reconcile *reconcile)
 {
 	struct pass *pass = reconcile->pass;
-	struct err e = {0};
-	switch (pass->phase) {
-	case PASS_SCAN:
-		if (scan_step(reconcile, &e) >= 0)
-			return true;
-		abandon(reconcile, &e);
-		reconcile->pass = pass_free(pass);
-		return false;
-	case PASS_PEERS:
-		peers_step(reconcile);
-		return true;
-	case PASS_SWEEP:
-		if (reconcile->sweep_allowed && sweep_step(reconcile))
-			return true;
-		break;
-	}
 	bool dry_run = pass->dry_run;
 	if (!dry_run) {
-		reconcile->synced = true;
+		if (reconcile->sweep_allowed && !pass->overrun)
+			nexthop_table_expire(reconcile->nexthops);
+		reconcile->synced |= !pass->overrun;
 		reconcile->stats.passes++;
 		reconcile->stats.last_pass_ms = loop_now_ms() - pass->started_ms;
 	}
@@ -365,7 +408,46 @@ bool pass_step(struct reconcile *reconcile)
 	mem_trim();
 	if (dry_run)
 		reconcile->plan_done(reconcile->plan_arg, 0, NULL);
-	return false;
+}
+
+static int step(struct reconcile *reconcile)
+{
+	struct pass *pass = reconcile->pass;
+	struct err e = { 0 };
+	int r;
+	switch (pass->phase) {
+	case PASS_SCAN:
+		r = scan_step(reconcile, &e);
+		if (r < 0)
+			give_up(reconcile, &e);
+		return r;
+	case PASS_PEERS:
+		peers_step(reconcile);
+		return 1;
+	case PASS_SWEEP:
+		if (reconcile->sweep_allowed && !pass->overrun && sweep_step(reconcile))
+			return 1;
+		break;
+	}
+	complete(reconcile);
+	return 0;
+}
+
+int pass_step(struct reconcile *reconcile)
+{
+	struct pass *pass = reconcile->pass;
+	// Changes go first: else the pass would make what they would then find in their way.
+	if (pass->phase != PASS_SCAN && reconcile->pending_count > 0 && reconcile->devices_ready) {
+		changes_flush(reconcile);
+		return 1;
+	}
+	if (!pass->dry_run)
+		return step(reconcile);
+	struct underlay real = reconcile->underlay;
+	reconcile->underlay = pass->underlay;
+	int r = step(reconcile);
+	reconcile->underlay = real;
+	return r;
 }
 
 void pass_touch_object(struct pass *pass, const struct kernel_object *object)
@@ -375,8 +457,14 @@ void pass_touch_object(struct pass *pass, const struct kernel_object *object)
 		entry->seen = true;
 }
 
-void pass_touch_peer(struct pass *pass, const struct subnet *subnet)
+bool pass_touch_peer(struct pass *pass, const struct subnet *subnet)
 {
-	pass->touched = xrealloc_array(pass->touched, pass->touched_count + 1, sizeof(*pass->touched));
+	if (pass->touched_count == TOUCHED_MAX) {
+		pass->overrun = true;
+		return false;
+	}
+	if (!pass->touched)
+		pass->touched = xnew0_array(struct subnet, TOUCHED_MAX);
 	pass->touched[pass->touched_count++] = *subnet;
+	return true;
 }

@@ -29,8 +29,9 @@ struct reconcile;
 struct reconcile_source {
 	void (*devices)(void *arg, struct wanted_devices *ret);
 	// 0; -EPROTONOSUPPORT: this peer is not for this backend (ignored, e says why); other: the peer cannot be programmed.
-	int (*peer)(void *arg, const struct lease *peer, const struct underlay *underlay, const struct underlay_path paths[UNDERLAY_FAMILY_COUNT],
-		    struct wanted *ret, struct err *e);
+	int (*peer)(void *arg, const struct lease *peer, const struct underlay *underlay,
+		    const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
+		    struct err *e);
 	// Does the backend want to know the way to each peer's public address? (One route look-up per peer and pass.)
 	bool (*needs_paths)(void *arg);
 	const struct lease_set *(*peers)(void *arg);
@@ -43,9 +44,9 @@ struct reconcile_source {
 };
 
 enum reconcile_reason {
-	RECONCILE_START,    // program what is wanted
-	RECONCILE_CHANGE,   // something that we know of changed (underlay, config, whole set): differences are no repairs
-	RECONCILE_DRIFT,    // somebody else touched something, or a periodic look: differences are repairs
+	RECONCILE_START, // program what is wanted
+	RECONCILE_CHANGE, // something that we know of changed (underlay, config, whole set): differences are no repairs
+	RECONCILE_DRIFT, // somebody else touched something, or a periodic look: differences are repairs
 };
 
 struct reconcile_stats {
@@ -58,7 +59,9 @@ struct reconcile_stats {
 	char last_repair[KERNEL_OBJECT_STR_MAX];
 };
 
-struct reconcile *reconcile_new(struct loop *loop, struct netlink *nl, const struct reconcile_source *source, void *arg, uint64_t scan_interval_ms);
+struct reconcile *reconcile_new(struct loop *loop, struct netlink *nl,
+				const struct reconcile_source *source, void *arg,
+				uint64_t scan_interval_ms);
 struct reconcile *reconcile_free(struct reconcile *reconcile); // the kernel state stays
 
 // Makes the devices now, synchronously: at start, where an error must be told at once.
@@ -69,7 +72,8 @@ void reconcile_request(struct reconcile *reconcile, enum reconcile_reason reason
 // know may be right.
 void reconcile_allow_sweep(struct reconcile *reconcile, bool allowed);
 // One peer appeared (old NULL), changed, or went (now NULL). Both are borrowed; the peer set already has the new state.
-void reconcile_peer_changed(struct reconcile *reconcile, const struct lease *old, const struct lease *now);
+void reconcile_peer_changed(struct reconcile *reconcile, const struct lease *old,
+			    const struct lease *now);
 void reconcile_kernel_event(struct reconcile *reconcile, const struct kernel_event *event);
 
 bool reconcile_is_synced(const struct reconcile *reconcile); // a whole pass was done and no change is waiting
@@ -77,10 +81,12 @@ const struct reconcile_stats *reconcile_stats(const struct reconcile *reconcile)
 const struct trouble *reconcile_trouble(const struct reconcile *reconcile);
 const struct war *reconcile_war(const struct reconcile *reconcile);
 // What is wanted of a peer now, for people: path and why.
-int reconcile_explain(struct reconcile *reconcile, const struct lease *peer, struct wanted *ret, struct err *e);
+int reconcile_explain(struct reconcile *reconcile, const struct lease *peer, struct wanted *ret,
+		      struct err *e);
 
 // What a pass would change, without changing it. fn is called for each change, then done once; not after reconcile_free.
 typedef void reconcile_plan_fn(void *arg, enum netlink_verb verb, const struct kernel_object *object);
 typedef void reconcile_plan_done_fn(void *arg, int r, const struct err *e);
 // -EBUSY: another plan is being made.
-int reconcile_plan(struct reconcile *reconcile, reconcile_plan_fn *fn, reconcile_plan_done_fn *done, void *arg);
+int reconcile_plan(struct reconcile *reconcile, reconcile_plan_fn *fn, reconcile_plan_done_fn *done,
+		   void *arg);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: what reconcile.c (requests and events), pass.c (scan, compare, sweep) and apply.c (changes to the kernel) share.
+// Owns: what reconcile.c (when to work), change.c (peers changed by events), notice.c (what the kernel tells), pass.c (scan, compare, sweep)
+// and apply.c (changes to the kernel) share.
 #pragma once
 
 #include "reconcile/have.h"
@@ -8,6 +9,8 @@
 #include "reconcile/reconcile.h"
 
 #define SLICE_PEERS 512
+#define PENDING_MAX (4 * SLICE_PEERS) // changed peers that wait; with more a pass is cheaper
+#define TOUCHED_MAX SLICE_PEERS
 
 // One change to the kernel, and the peer it is for.
 struct op {
@@ -42,6 +45,8 @@ struct pass {
 	enum reconcile_reason reason;
 	bool dry_run;
 	bool devices_changed; // then missing entries are no acts of war
+	bool overrun; // so many peers changed meanwhile that this pass judges nobody; another one follows
+	struct underlay underlay; // of a dry run: device_ifindex is 0 for a device that would be made
 	uint64_t started_ms;
 	unsigned int scan_restarts;
 	size_t dump_next; // which dump comes next
@@ -50,7 +55,7 @@ struct pass {
 	struct subnet *subnets; // the peers as they were when the comparison began
 	size_t subnet_count;
 	size_t subnet_next;
-	struct subnet *touched; // changed by events during this pass: the scan knows less than we do
+	struct subnet *touched; // changed by events during this pass: the scan knows less than we do. Room for TOUCHED_MAX
 	size_t touched_count;
 	enum kernel_kind sweep_kind;
 	size_t sweep_position;
@@ -71,6 +76,8 @@ struct reconcile {
 	struct underlay underlay; // the source's, with device_ifindex
 	bool devices_ready;
 	bool device_error_told;
+	bool device_failed; // a change failed because the device was gone or down
+	bool changing;	    // the ops at hand come from change.c
 
 	struct timer *pass_timer;   // starts a requested pass, and steps a running one
 	struct timer *scan_timer;   // the periodic look
@@ -102,27 +109,43 @@ struct reconcile {
 
 // ---- apply.c ----
 void ops_reset(struct ops *ops);
-void ops_add(struct ops *ops, enum netlink_verb verb, const struct kernel_object *object, uint32_t peer, bool repair);
+void ops_add(struct ops *ops, enum netlink_verb verb, const struct kernel_object *object,
+	     uint32_t peer, bool repair);
 // Sends the ops of the slice, records what failed and what is fine again, empties them.
 void ops_apply(struct reconcile *reconcile);
 // The ways to the public addresses of count peers, where the backend asks for them.
 void look_up_paths(struct reconcile *reconcile, const struct lease *const *peers, size_t count,
 		   struct underlay_path (*ret)[UNDERLAY_FAMILY_COUNT]);
-void want_peer(struct reconcile *reconcile, const struct lease *peer, const struct underlay_path paths[UNDERLAY_FAMILY_COUNT],
-	       struct want_result *ret);
+// Notes that a peer is not programmed, or ignored, because the backend says so.
+void note_refusal(struct reconcile *reconcile, const struct subnet *subnet, int r,
+		  const struct err *e);
+void want_peer(struct reconcile *reconcile, const struct lease *peer,
+	       const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct want_result *ret);
 // False if the object is being fought over and is to be left alone now.
 bool repair_allowed(struct reconcile *reconcile, const struct kernel_object *object);
 // Turns a route with a gateway into one over a nexthop object: fills *nexthop, changes *route. False where routes stay classic.
-bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route, struct kernel_object *ret_nexthop);
+bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route,
+			struct kernel_object *ret_nexthop);
 // Entries that another lease of the same host also wants must not go with this peer.
 bool peer_shares_host(const struct reconcile *reconcile, const struct lease *peer);
-int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run, bool *ret_changed, struct err *e);
+// ret: the source's underlay with device_ifindex.
+int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run,
+		   struct underlay *ret, bool *ret_changed, struct err *e);
+
+// ---- change.c ----
+void change_tick(void *arg);
+// One slice of the changed peers. Only when the devices are ready.
+void changes_flush(struct reconcile *reconcile);
+void changes_clear(struct reconcile *reconcile);
+// The devices are ready: what waited for them goes on.
+void changes_resume(struct reconcile *reconcile);
 
 // ---- pass.c ----
 void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run);
-// One slice; true while there is more to do.
-bool pass_step(struct reconcile *reconcile);
+// One slice. 1: there is more to do; 0: done; negative: given up. Unless 1, the pass is freed.
+int pass_step(struct reconcile *reconcile);
 struct pass *pass_free(struct pass *pass);
 // An event wrote or removed this object while the pass runs.
 void pass_touch_object(struct pass *pass, const struct kernel_object *object);
-void pass_touch_peer(struct pass *pass, const struct subnet *subnet);
+// False: too many are touched.
+bool pass_touch_peer(struct pass *pass, const struct subnet *subnet);

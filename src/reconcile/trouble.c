@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: an array sorted by nothing: it is short as long as things work, and linear work per failing peer is bounded by the back-off.
+// Owns: an array in no order and an index by subnet. Both are as large as there is trouble: none, as long as things work.
 #include "reconcile/trouble.h"
 
 #include "core/mem.h"
@@ -10,12 +10,13 @@
 
 #define RETRY_FIRST_MS 1000u
 #define RETRY_MAX_MS 60000u
+#define CAPACITY_MIN 8u
 
 struct trouble {
 	struct trouble_entry *entries;
 	uint32_t *index; // by subnet: entry number + 1, 0 empty; twice the capacity
 	size_t count;
-	size_t capacity;
+	size_t capacity; // a power of two, or 0
 };
 
 struct trouble *trouble_new(void)
@@ -33,19 +34,27 @@ struct trouble *trouble_free(struct trouble *trouble)
 	return NULL;
 }
 
+static size_t home_of(const struct trouble *trouble, const struct subnet *subnet)
+{
+	return (size_t)subnet_hash(subnet) & (trouble->capacity * 2 - 1);
+}
+
 static uint32_t *place(const struct trouble *trouble, const struct subnet *subnet)
 {
 	size_t mask = trouble->capacity * 2 - 1;
-	for (size_t i = (size_t)subnet_hash(subnet) & mask;; i = (i + 1) & mask) {
+	for (size_t i = home_of(trouble, subnet);; i = (i + 1) & mask) {
 		uint32_t number = trouble->index[i];
 		if (number == 0 || subnet_equal(&trouble->entries[number - 1].subnet, subnet))
 			return &trouble->index[i];
 	}
 }
 
-static void reindex(struct trouble *trouble)
+static void resize(struct trouble *trouble, size_t capacity)
 {
-	memset(trouble->index, 0, trouble->capacity * 2 * sizeof(*trouble->index));
+	trouble->capacity = capacity;
+	trouble->entries = xrealloc_array(trouble->entries, capacity, sizeof(*trouble->entries));
+	free(trouble->index);
+	trouble->index = xnew0_array(uint32_t, capacity * 2);
 	for (size_t i = 0; i < trouble->count; i++)
 		*place(trouble, &trouble->entries[i].subnet) = (uint32_t)i + 1;
 }
@@ -63,13 +72,8 @@ static struct trouble_entry *find_or_add(struct trouble *trouble, const struct s
 	struct trouble_entry *entry = find(trouble, subnet);
 	if (entry)
 		return entry;
-	if (trouble->count == trouble->capacity) {
-		trouble->capacity = trouble->capacity == 0 ? 8 : trouble->capacity * 2;
-		trouble->entries = xrealloc_array(trouble->entries, trouble->capacity, sizeof(*trouble->entries));
-		free(trouble->index);
-		trouble->index = xnew0_array(uint32_t, trouble->capacity * 2);
-		reindex(trouble);
-	}
+	if (trouble->count == trouble->capacity)
+		resize(trouble, trouble->capacity == 0 ? CAPACITY_MIN : trouble->capacity * 2);
 	entry = &trouble->entries[trouble->count++];
 	memset(entry, 0, sizeof(*entry));
 	entry->subnet = *subnet;
@@ -85,7 +89,8 @@ static bool set_text(struct trouble_entry *entry, const char *text)
 	return strcmp(old, entry->text) != 0;
 }
 
-bool trouble_failed(struct trouble *trouble, const struct subnet *subnet, const char *text, uint64_t now_ms)
+bool trouble_failed(struct trouble *trouble, const struct subnet *subnet, const char *text,
+		    uint64_t now_ms)
 {
 	struct trouble_entry *entry = find_or_add(trouble, subnet);
 	unsigned int shift = entry->attempts < 6 ? entry->attempts : 6;
@@ -105,13 +110,37 @@ bool trouble_ignored(struct trouble *trouble, const struct subnet *subnet, const
 	return set_text(entry, text);
 }
 
+// Empties a place of the index and moves up what was put behind it for want of room.
+static void vacate(struct trouble *trouble, size_t hole)
+{
+	size_t mask = trouble->capacity * 2 - 1;
+	for (size_t i = (hole + 1) & mask; trouble->index[i] != 0; i = (i + 1) & mask) {
+		size_t home = home_of(trouble, &trouble->entries[trouble->index[i] - 1].subnet);
+		if (((i - home) & mask) < ((i - hole) & mask))
+			continue;
+		trouble->index[hole] = trouble->index[i];
+		hole = i;
+	}
+	trouble->index[hole] = 0;
+}
+
 void trouble_clear(struct trouble *trouble, const struct subnet *subnet)
 {
 	struct trouble_entry *entry = find(trouble, subnet);
 	if (!entry)
 		return;
-	*entry = trouble->entries[--trouble->count];
-	reindex(trouble);
+	struct trouble_entry *last = &trouble->entries[trouble->count - 1];
+	uint32_t *place_of_last = place(trouble, &last->subnet);
+	uint32_t *place_of_entry = place(trouble, &entry->subnet);
+	*place_of_last = (uint32_t)(entry - trouble->entries) + 1;
+	struct trouble_entry gone = *entry;
+	*entry = *last;
+	*last = gone;
+	*place_of_entry = (uint32_t)trouble->count;
+	vacate(trouble, (size_t)(place_of_entry - trouble->index));
+	trouble->count--;
+	if (trouble->count * 4 <= trouble->capacity && trouble->capacity > CAPACITY_MIN)
+		resize(trouble, trouble->capacity / 2);
 }
 
 const struct trouble_entry *trouble_find(const struct trouble *trouble, const struct subnet *subnet)
@@ -130,6 +159,32 @@ size_t trouble_count(const struct trouble *trouble, bool ignored)
 	for (size_t i = 0; i < trouble->count; i++)
 		count += trouble->entries[i].ignored == ignored;
 	return count;
+}
+
+bool trouble_retry_first_failures(struct trouble *trouble, uint64_t now_ms)
+{
+	bool any = false;
+	for (size_t i = 0; i < trouble->count; i++) {
+		if (trouble->entries[i].ignored || trouble->entries[i].attempts > 1)
+			continue;
+		trouble->entries[i].retry_at_ms = now_ms;
+		any = true;
+	}
+	return any;
+}
+
+bool trouble_retry_route(struct trouble *trouble, const struct ipnet *dst, uint64_t now_ms)
+{
+	bool any = false;
+	for (size_t i = 0; i < trouble->count; i++) {
+		struct trouble_entry *entry = &trouble->entries[i];
+		if (entry->ignored ||
+		    (!ipnet_equal(&entry->subnet.v4, dst) && !ipnet_equal(&entry->subnet.v6, dst)))
+			continue;
+		entry->retry_at_ms = now_ms;
+		any = true;
+	}
+	return any;
 }
 
 uint64_t trouble_next_retry_ms(const struct trouble *trouble)

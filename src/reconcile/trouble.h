@@ -13,7 +13,7 @@
 
 struct trouble_entry {
 	struct subnet subnet;
-	bool ignored;	      // not for this backend: nothing to retry
+	bool ignored; // not for this backend: nothing to retry
 	unsigned int attempts;
 	uint64_t retry_at_ms; // loop_now_ms clock
 	char text[TROUBLE_TEXT_MAX];
@@ -23,11 +23,16 @@ struct trouble;
 struct trouble *trouble_new(void);
 struct trouble *trouble_free(struct trouble *trouble);
 // Records a failure at now_ms; back-off 1 s doubling to 60 s. True if it is new or says something else than before (worth a log line).
-bool trouble_failed(struct trouble *trouble, const struct subnet *subnet, const char *text, uint64_t now_ms);
+bool trouble_failed(struct trouble *trouble, const struct subnet *subnet, const char *text,
+		    uint64_t now_ms);
 bool trouble_ignored(struct trouble *trouble, const struct subnet *subnet, const char *text);
 void trouble_clear(struct trouble *trouble, const struct subnet *subnet); // fine again, or gone
 const struct trouble_entry *trouble_find(const struct trouble *trouble, const struct subnet *subnet);
 const struct trouble_entry *trouble_next(const struct trouble *trouble, size_t *position);
 size_t trouble_count(const struct trouble *trouble, bool ignored);
+// What hindered the peers was none of their doing, or is gone: those that failed once only, or those that a route to dst hindered, need not
+// wait. True if there are any.
+bool trouble_retry_first_failures(struct trouble *trouble, uint64_t now_ms);
+bool trouble_retry_route(struct trouble *trouble, const struct ipnet *dst, uint64_t now_ms);
 // The earliest retry, or UINT64_MAX.
 uint64_t trouble_next_retry_ms(const struct trouble *trouble);

@@ -17,16 +17,19 @@ struct kernel_object *wanted_add(struct wanted *wanted, enum kernel_kind kind)
 	return object;
 }
 
-void wanted_add_neigh(struct wanted *wanted, uint32_t ifindex, const struct ip *ip, const struct mac *mac)
+void wanted_add_neigh(struct wanted *wanted, uint32_t ifindex, const struct ip *ip,
+		      const struct mac *mac)
 {
 	wanted_add(wanted, KERNEL_NEIGH)->neigh =
-		(struct neigh){.ifindex = ifindex, .ip = *ip, .mac = *mac, .state = NUD_PERMANENT};
+		(struct neigh){ .ifindex = ifindex, .ip = *ip, .mac = *mac, .state = NUD_PERMANENT };
 }
 
-void wanted_add_fdb(struct wanted *wanted, uint32_t ifindex, const struct mac *mac, const struct ip *remote)
+void wanted_add_fdb(struct wanted *wanted, uint32_t ifindex, const struct mac *mac,
+		    const struct ip *remote)
 {
-	wanted_add(wanted, KERNEL_FDB)->fdb =
-		(struct fdb){.ifindex = ifindex, .mac = *mac, .remote = *remote, .state = NUD_PERMANENT};
+	wanted_add(wanted, KERNEL_FDB)->fdb = (struct fdb){
+		.ifindex = ifindex, .mac = *mac, .remote = *remote, .state = NUD_PERMANENT
+	};
 }
 
 void wanted_add_route(struct wanted *wanted, const struct ipnet *dst, const struct ip *gateway,

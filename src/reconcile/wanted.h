@@ -13,8 +13,8 @@
 
 // A device of ours and its address. ifindex of link is not used: the name is the identity.
 struct wanted_device {
-	struct link link;     // name, kind, mac, mtu_bytes, vxlan
-	struct ip address;    // AF_UNSPEC: none yet
+	struct link link;  // name, kind, mac, mtu_bytes, vxlan
+	struct ip address; // AF_UNSPEC: none yet
 	uint8_t address_len;
 	struct ipnet network; // other IPv4 addresses inside it are removed from the device; on an IPv6 device all but link-local are
 };
@@ -51,6 +51,9 @@ struct wanted {
 };
 
 struct kernel_object *wanted_add(struct wanted *wanted, enum kernel_kind kind); // zeroed
-void wanted_add_neigh(struct wanted *wanted, uint32_t ifindex, const struct ip *ip, const struct mac *mac);
-void wanted_add_fdb(struct wanted *wanted, uint32_t ifindex, const struct mac *mac, const struct ip *remote);
-void wanted_add_route(struct wanted *wanted, const struct ipnet *dst, const struct ip *gateway, uint32_t ifindex, bool onlink);
+void wanted_add_neigh(struct wanted *wanted, uint32_t ifindex, const struct ip *ip,
+		      const struct mac *mac);
+void wanted_add_fdb(struct wanted *wanted, uint32_t ifindex, const struct mac *mac,
+		    const struct ip *remote);
+void wanted_add_route(struct wanted *wanted, const struct ipnet *dst, const struct ip *gateway,
+		      uint32_t ifindex, bool onlink);

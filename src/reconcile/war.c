@@ -89,14 +89,15 @@ enum war_verdict war_repair(struct war *war, const struct kernel_object *object,
 	entry->object = *object;
 	if (++entry->repairs <= WAR_REPAIRS)
 		return WAR_REPAIR;
-	entry->hold_ms = entry->hold_ms == 0 ? WAR_HOLD_FIRST_MS : entry->hold_ms * 2;
+	bool goes_on = entry->hold_ms != 0;
+	entry->hold_ms = goes_on ? entry->hold_ms * 2 : WAR_HOLD_FIRST_MS;
 	if (entry->hold_ms > WAR_HOLD_MAX_MS)
 		entry->hold_ms = WAR_HOLD_MAX_MS;
 	entry->hold_until_ms = now_ms + entry->hold_ms;
 	// After the hold one repair is tried; undone again, the next hold is longer.
 	entry->repairs = WAR_REPAIRS - 1;
 	entry->window_start_ms = entry->hold_until_ms;
-	return WAR_DECLARED;
+	return goes_on ? WAR_HELD : WAR_DECLARED;
 }
 
 const struct war_entry *war_next(const struct war *war, size_t *position, uint64_t now_ms)
@@ -107,4 +108,15 @@ const struct war_entry *war_next(const struct war *war, size_t *position, uint64
 			return entry;
 	}
 	return NULL;
+}
+
+uint64_t war_next_end_ms(const struct war *war, uint64_t now_ms)
+{
+	uint64_t earliest = UINT64_MAX;
+	size_t position = 0;
+	const struct war_entry *entry;
+	while ((entry = war_next(war, &position, now_ms)))
+		if (entry->hold_until_ms < earliest)
+			earliest = entry->hold_until_ms;
+	return earliest;
 }

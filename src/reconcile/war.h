@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: noticing another program that keeps undoing one object. The same object repaired more than five times within a minute is a war:
-// repairs of it are held back, longer each time, until it stays.
+// repairs of it are held back, longer each time, until it stays for a minute.
 #pragma once
 
 #include "kernel/object.h"
@@ -23,10 +23,12 @@ struct war *war_free(struct war *war);
 
 enum war_verdict {
 	WAR_REPAIR,   // go on
-	WAR_DECLARED, // this is one too many: say so once, and hold back
-	WAR_HELD,     // being held back
+	WAR_DECLARED, // this is one too many: say so, and hold back
+	WAR_HELD,     // being held back, or undone once more after a hold: it was said before
 };
 // Asked before each repair of an object that was in place before.
 enum war_verdict war_repair(struct war *war, const struct kernel_object *object, uint64_t now_ms);
 // Objects at war now.
 const struct war_entry *war_next(const struct war *war, size_t *position, uint64_t now_ms);
+// When the first of their holds ends, or UINT64_MAX.
+uint64_t war_next_end_ms(const struct war *war, uint64_t now_ms);
