@@ -390,7 +390,7 @@ static void print_peers(const struct peer_list *list, const json_t *status)
 						"MAC",	"REMARK",    NULL };
 	_cleanup_(table_freep) struct table *table = table_new(headings);
 	const json_t *counts = show_member(status, "peers");
-	long long all = (long long)(show_number(counts, "total") + show_number(counts, "rejected"));
+	long long all = show_number(counts, "total") + show_number(counts, "rejected");
 	const json_t *peer;
 	size_t i;
 

@@ -75,32 +75,35 @@ int listen_unix(const char *path, int *ret_fd, struct err *e)
 	return 0;
 }
 
-static socklen_t tcp_address(const struct ip *address, uint16_t port, struct sockaddr_storage *ret)
+union tcp_address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+static socklen_t tcp_address_make(const struct ip *ip, uint16_t port, union tcp_address *ret)
 {
-	*ret = (struct sockaddr_storage){ .ss_family = address->family };
-	if (address->family == AF_INET6) {
-		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
-
-		v6->sin6_port = htons(port);
-		memcpy(&v6->sin6_addr, address->bytes, sizeof(v6->sin6_addr));
-		return sizeof(*v6);
+	memset(ret, 0, sizeof(*ret));
+	ret->any.sa_family = ip->family;
+	if (ip->family == AF_INET6) {
+		ret->v6.sin6_port = htons(port);
+		memcpy(&ret->v6.sin6_addr, ip->bytes, sizeof(ret->v6.sin6_addr));
+		return sizeof(ret->v6);
 	}
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
-
-	v4->sin_port = htons(port);
-	memcpy(&v4->sin_addr, address->bytes, sizeof(v4->sin_addr));
-	return sizeof(*v4);
+	ret->v4.sin_port = htons(port);
+	memcpy(&ret->v4.sin_addr, ip->bytes, sizeof(ret->v4.sin_addr));
+	return sizeof(ret->v4);
 }
 
 static int bound_port(int fd, uint16_t *ret)
 {
-	struct sockaddr_storage address = { 0 };
+	union tcp_address address;
 	socklen_t len = sizeof(address);
 
-	if (getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+	memset(&address, 0, sizeof(address));
+	if (getsockname(fd, &address.any, &len) < 0)
 		return -errno;
-	*ret = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-						   : ((struct sockaddr_in *)&address)->sin_port);
+	*ret = ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 	return 0;
 }
 
@@ -108,19 +111,19 @@ int listen_tcp(const struct ip *address, uint16_t port, int *ret_fd, uint16_t *r
 {
 	const int on = 1, off = 0;
 	_cleanup_close_ int fd = -1;
-	struct sockaddr_storage storage;
+	union tcp_address tcp;
 	char text[IP_STR_MAX];
 	socklen_t len;
 	int r;
 
 	if (!ip_is_set(address))
 		return err_set(e, -EINVAL, "listen: no address given");
-	len = tcp_address(address, port, &storage);
+	len = tcp_address_make(address, port, &tcp);
 	fd = socket(address->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
 	    (address->family == AF_INET6 &&
 	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0) ||
-	    bind(fd, (const struct sockaddr *)&storage, len) < 0 || listen(fd, BACKLOG) < 0)
+	    bind(fd, &tcp.any, len) < 0 || listen(fd, BACKLOG) < 0)
 		return err_set(e, -errno, "listen on %s port %u: %s", ip_str(address, text), port,
 			       strerror(errno));
 	r = bound_port(fd, ret_port);

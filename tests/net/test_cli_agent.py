@@ -15,8 +15,9 @@ from lab.agent import clean_environment, operator_binary
 OK, FAILED, USAGE, NOT_FOUND, UNREACHABLE = range(5)
 TIMEOUT_S = 30
 
-LEASE = {"subnet": "10.1.5.0/24", "ipv6_subnet": None, "public_ip": "192.0.2.1", "public_ipv6": None,
-         "state": "held", "error": "", "expires_in_s": 86001, "reservation": False, "session": "75"}
+LEASE = {"subnet": "10.1.5.0/24", "ipv6_subnet": None, "public_ip": "192.0.2.1",
+         "public_ipv6": None, "state": "held", "error": "",
+         "expires_in_s": 86001, "reservation": False, "session": "75"}
 STATUS = {
     "version": "0.1.0", "pid": 42, "uptime_s": 7384, "ready": True, "reasons": [],
     "network": {"prefix": "/coreos.com/network", "network": "10.1.0.0/16", "ipv6_network": None,
@@ -43,11 +44,12 @@ def peer(number, **others):
 
 
 class FakeAgent:
-    """Answers on a unix socket with what answers says: path -> JSON, or bytes for a whole answer."""
+    """Answers on a unix socket what answers says: path -> JSON, or bytes as they are."""
 
     def __init__(self, path):
         self.path = str(path)
-        self.answers = {"/agent/v1/status": STATUS, "/agent/v1/peers": {"peers": [peer(7), peer(20)]}}
+        self.answers = {"/agent/v1/status": STATUS,
+                        "/agent/v1/peers": {"peers": [peer(7), peer(20)]}}
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen()
@@ -78,7 +80,8 @@ class FakeAgent:
                     self.release.wait(TIMEOUT_S)
                 return
             body = json.dumps(answer).encode() + b"\n"
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                               b"Connection: close\r\n"
                                b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
     def close(self):
@@ -95,10 +98,16 @@ def agent(tmp_path):
     fake.close()
 
 
+def run(*words, env=None, **kwargs):
+    """weft with these words to its end, in bytes."""
+    kwargs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
+    return subprocess.run([operator_binary(), *map(str, words)], timeout=TIMEOUT_S, check=False,
+                          env={**clean_environment(), **(env or {})}, **kwargs)
+
+
 def weft(*words, agent=None, code=OK, env=None):
     flags = [f"--socket={agent.path}"] if agent else []
-    done = subprocess.run([operator_binary(), *map(str, words), *flags], capture_output=True, text=True,
-                          timeout=TIMEOUT_S, env={**clean_environment(), **(env or {})}, check=False)
+    done = run(*words, *flags, env=env, text=True)
     assert done.returncode == code, f"weft {words}: {done.returncode}: {done.stdout}{done.stderr}"
     assert "\x1b" not in done.stdout + done.stderr
     if code in (USAGE, NOT_FOUND, UNREACHABLE):
@@ -128,7 +137,8 @@ def test_status_of_a_healthy_agent(agent):
 
 def test_status_of_a_troubled_agent(agent):
     agent.answers["/agent/v1/status"] = {
-        **STATUS, "ready": False, "reasons": ["lease lost: the key was deleted", "store not reached for 45 s: x"],
+        **STATUS, "ready": False,
+        "reasons": ["lease lost: the key was deleted", "store not reached for 45 s: x"],
         "lease": {**LEASE, "state": "lost", "error": "the key was deleted"},
         "store": {**STATUS["store"], "up": False, "since_s": 45, "error": "connection refused"},
         "peers": {"total": 2, "programmed": 1, "failed": 1, "held": 0, "rejected": 1, "ignored": 0},
@@ -154,7 +164,8 @@ def test_status_of_a_troubled_agent(agent):
     assert "lease     10.1.5.0/24 for 192.0.2.1, lost" in lines
     assert "drift     3 repaired (2 route, 1 neighbour); last 5s ago: route 10.1.7.0/24" in lines
     # trouble first
-    assert [line.split()[0] for line in lines[-3:]] == ["10.1.3.0-24", "10.1.20.0/24", "10.1.7.0/24"]
+    assert [line.split()[0] for line in lines[-3:]] == [
+        "10.1.3.0-24", "10.1.20.0/24", "10.1.7.0/24"]
     assert lines[-2].endswith("Network is unreachable")
 
 
@@ -178,7 +189,8 @@ def test_status_before_the_first_lease(agent):
 
 def test_status_of_many_peers(agent):
     agent.answers["/agent/v1/peers"] = {"peers": [peer(n) for n in range(1, 101)]}
-    agent.answers["/agent/v1/status"] = {**STATUS, "peers": {**STATUS["peers"], "total": 100, "programmed": 100}}
+    agent.answers["/agent/v1/status"] = {
+        **STATUS, "peers": {**STATUS["peers"], "total": 100, "programmed": 100}}
     lines = weft("status", agent=agent).stdout.splitlines()
     assert lines[-1] == "... and 80 more; --peers lists all"
     lines = weft("status", "--peers", agent=agent).stdout.splitlines()
@@ -210,7 +222,8 @@ def test_agent_that_makes_no_sense(agent, answer):
     weft("status", agent=agent, code=UNREACHABLE)
 
 
-@pytest.mark.parametrize("answer", [{}, {"lease": 5, "peers": []}, [], "x", {"wars": [1], "reasons": [None]}])
+@pytest.mark.parametrize("answer", [
+    {}, {"lease": 5, "peers": []}, [], "x", {"wars": [1], "reasons": [None]}])
 def test_status_of_another_shape_does_no_harm(agent, answer):
     agent.answers["/agent/v1/status"] = answer
     weft("status", agent=agent, code=FAILED)
@@ -235,24 +248,29 @@ def test_plan(agent):
     agent.answers["/agent/v1/plan"] = {"changes": [change], "total": 5}
     assert weft("plan", agent=agent).stdout.splitlines() == [
         "VERB    KIND   OBJECT", "create  route  10.1.7.0/24 dev flannel.1", "... and 4 more"]
-    assert json.loads(weft("plan", "--json", agent=agent).stdout) == {"changes": [change], "total": 5}
+    assert json.loads(weft("plan", "--json", agent=agent).stdout) == {
+        "changes": [change], "total": 5}
 
 
 # watch
 
-EVENTS = (b'{"time":"2026-01-02T03:04:05.006Z","event":"heartbeat"}\n'
-          b'{"time":"2026-01-02T03:04:05.006Z","event":"peer-added","subnet":"10.1.2.0/24","mac":null,"error":""}\n'
-          b'{"time":"2026-01-02T03:04:06.007Z","event":"war","object":"route \\u001b[31m","count":3}\n')
+EVENTS = rb"""
+{"time":"2026-01-02T03:04:05.006Z","event":"heartbeat"}
+{"time":"2026-01-02T03:04:05.006Z","event":"peer-added","subnet":"10.1.2.0/24","mac":null,"x":""}
+{"time":"2026-01-02T03:04:06.007Z","event":"war","object":"route \u001b[31m","count":3}
+""".lstrip()
 ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
 
 
 def test_watch(agent):
     agent.answers["/agent/v1/watch"] = ENDLESS + EVENTS
-    with subprocess.Popen([operator_binary(), "watch", f"--socket={agent.path}"], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, env=clean_environment()) as watching:
+    with subprocess.Popen([operator_binary(), "watch", f"--socket={agent.path}"], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env=clean_environment()) as watching:
         # As they come: the stream has not ended yet.
-        assert watching.stdout.readline() == "03:04:05.006Z  peer-added     subnet=10.1.2.0/24\n"
-        assert watching.stdout.readline() == "03:04:06.007Z  war            object=route ?[31m count=3\n"
+        for line in ("03:04:05.006Z  peer-added     subnet=10.1.2.0/24\n",
+                     "03:04:06.007Z  war            object=route ?[31m count=3\n"):
+            assert watching.stdout.readline() == line
         agent.release.set()
         assert watching.wait(TIMEOUT_S) == UNREACHABLE
         assert watching.stdout.read() == ""
@@ -262,8 +280,7 @@ def test_watch(agent):
 def test_watch_for_programs(agent):
     agent.answers["/agent/v1/watch"] = ENDLESS + EVENTS
     agent.release.set()
-    done = subprocess.run([operator_binary(), "watch", "--json", f"--socket={agent.path}"], capture_output=True,
-                          timeout=TIMEOUT_S, env=clean_environment(), check=False)
+    done = run("watch", "--json", f"--socket={agent.path}")
     assert done.stdout == EVENTS and done.returncode == UNREACHABLE
 
 
@@ -271,8 +288,7 @@ def test_watch_whose_reader_goes(agent):
     agent.answers["/agent/v1/watch"] = ENDLESS + EVENTS * 50
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([operator_binary(), "watch", f"--socket={agent.path}"], stdout=write,
-                          stderr=subprocess.PIPE, timeout=TIMEOUT_S, env=clean_environment(), check=False)
+    done = run("watch", f"--socket={agent.path}", stdout=write)
     os.close(write)
     assert done.returncode == FAILED and done.stderr == b""
 
@@ -294,18 +310,22 @@ def test_store_commands_take_the_agents_settings(agent):
     agent.answers["/agent/v1/status"] = {
         **STATUS, "settings": {**STATUS["settings"], "etcd_username": "root"}}
     assert "password of root" in weft("network", "get", agent=agent, code=USAGE).stderr
-    agent.answers["/agent/v1/status"] = {**STATUS, "settings": {"store": "memory", "prefix": "/of/the/agent"}}
+    agent.answers["/agent/v1/status"] = {
+        **STATUS, "settings": {"store": "memory", "prefix": "/of/the/agent"}}
     assert "/of/the/agent/config" in weft("network", "get", agent=agent, code=NOT_FOUND).stderr
-    assert "/mine/config" in weft("network", "get", "--etcd-prefix=/mine", agent=agent, code=NOT_FOUND).stderr
+    done = weft("network", "get", "--etcd-prefix=/mine", agent=agent, code=NOT_FOUND)
+    assert "/mine/config" in done.stderr
 
 
 # the command line
 
 @pytest.mark.parametrize("words, told", [
-    (["leases"], "no such command"), (["lease"], "say what to do"), (["lease", "list", "x"], "one word too many"),
+    (["leases"], "no such command"), (["lease"], "say what to do"),
+    (["lease", "list", "x"], "one word too many"),
     (["lease", "show"], "needs SUBNET"), (["lease", "list", "--force"], "takes no --force"),
     (["status", "--socke=x"], "did you mean --socket"), (["help", "nonsense"], "no such command"),
-    (["network", "get", "--etcd-endpoints=ftp://x"], "--etcd-endpoints"), (["--json=maybe", "status"], "json"),
+    (["network", "get", "--etcd-endpoints=ftp://x"], "--etcd-endpoints"),
+    (["--json=maybe", "status"], "json"),
     (["status", "--", "--json"], "one word too many: --json"),
 ])
 def test_wrong_usage(words, told):
@@ -314,14 +334,13 @@ def test_wrong_usage(words, told):
 
 def test_flags_stand_anywhere(agent):
     for words in (["--json", "status"], ["status", "-json"], ["-json=true", "status", "--"]):
-        done = subprocess.run([operator_binary(), f"--socket={agent.path}", *words], capture_output=True,
-                              timeout=TIMEOUT_S, env=clean_environment(), check=True)
-        assert json.loads(done.stdout) == STATUS
+        assert json.loads(run(f"--socket={agent.path}", *words).stdout) == STATUS
 
 
 def test_help_and_version():
     overview = weft("help").stdout
-    lines = [line.removeprefix("  weft ") for line in overview.splitlines() if line.startswith("  weft ")]
+    lines = [line.removeprefix("  weft ") for line in overview.splitlines()
+             if line.startswith("  weft ")]
     assert len(lines) == 12
     for line in lines:
         name = [word for word in line.split("  ")[0].split() if word.islower() and word.isalpha()]

@@ -294,8 +294,7 @@ static void test_hostile_heads(void **state)
 {
 	static const char *const heads[] = {
 		"\r\n\r\n\r\n",
-		"\x16\x03\x01\x02"
-		"not a TLS server\r\n\r\n",
+		"\x16\x03\x01\x02\r\nnot a TLS server\r\n\r\n",
 		"GET\r\n\r\n",
 		"GET / HTTP/9.9\r\n\r\n",
 		"GET / HTTP/1.1\r\nno colon here\r\n\r\n",
