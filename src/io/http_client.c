@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define UPLOAD_MAX (16 * 1024 * 1024)
-#define PIECE_MAX (16 * 1024 * 1024) // of a streamed answer that waits for dispatch; libcurl hands out far less a turn
+#define PIECE_MAX (64 * 1024) // of a streamed answer is handed on in one turn, so that the reader does not hold the loop for long
 
 struct http_client {
 	struct loop *loop;
@@ -65,6 +65,7 @@ struct http_call {
 	bool upload_stays_open;
 	bool upload_paused;
 	bool upload_begun;
+	bool download_paused;
 	bool ready;
 	bool finished;
 	bool delivering;
@@ -188,6 +189,17 @@ static void fail(struct http_call *call, int r, const char *why)
 	make_ready(call);
 }
 
+static void unpause(struct http_call *call)
+{
+	int mask = CURLPAUSE_CONT;
+
+	if (call->upload_paused)
+		mask |= CURLPAUSE_SEND;
+	if (call->download_paused)
+		mask |= CURLPAUSE_RECV;
+	curl_easy_pause(call->easy, mask);
+}
+
 // False: the call was cancelled by its chunk function, and is gone.
 static bool deliver_piece(struct http_call *call)
 {
@@ -202,8 +214,12 @@ static bool deliver_piece(struct http_call *call)
 	}
 	// The buffer of a burst is not kept for the life of a long stream.
 	strbuf_free(&call->piece);
-	if (r != 0)
+	if (r != 0) {
 		fail(call, r < 0 ? r : -ECANCELED, "ended by the reader");
+	} else if (call->download_paused) {
+		call->download_paused = false;
+		unpause(call);
+	}
 	return true;
 }
 
@@ -391,8 +407,12 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
 
 	if (call->idle_timer)
 		timer_start(call->idle_timer, call->idle_timeout_ms);
+	if (streamed && call->piece.len > 0 && call->piece.len + len > PIECE_MAX) {
+		call->download_paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
 	if (strbuf_add(streamed ? &call->piece : &call->body, data, len) < 0) {
-		call->r = err_set(&call->err, -E2BIG, "answer of more than %zu bytes", streamed ? call->piece.max : call->body.max);
+		call->r = err_set(&call->err, -E2BIG, "answer of more than %zu bytes", call->body.max);
 		return 0;
 	}
 	if (streamed)
@@ -511,7 +531,7 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
 	call->upload_stays_open = request->upload_stays_open;
 	call->upload = STRBUF_INIT(UPLOAD_MAX);
 	call->body = STRBUF_INIT(request->response_max);
-	call->piece = STRBUF_INIT(PIECE_MAX);
+	call->piece = STRBUF_INIT(2 * PIECE_MAX);
 	call->easy = curl_easy_init();
 	if (!call->easy)
 		abort();
@@ -564,7 +584,7 @@ void http_call_send(struct http_call *call, const void *data, size_t len)
 	if (!call->upload_paused)
 		return;
 	call->upload_paused = false;
-	curl_easy_pause(call->easy, CURLPAUSE_CONT);
+	unpause(call);
 }
 
 static int check_file(const char *path, const char *what, struct err *e)

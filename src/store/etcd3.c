@@ -91,6 +91,7 @@ static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *ea
 		.path = "/kv/range",
 		.body = etcd3_range_body(key, is_prefix),
 		.idempotent = true,
+		.is_long = is_prefix,
 		.array = "kvs",
 		.element = range_element,
 		.done = range_answered,

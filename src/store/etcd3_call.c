@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define LONG_FACTOR 3
 #define TOKENS_MAX 2 // refused in one call before it gives up
 
 struct etcd3_call {
@@ -269,14 +270,15 @@ static void send_request(struct etcd3_call *call)
 	call->token_number = etcd->token_number;
 	etcd3_headers(etcd, !call->request.without_token, &token_header, headers);
 	call->stream = json_stream_free(call->stream);
-	// A long range may take its time, but not stand still.
 	if (call->request.array) {
 		call->stream = json_stream_new(call->request.array, ETCD3_ELEMENT_MAX, ETCD3_ANSWER_MAX, got_element, call);
 		request.chunk = got_chunk;
-		request.idle_timeout_ms = etcd->request_timeout_ms;
-	} else {
-		request.total_timeout_ms = etcd->request_timeout_ms;
 	}
+	// A long range may take its time, but not stand still. Before its first byte etcd needs seconds to put all of it together.
+	if (call->request.is_long)
+		request.idle_timeout_ms = LONG_FACTOR * etcd->request_timeout_ms;
+	else
+		request.total_timeout_ms = etcd->request_timeout_ms;
 	etcd->base.stats.requests++;
 	call->http = http_call_start(etcd->http, &request);
 	if (token_header)
