@@ -149,16 +149,19 @@ def test_foreign_entries_are_left_alone(fabric):
     net = fabric(hosts=2, flags=ONLY_ON_NOTICE)
     host = net.hosts[0]
     before, peer = settled_state(net)
-    host.ip_batch("route add 10.200.0.0/16 dev eth0 proto static",
-                  "route add 10.1.99.0/24 dev cni0 proto static",
+    others = {"10.200.0.0/16": "eth0", "10.1.98.0/24": "cni0", "10.1.99.0/24": DEVICE}
+    host.ip_batch(*[f"route add {dst} dev {dev} proto {'boot' if dev == 'eth0' else 'static'}"
+                    for dst, dev in others.items()],
                   "neigh add 192.168.77.77 lladdr 02:00:00:00:00:07 dev eth0 nud permanent",
                   "nexthop add id 7 via 192.168.77.2 dev eth0")
-    counted = repairs(host)
+    wait_for(lambda: host.agent.status()["ready"], "the agent to be ready")
+    passes = host.agent.metric("weft_reconcile_passes_total")
     host.ip("route", "del", peer.subnet)
-    wait_for(lambda: host.ip_json("route", "show", peer.subnet) and repairs(host) > counted,
-             "the repair", timeout=REPAIR_S)
-    assert host.ip_json("route", "show", "10.200.0.0/16")
-    assert host.ip_json("route", "show", "10.1.99.0/24")[0]["dev"] == "cni0"
+    wait_for(lambda: host.ip_json("route", "show", peer.subnet), "the repair", timeout=REPAIR_S)
+    wait_for(lambda: host.agent.metric("weft_reconcile_passes_total") > passes,
+             "the end of the pass, which sweeps")
+    for dst, dev in others.items():
+        assert host.ip_json("route", "show", dst)[0]["dev"] == dev
     assert host.ip_json("neigh", "show", "192.168.77.77")
     host.ip("nexthop", "del", "id", "7")
     assert state_of(host) == before
