@@ -6,5 +6,6 @@
 #include "core/err.h"
 #include "core/strbuf.h"
 
-// Reads path ("-": standard input), adds what the config means to out, a few lines for a person. -EINVAL, -ENOENT, ...
+// Reads path ("-": standard input), adds what the config means to out, a few lines for a person.
+// -EINVAL, -ENOENT, ...
 int check_config(const char *path, struct strbuf *out, struct err *e);

@@ -4,10 +4,11 @@
 //
 // DOC: two ways to find another one
 //
-// Names of abstract unix sockets belong to a network namespace, and the kernel drops them with their process: binding
-// "weft-agent" is the lock, and SO_PEERCRED tells who holds it. Anybody may bind such a name, so a holder that is not of
-// root is no agent: it is told of and passed over. flanneld knows no such lock: it is looked for in /proc, and so is a
-// weftd that may have been kept from the socket; of two weftds that start at once the later one gives way.
+// Names of abstract unix sockets belong to a network namespace, and the kernel drops them with
+// their process: binding "weft-agent" is the lock, and SO_PEERCRED tells who holds it. Anybody may
+// bind such a name, so a holder that is not of root is no agent: it is told of and passed over.
+// flanneld knows no such lock: it is looked for in /proc, and so is a weftd that may have been kept
+// from the socket; of two weftds that start at once the later one gives way.
 #include "agent/host_lock.h"
 
 #include "core/log.h"
@@ -40,7 +41,8 @@ static socklen_t lock_address(struct sockaddr_un *ret)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(LOCK_NAME));
 }
 
-// Who listens. pid 0: not visible in our pid namespace. -ECONNREFUSED: bound, but nobody listens (yet, or no agent).
+// Who listens. pid 0: not visible in our pid namespace. -ECONNREFUSED: bound, but nobody listens
+// (yet, or no agent).
 static int holder(struct ucred *ret)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -208,7 +210,8 @@ int host_lock_take(struct host_lock **ret, struct err *e)
 
 	lock->fd = -1;
 	r = take_socket(lock, e);
-	// With the socket ours, a weftd that is on its way out or without the lock does no harm to be waited for.
+	// With the socket ours, a weftd that is on its way out or without the lock does no harm to
+	// be waited for.
 	if (r == 0)
 		r = look_for_rivals(lock->fd < 0, e);
 	if (r < 0) {

@@ -6,7 +6,7 @@
 #include "core/err.h"
 
 struct host_lock;
-// Takes the lock of the calling thread's network namespace. -EBUSY: another weftd or a flanneld of root runs in it; the
-// message names it with its pid. Freed by the kernel however the process ends.
+// Takes the lock of the calling thread's network namespace. -EBUSY: another weftd or a flanneld of
+// root runs in it; the message names it with its pid. Freed by the kernel however the process ends.
 int host_lock_take(struct host_lock **ret, struct err *e);
 struct host_lock *host_lock_release(struct host_lock *lock);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: flannel's rules of choosing the interface and its addresses. COMPAT, but for what crashes flannel: an IPv6
-// address given for a dual-stack network is looked up like any other, and a public address of a family that the
-// network does not have is no hint.
+// Owns: flannel's rules of choosing the interface and its addresses. COMPAT, but for what crashes
+// flannel: an IPv6 address given for a dual-stack network is looked up like any other, and a public
+// address of a family that the network does not have is no hint.
 #include "agent/interface.h"
 
 #include "agent/interface_regex.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: choosing the interface and the addresses that carry the traffic between hosts, by flannel's rules.
+// Owns: choosing the interface and the addresses that carry the traffic between hosts, by flannel's
+// rules.
 #pragma once
 
 #include "core/err.h"
@@ -32,9 +33,10 @@ struct underlay_choice {
 	struct ip public_ipv6;
 };
 
-// The first of: each iface, each regex, can_reach that gives an interface; with none of them given the owner of public_ip,
-// else of public_ipv6, else the interface of the default route. An entry that fails is logged when a later one succeeds.
-// -ENODEV and the like: one line that names what was looked for and what exists. Blocking, a few netlink dumps.
+// The first of: each iface, each regex, can_reach that gives an interface; with none of them given
+// the owner of public_ip, else of public_ipv6, else the interface of the default route. An entry
+// that fails is logged when a later one succeeds. -ENODEV and the like: one line that names what
+// was looked for and what exists. Blocking, a few netlink dumps.
 int interface_choose(struct netlink *nl, const struct interface_request *request,
 		     struct underlay_choice *ret, struct err *e);
 bool underlay_choice_equal(const struct underlay_choice *a, const struct underlay_choice *b);

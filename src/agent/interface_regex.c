@@ -14,7 +14,8 @@
 
 #define PATTERN_MAX 1024
 #define PARENTHESES_MAX 100
-// Matching an interface name takes a few dozen steps; what takes this many is an expression gone wrong.
+// Matching an interface name takes a few dozen steps; what takes this many is an expression gone
+// wrong.
 #define MATCH_STEPS_MAX 100000
 #define MATCH_HEAP_KIB 1024
 

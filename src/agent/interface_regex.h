@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: the regular expressions of --iface-regex: close to the RE2 that flannel reads, and bounded in time.
+// Owns: the regular expressions of --iface-regex: close to the RE2 that flannel reads, and bounded
+// in time.
 #pragma once
 
 #include "core/err.h"

@@ -110,7 +110,8 @@ const struct ip *interface_next_ip(const struct interface_table *table, const st
 {
 	size_t seen = 0;
 
-	// A host has few addresses: walking them once a rank is quicker than keeping a sorted copy right.
+	// A host has few addresses: walking them once a rank is quicker than keeping a sorted copy
+	// right.
 	for (unsigned int wanted = 0; wanted < RANKS; wanted++) {
 		for (size_t i = 0; i < table->addr_count; i++) {
 			const struct addr *addr = &table->addrs[i];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: the devices and addresses of this network namespace at one moment, and which of the addresses suit a tunnel.
+// Owns: the devices and addresses of this network namespace at one moment, and which of the
+// addresses suit a tunnel.
 #pragma once
 
 #include "core/err.h"
@@ -25,9 +26,9 @@ const struct link *interface_by_index(const struct interface_table *table, uint3
 // Who has this address, of whatever scope and flags.
 const struct link *interface_by_ip(const struct interface_table *table, const struct ip *ip);
 
-// Eligible addresses of a device, the best first: *position starts at 0; NULL at the end.
-// Eligible: global or link-local unicast, not deprecated, not a duplicate. Global before link-local, permanent before dynamic, lasting before temporary,
-// else the kernel's order. COMPAT
+// Eligible addresses of a device, the best first: *position starts at 0; NULL at the end. Eligible:
+// global or link-local unicast, not deprecated, not a duplicate. Global before link-local,
+// permanent before dynamic, lasting before temporary, else the kernel's order. COMPAT
 const struct ip *interface_next_ip(const struct interface_table *table, const struct link *link,
 				   int family, size_t *position);
 

@@ -8,8 +8,9 @@
 #include <stdint.h>
 
 struct notify;
-// From NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID of environment; without them all calls do nothing. -EINVAL for a
-// NOTIFY_SOCKET of a form that we do not know: *ret is still usable then, and silent. Never blocks.
+// From NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID of environment; without them all calls do
+// nothing. -EINVAL for a NOTIFY_SOCKET of a form that we do not know: *ret is still usable then,
+// and silent. Never blocks.
 int notify_new(char *const *environment, struct notify **ret, struct err *e);
 struct notify *notify_free(struct notify *notify);
 

@@ -23,14 +23,16 @@ static_assert(ARRAY_SIZE(feature_names) == NETLINK_FEATURE_COUNT + 1, "a name fo
 #define HOUR_MS (60 * MINUTE_MS)
 
 #define AT(member) offsetof(struct options, member)
-// clang-format off: a flag is two or three lines: its name, kind, member, default and value; its help; its bounds
+// A flag is two or three lines: its name, kind, member, default and value; its help; its bounds.
+// clang-format off
 static const struct flag interface_flags[] = {
 	{ .name = "iface", FLAG_REPEATED, AT(iface), NULL, "NAME|IP",
 	  "Interface for the traffic between hosts, by name or by its address." },
 	{ .name = "iface-regex", FLAG_REPEATED, AT(iface_regex), NULL, "REGEX",
 	  "The first interface of which an address or the name matches; after --iface." },
 	{ .name = "iface-can-reach", FLAG_STRING, AT(iface_can_reach), NULL, "IP",
-	  "The interface of the route to this address; after --iface-regex. With none of the three given: the owner of --public-ip, else the default route's." },
+	  "The interface of the route to this address; after --iface-regex. With none of the "
+	  "three given: the owner of --public-ip, else the default route's." },
 	{ .name = "public-ip", FLAG_IP, AT(public_ip), NULL, "IP",
 	  "IPv4 address that other hosts send to (default: the interface's)." },
 	{ .name = "public-ipv6", FLAG_IP, AT(public_ipv6), NULL, "IP",
@@ -39,10 +41,12 @@ static const struct flag interface_flags[] = {
 
 static const struct flag lease_flags[] = {
 	{ .name = "subnet-lease-renew-margin", FLAG_INT, AT(renew_margin_minutes), "60", "MINUTES",
-	  "Renew the lease at the latest when this much of its 24 hours is left. weft keeps the lease alive all the time, so this matters only after the store was away for long.",
+	  "Renew the lease at the latest when this much of its 24 hours is left. weft keeps the "
+	  "lease alive all the time, so this matters only after the store was away for long.",
 	  .min = 1, .max = 1439 },
 	{ .name = "allow-subnet-change", FLAG_BOOL, AT(allow_subnet_change), NULL, NULL,
-	  "Take another subnet when this host's own is lost for good. Containers that run keep addresses of the old one; without this flag the agent keeps trying to regain it." },
+	  "Take another subnet when this host's own is lost for good. Containers that run keep "
+	  "addresses of the old one; without this flag the agent keeps trying to regain it." },
 	{ .name = "peer-hold", FLAG_DURATION, AT(peer_hold_ms), "3s", "TIME",
 	  "How long a host that vanished from the store is still reached.",
 	  .max = 24 * HOUR_MS },
@@ -63,10 +67,12 @@ static const struct flag host_flags[] = {
 	{ .name = "ip-blackhole-route", FLAG_BOOL, AT(ip_blackhole_route), NULL, NULL,
 	  "Drop what is sent to addresses of this host's subnet that no container has." },
 	{ .name = "scan-interval", FLAG_DURATION, AT(scan_interval_ms), "30s", "TIME",
-	  "How often all kernel entries are compared with the wanted ones, beside the kernel's own notifications.",
+	  "How often all kernel entries are compared with the wanted ones, beside the kernel's "
+	  "own notifications.",
 	  .min = 100, .max = 24 * HOUR_MS },
 	{ .name = "without-feature", FLAG_MASK, AT(without_features), NULL, "NAME,...",
-	  "Do as if the kernel lacked these features: strict (checking of dumps), nexthop (objects).",
+	  "Do as if the kernel lacked these features: strict (checking of dumps), nexthop "
+	  "(objects).",
 	  .choices = feature_names },
 };
 

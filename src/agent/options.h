@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: weftd's command line and environment: flannel's flags with flannel's names and defaults, and ours.
+// Owns: weftd's command line and environment: flannel's flags with flannel's names and defaults,
+// and ours.
 #pragma once
 
 #include "core/err.h"
@@ -66,7 +67,8 @@ struct options {
 	char *ignored_vmodule;
 	char *ignored_backtrace;
 
-	// Kubernetes: accepted so that unit files and manifests need no edit; kube_subnet_mgr itself is refused for now
+	// Kubernetes: accepted so that unit files and manifests need no edit; kube_subnet_mgr
+	// itself is refused for now
 	bool kube_subnet_mgr;
 	char *kube_api_url;
 	char *kubeconfig_file;
@@ -78,8 +80,9 @@ struct options {
 	bool version;
 };
 
-// argv with the program's name; environment as environ. -EINVAL: exit 2 with the message. ret must be zero; it owns memory
-// even after a failure: options_free. *ret must not be moved afterwards (its parts point into it).
+// argv with the program's name; environment as environ. -EINVAL: exit 2 with the message. ret must
+// be zero; it owns memory even after a failure: options_free. *ret must not be moved afterwards
+// (its parts point into it).
 int options_parse(int argc, char *const *argv, char *const *environment, struct options *ret,
 		  struct err *e);
 void options_free(struct options *options);

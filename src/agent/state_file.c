@@ -100,8 +100,8 @@ static bool add_peers(struct writer *writer, struct strbuf *out)
 	const struct lease_set *set = file->source->peers(file->arg);
 	const struct lease *lease;
 
-	// The set may change between slices. A peer that is missed or written with an old value is put right by the
-	// write that its change asks for.
+	// The set may change between slices. A peer that is missed or written with an old value is
+	// put right by the write that its change asks for.
 	for (unsigned int i = 0; i < SLICE_LEASES && out->len < SLICE_BYTES; i++) {
 		lease = set ? lease_set_next(set, &writer->position) : NULL;
 		if (!lease)
@@ -325,7 +325,8 @@ void state_file_changed(struct state_file *file, unsigned int parts)
 		changed(&file->peers);
 }
 
-// A place for one more; the oldest makes room: a host has one or two devices, the rest are of earlier configs.
+// A place for one more; the oldest makes room: a host has one or two devices, the rest are of
+// earlier configs.
 static struct state_mac *new_mac(struct state_file *file)
 {
 	if (file->mac_count == STATE_MACS_MAX) {

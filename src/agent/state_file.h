@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: what this host knew last, kept on disk so that a start without a reachable store still serves.
+// Owns: what this host knew last, kept on disk so that a start without a reachable store still
+// serves.
 //
 // DOC: two files in the state directory
 //
-// "state" holds the config, the own lease and the MACs of our devices; "peers" holds one line for each peer. Both are lines
-// of JSON: the first line says the schema version and the network's prefix, the last one how many lines there are, so that
-// a torn file is known. Writing never holds the loop: the lines are made and written in slices over many turns into a
-// temporary file that is renamed in the end; the disk is asked to start writing but never waited for, and the file before
-// it is kept as NAME.previous, which is read when the newer one was torn by a power cut. Changes are gathered; the pause
-// between two writes grows with the number of peers.
-// A file of a newer schema is ignored, one that cannot be read is renamed to NAME.bad; both are said in the log.
+// "state" holds the config, the own lease and the MACs of our devices; "peers" holds one line for
+// each peer. Both are lines of JSON: the first line says the schema version and the network's
+// prefix, the last one how many lines there are, so that a torn file is known. Writing never holds
+// the loop: the lines are made and written in slices over many turns into a temporary file that is
+// renamed in the end; the disk is asked to start writing but never waited for, and the file before
+// it is kept as NAME.previous, which is read when the newer one was torn by a power cut. Changes
+// are gathered; the pause between two writes grows with the number of peers. A file of a newer
+// schema is ignored, one that cannot be read is renamed to NAME.bad; both are said in the log.
 #pragma once
 
 #include "core/err.h"
@@ -42,8 +44,8 @@ void state_free(struct state *state); // leaves it zero
 #define _cleanup_state_ _cleanup_(state_free)
 const struct mac *state_mac_find(const struct state *state, const char *device); // NULL if unknown
 
-// Reads both files; ret must be zero. What is missing, torn, too new or of another network (prefix) is left out and logged;
-// MACs are kept whatever the network. Blocking, before the loop runs.
+// Reads both files; ret must be zero. What is missing, torn, too new or of another network (prefix)
+// is left out and logged; MACs are kept whatever the network. Blocking, before the loop runs.
 void state_load(const char *directory, const char *prefix, struct state *ret);
 
 // Where the writer reads from, each time. Borrowed values; NULL: none.

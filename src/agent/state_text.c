@@ -120,7 +120,8 @@ static bool parse_i64(const char **cursor, int64_t *ret)
 	return true;
 }
 
-// Reads what put_lease wrote, by its shape: a JSON parser for the whole line would read each value twice.
+// Reads what put_lease wrote, by its shape: a JSON parser for the whole line would read each value
+// twice.
 static int decode_lease(const char *line, size_t len, const char *name, struct lease *ret,
 			struct err *e)
 {

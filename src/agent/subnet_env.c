@@ -58,7 +58,8 @@ static const char *skip_blanks(const char *p, const char *end)
 	return p;
 }
 
-// The value that starts at p: quoted, or up to a comment or the end of the line. -E2BIG; -EINVAL: a quote is not closed.
+// The value that starts at p: quoted, or up to a comment or the end of the line. -E2BIG; -EINVAL: a
+// quote is not closed.
 static int read_value(const char *p, const char *end, struct strbuf *ret)
 {
 	char quote = p < end && (*p == '"' || *p == '\'') ? *p : '\0';

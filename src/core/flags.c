@@ -139,7 +139,8 @@ static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
 	return row[b_len];
 }
 
-// The flag whose name is nearest, if it is near: up to one letter in four wrong, three at the most. NULL if none.
+// The flag whose name is nearest, if it is near: up to one letter in four wrong, three at the most.
+// NULL if none.
 static const struct flag *nearest(const struct flag_set *set, const char *name, size_t len)
 {
 	size_t best = len / 4 < 3 ? len / 4 : 3;

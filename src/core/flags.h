@@ -4,10 +4,11 @@
 //
 // DOC: one table entry is one flag
 //
-// A flag_set is a list of tables, each with the struct that its values go to. Adding a table stores the defaults, which
-// are text in the table and pass the same parser as the user's values, so that help and behaviour cannot differ. Then
-// flag_set_arguments and after it flag_set_environment, which fills only what was not given. "-x" and "--x" are equal; a
-// value follows "=" or is the next word; a boolean takes one only after "="; "--" ends the flags, the first other word too.
+// A flag_set is a list of tables, each with the struct that its values go to. Adding a table stores
+// the defaults, which are text in the table and pass the same parser as the user's values, so that
+// help and behaviour cannot differ. Then flag_set_arguments and after it flag_set_environment,
+// which fills only what was not given. "-x" and "--x" are equal; a value follows "=" or is the next
+// word; a boolean takes one only after "="; "--" ends the flags, the first other word too.
 #pragma once
 
 #include "core/err.h"
@@ -63,16 +64,17 @@ static inline void flag_set_freep(struct flag_set **set)
 {
 	flag_set_free(*set);
 }
-// Borrows title, flags and target, and stores the defaults in target, whose members must be zero. A table with a title is
-// one part of help.
+// Borrows title, flags and target, and stores the defaults in target, whose members must be zero. A
+// table with a title is one part of help.
 void flag_set_add(struct flag_set *set, const char *title, const struct flag *flags, size_t count,
 		  void *target);
 // Frees the strings and lists that the table's members own and zeroes these.
 void flag_target_free(const struct flag *flags, size_t count, void *target);
 
 #define FLAG_ASKED_HELP 1
-// Reads arguments[0..count) (without the program's name). 0; FLAG_ASKED_HELP at the first -h, -help or --help; -EINVAL naming
-// the flag. *ret_used: how many were flags; what follows are words for the caller, a "--" before them is counted.
+// Reads arguments[0..count) (without the program's name). 0; FLAG_ASKED_HELP at the first -h, -help
+// or --help; -EINVAL naming the flag. *ret_used: how many were flags; what follows are words for
+// the caller, a "--" before them is counted.
 int flag_set_arguments(struct flag_set *set, int count, char *const *arguments, int *ret_used,
 		       struct err *e);
 
@@ -80,8 +82,8 @@ struct flag_prefix {
 	const char *prefix; // "FLANNELD_"
 	bool strict; // a variable that names no flag is an error, not only one that nearly names one
 };
-// For every flag that is still at its default the first prefix whose variable (prefix + NAME, "-" as "_") is set and not
-// empty. prefixes ends with a NULL prefix. -EINVAL naming the variable.
+// For every flag that is still at its default the first prefix whose variable (prefix + NAME, "-"
+// as "_") is set and not empty. prefixes ends with a NULL prefix. -EINVAL naming the variable.
 int flag_set_environment(struct flag_set *set, char *const *environment,
 			 const struct flag_prefix *prefixes, struct err *e);
 

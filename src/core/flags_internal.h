@@ -18,8 +18,8 @@ struct flag_set {
 	size_t count;
 };
 
-// Parses text for the flag and stores it in its member, which is left alone on failure. label is what the message calls
-// the flag: "--peer-hold" or "WEFT_PEER_HOLD". -EINVAL.
+// Parses text for the flag and stores it in its member, which is left alone on failure. label is
+// what the message calls the flag: "--peer-hold" or "WEFT_PEER_HOLD". -EINVAL.
 int flag_value_store(const struct flag *flag, char *target, const char *text, const char *label,
 		     struct err *e);
 void flag_value_free(const struct flag *flag, char *target); // leaves the member zero

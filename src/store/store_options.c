@@ -15,9 +15,11 @@
 const char *const store_kinds[] = { "etcd3", "memory", NULL };
 
 #define AT(member) offsetof(struct store_options, member)
-// clang-format off: a flag is two or three lines: its name, kind, member, default and value; its help; its bounds
+// A flag is two or three lines: its name, kind, member, default and value; its help; its bounds.
+// clang-format off
 static const struct flag store_flags[] = {
-	{ .name = "etcd-endpoints", FLAG_COMMA_LIST, AT(endpoints), "http://127.0.0.1:4001,http://127.0.0.1:2379", "URL,...",
+	{ .name = "etcd-endpoints", FLAG_COMMA_LIST, AT(endpoints),
+	  "http://127.0.0.1:4001,http://127.0.0.1:2379", "URL,...",
 	  "etcd servers; another one is tried when one does not answer." },
 	{ .name = "etcd-prefix", FLAG_STRING, AT(prefix), "/coreos.com/network", "KEY",
 	  "Where the network's config and leases are in the store." },
@@ -30,7 +32,8 @@ static const struct flag store_flags[] = {
 	{ .name = "etcd-username", FLAG_STRING, AT(username), NULL, "NAME",
 	  "User of etcd." },
 	{ .name = "etcd-password", FLAG_STRING, AT(password), NULL, "TEXT",
-	  "The user's password. All can read a command line: FLANNELD_ETCD_PASSWORD is the better place.",
+	  "The user's password. All can read a command line: FLANNELD_ETCD_PASSWORD is the "
+	  "better place.",
 	  .properties = FLAG_SECRET },
 	{ .name = "store", FLAG_CHOICE, AT(kind), "etcd3", "KIND",
 	  "Kind of store: etcd3.",

@@ -22,7 +22,8 @@ extern const char *const store_kinds[]; // "etcd3", "memory", NULL
 
 // Adds the flags to a program's own; options must be zero.
 void store_options_add(struct flag_set *set, struct store_options *options);
-// After all flags were read: checks them together and puts endpoints into the form that the store wants ("http://" before a
-// bare host:port, "https://" if a TLS file was given; no slash at the end). *ret borrows from options. -EINVAL naming the flag.
+// After all flags were read: checks them together and puts endpoints into the form that the store
+// wants ("http://" before a bare host:port, "https://" if a TLS file was given; no slash at the
+// end). *ret borrows from options. -EINVAL naming the flag.
 int store_options_finish(struct store_options *options, struct store_config *ret, struct err *e);
 void store_options_free(struct store_options *options);

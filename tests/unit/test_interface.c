@@ -139,7 +139,6 @@ static void run(const struct row *row)
 	compare(row->what, "public IPv6", row->out6, &choice.public_ipv6);
 }
 
-// clang-format off: one case a line
 static const struct row by_flag[] = {
 	{ "name", V4, .iface = { "d0" }, .name = "d0", .ip4 = "10.50.1.1", .out4 = "10.50.1.1" },
 	{ "name, v6", V6, .iface = { "d0" }, .name = "d0", .ip6 = "fd50:1::1", .out6 = "fd50:1::1" },
@@ -257,7 +256,6 @@ static const struct row by_route[] = {
 	  .name = "--public-ip without --iface: no interface has the address 198.51.100.1" },
 };
 
-// clang-format on
 static void run_all(const struct row *rows, size_t count)
 {
 	for (size_t i = 0; i < count; i++)

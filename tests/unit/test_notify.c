@@ -5,6 +5,7 @@
 
 #include "agent/notify.h"
 #include "core/mem.h"
+#include "core/parse.h"
 #include "core/strbuf.h"
 
 #include <errno.h>
@@ -49,7 +50,8 @@ static void say_everything(const char *address)
 	char *environment[] = { (char *)"A=b", variable, NULL };
 	struct notify *notify = NULL;
 	struct err e = { 0 };
-	unsigned long long usec = 0;
+	const char *text;
+	uint64_t usec = 0;
 
 	assert_int_equal(notify_new(environment, &notify, &e), 0);
 	assert_int_equal(notify_watchdog_ms(notify), 0);
@@ -62,7 +64,9 @@ static void say_everything(const char *address)
 	notify_status(notify, "lost");
 	assert_string_equal(heard(fd), "STATUS=lost");
 	notify_reloading(notify);
-	assert_int_equal(sscanf(heard(fd), "RELOADING=1\nMONOTONIC_USEC=%llu", &usec), 1);
+	text = heard(fd);
+	assert_true(parse_literal(&text, "RELOADING=1\nMONOTONIC_USEC="));
+	assert_int_equal(parse_whole_u64(text, UINT64_MAX, &usec), 0);
 	assert_true(usec > 0);
 	notify_watchdog(notify);
 	assert_string_equal(heard(fd), "WATCHDOG=1");
