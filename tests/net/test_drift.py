@@ -149,9 +149,10 @@ def test_foreign_entries_are_left_alone(fabric):
     net = fabric(hosts=2, flags=ONLY_ON_NOTICE)
     host = net.hosts[0]
     before, peer = settled_state(net)
-    others = {"10.200.0.0/16": "eth0", "10.1.98.0/24": "cni0", "10.1.99.0/24": DEVICE}
-    host.ip_batch(*[f"route add {dst} dev {dev} proto {'boot' if dev == 'eth0' else 'static'}"
-                    for dst, dev in others.items()],
+    others = ["10.200.0.0/16 via 192.168.77.2 dev eth0 proto boot",
+              "10.1.98.0/24 dev cni0 proto static scope link",
+              f"10.1.99.0/24 via {peer.gateway} dev {DEVICE} proto static onlink"]
+    host.ip_batch(*[f"route add {route}" for route in others],
                   "neigh add 192.168.77.77 lladdr 02:00:00:00:00:07 dev eth0 nud permanent",
                   "nexthop add id 7 via 192.168.77.2 dev eth0")
     wait_for(lambda: host.agent.status()["ready"], "the agent to be ready")
@@ -160,8 +161,8 @@ def test_foreign_entries_are_left_alone(fabric):
     wait_for(lambda: host.ip_json("route", "show", peer.subnet), "the repair", timeout=REPAIR_S)
     wait_for(lambda: host.agent.metric("weft_reconcile_passes_total") > passes,
              "the end of the pass, which sweeps")
-    for dst, dev in others.items():
-        assert host.ip_json("route", "show", dst)[0]["dev"] == dev
+    for route in others:
+        assert host.ip("route", "show", *route.removesuffix("onlink").split()).strip(), route
     assert host.ip_json("neigh", "show", "192.168.77.77")
     host.ip("nexthop", "del", "id", "7")
     assert state_of(host) == before
