@@ -95,7 +95,8 @@ static bool is_unchanged(const char *path, const void *data, size_t len, mode_t 
 	// A symbolic link is replaced by a file, as any other file is.
 	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || (st.st_mode & 07777) != mode)
 		return false;
-	return file_read(path, len, &old, &old_len, NULL) == 0 && old_len == len && memcmp(old, data, len) == 0;
+	return file_read(path, len, &old, &old_len, NULL) == 0 && old_len == len &&
+	       memcmp(old, data, len) == 0;
 }
 
 // The directory of path, as text that the caller frees.
@@ -147,7 +148,8 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
 	temporary = xasprintf("%s.XXXXXX", path);
 	fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd < 0)
-		return err_set(e, -errno, "%s: cannot create a file in %s: %s", path, directory, strerror(errno));
+		return err_set(e, -errno, "%s: cannot create a file in %s: %s", path, directory,
+			       strerror(errno));
 	r = fill_temporary(fd, data, len, mode);
 	if (r == 0 && rename(temporary, path) < 0)
 		r = -errno;
@@ -163,7 +165,8 @@ static int make_one(const char *path, mode_t mode, struct err *e)
 {
 	struct stat st;
 
-	// Asked first: mkdir of an existing directory may fail with EROFS or EACCES as well as with EEXIST.
+	// Asked first: mkdir of an existing directory may fail with EROFS or EACCES as well as with
+	// EEXIST.
 	if (stat(path, &st) == 0)
 		return S_ISDIR(st.st_mode) ? 0 : err_set(e, -ENOTDIR, "%s: not a directory", path);
 	if (mkdir(path, mode) < 0)

@@ -4,9 +4,11 @@
 //
 // DOC: who calls whom
 //
-//   loop: descriptor or timer -> curl_multi_socket_action -> our curl callbacks, which only store what came -> dispatch -> the callers' functions
+//   loop: descriptor or timer -> curl_multi_socket_action -> our callbacks, which only store what came
+//                             -> dispatch                 -> the callers' functions
 //
-// libcurl forbids most of its functions inside its callbacks. As callers' functions run after it has returned, they may start and cancel any call.
+// libcurl forbids most of its functions inside its callbacks. As callers' functions run after it
+// has returned, they may start and cancel any call.
 #include "io/http_client.h"
 
 #include "core/mem.h"
@@ -19,7 +21,8 @@
 #include <unistd.h>
 
 #define UPLOAD_MAX (16 * 1024 * 1024)
-#define PIECE_MAX (64 * 1024) // of a streamed answer is handed on in one turn, so that the reader does not hold the loop for long
+// Of a streamed answer so much is handed on in one turn: the reader must not hold the loop for long.
+#define PIECE_MAX (64 * 1024)
 
 struct http_client {
 	struct loop *loop;
@@ -304,7 +307,8 @@ static void read_results(struct http_client *client)
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
 		r = code_of_result(message->easy_handle, message->data.result);
 		if (r < 0) {
-			fail(call, r, call->error[0] ? call->error : curl_easy_strerror(message->data.result));
+			fail(call, r,
+			     call->error[0] ? call->error : curl_easy_strerror(message->data.result));
 			continue;
 		}
 		call->finished = true;
@@ -377,7 +381,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 	}
 	if (!socket)
 		socket = socket_watch_new(client, fd);
-	fd_watch_set(socket->watch, (what & CURL_POLL_IN ? FD_READABLE : 0) | (what & CURL_POLL_OUT ? FD_WRITABLE : 0));
+	fd_watch_set(socket->watch, (what & CURL_POLL_IN ? FD_READABLE : 0) |
+					    (what & CURL_POLL_OUT ? FD_WRITABLE : 0));
 	return 0;
 }
 
@@ -437,7 +442,8 @@ static size_t on_upload(char *buffer, size_t size, size_t count, void *arg)
 	return len;
 }
 
-// libcurl sends a request again when a kept connection closes before an answer. Then it may already have been done.
+// libcurl sends a request again when a kept connection closes before an answer. Then it may already
+// have been done.
 static int on_rewind(void *arg, curl_off_t offset, int origin)
 {
 	const struct http_call *call = arg;
@@ -470,7 +476,8 @@ static void set_body(struct http_call *call, const struct http_request *request)
 		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_rewind);
 		curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-				 request->upload_stays_open ? (curl_off_t)-1 : (curl_off_t)request->body_len);
+				 request->upload_stays_open ? (curl_off_t)-1
+							    : (curl_off_t)request->body_len);
 	} else if (request->body) {
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
 		curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
@@ -483,11 +490,13 @@ static void set_headers(struct http_call *call, const struct http_request *reque
 {
 	const char *const *header;
 
-	// libcurl would wait a second for a "100 Continue" that Go's servers send only when they read.
+	// libcurl would wait a second for a "100 Continue" that Go's servers send only when they
+	// read.
 	call->headers = curl_slist_append(call->headers, "Expect:");
 	if (request->upload_stays_open) {
 		call->headers = curl_slist_append(call->headers, "Transfer-Encoding: chunked");
-		// Only on a connection that closes does libcurl see the end of an answer while its upload pauses.
+		// Only on a connection that closes does libcurl see the end of an answer while its
+		// upload pauses.
 		call->headers = curl_slist_append(call->headers, "Connection: close");
 	}
 	for (header = request->headers; header && *header; header++)
@@ -504,7 +513,8 @@ static void set_transport(const struct http_call *call)
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	// A host's http_proxy is meant for downloads; what goes to the store goes there and nowhere else.
+	// A host's http_proxy is meant for downloads; what goes to the store goes there and nowhere
+	// else.
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
@@ -546,7 +556,8 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
 	curl_easy_setopt(call->easy, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(call->easy, CURLOPT_WRITEDATA, call);
 	if (request->connect_timeout_ms)
-		curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
+		curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS,
+				 (long)request->connect_timeout_ms);
 	if (request->total_timeout_ms)
 		curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)request->total_timeout_ms);
 	set_transport(call);
@@ -594,7 +605,8 @@ static int check_file(const char *path, const char *what, struct err *e)
 	return 0;
 }
 
-int http_client_new(struct loop *loop, const struct http_client_config *config, struct http_client **ret, struct err *e)
+int http_client_new(struct loop *loop, const struct http_client_config *config,
+		    struct http_client **ret, struct err *e)
 {
 	static bool initialized;
 	struct http_client *client;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: HTTP requests to stores, over libcurl's multi interface in the loop. Knows nothing of what is in them.
+// Owns: HTTP requests to stores, over libcurl's multi interface in the loop. Knows nothing of what
+// is in them.
 #pragma once
 
 #include "core/err.h"
@@ -11,8 +12,8 @@
 #include <stdint.h>
 
 struct http_client_config {
-	const char *ca_file;	 // NULL: the system's roots
-	const char *cert_file;	 // client certificate and key, or NULL
+	const char *ca_file;   // NULL: the system's roots
+	const char *cert_file; // client certificate and key, or NULL
 	const char *key_file;
 	const char *user_agent;
 	const char *unix_socket; // all requests go there; NULL: TCP
@@ -20,20 +21,23 @@ struct http_client_config {
 
 struct http_client;
 // The strings are copied. -ENOENT and the like name the file that cannot be read.
-int http_client_new(struct loop *loop, const struct http_client_config *config, struct http_client **ret, struct err *e);
+int http_client_new(struct loop *loop, const struct http_client_config *config,
+		    struct http_client **ret, struct err *e);
 struct http_client *http_client_free(struct http_client *client); // cancels all calls without calling back
 
 struct http_response {
 	int status;	  // HTTP status code
 	const char *body; // terminated; "" when the request streamed
 	size_t len;
-	bool sent;	  // false: surely nothing of the request has left
+	bool sent; // false: surely nothing of the request has left
 };
 
-// r: 0 when a whole answer came (whatever its status), else -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH, -EPROTO, -E2BIG, -EPIPE (ended in the middle), -EKEYREJECTED (TLS), ...
-// response is never NULL; status 0 when none came.
+// r: 0 when a whole answer came (whatever its status), else -ETIMEDOUT, -ECONNREFUSED,
+// -EHOSTUNREACH, -EPROTO, -E2BIG, -EPIPE (ended in the middle), -EKEYREJECTED (TLS), ... response
+// is never NULL; status 0 when none came.
 typedef void http_done_fn(void *arg, int r, const struct http_response *response, const struct err *e);
-// Non-zero ends the call with that code. Called only for status 200-299 (other bodies are kept for done).
+// Non-zero ends the call with that code. Called only for status 200-299 (other bodies are kept for
+// done).
 typedef int http_chunk_fn(void *arg, const char *data, size_t len);
 
 struct http_request {
@@ -42,13 +46,13 @@ struct http_request {
 	const char *const *headers; // NULL-terminated array of "Name: value", or NULL
 	const void *body;	    // copied
 	size_t body_len;
-	bool once;		    // never sent a second time, not even when a kept connection turns out to be dead
-	bool upload_stays_open;	    // chunked upload: body first, then http_call_send, until the call ends
-	size_t response_max;	    // bytes kept of an answer; larger is -E2BIG. Not for streamed bytes
+	bool once; // never sent a second time, not even when a kept connection turns out to be dead
+	bool upload_stays_open; // chunked upload: body first, then http_call_send, until the call ends
+	size_t response_max;	// bytes kept of an answer; larger is -E2BIG. Not for streamed bytes
 	uint32_t connect_timeout_ms;
-	uint32_t total_timeout_ms;  // 0: none
-	uint32_t idle_timeout_ms;   // no byte of an answer for so long: -ETIMEDOUT; 0: none
-	http_chunk_fn *chunk;	    // NULL: the body is kept for done
+	uint32_t total_timeout_ms; // 0: none
+	uint32_t idle_timeout_ms;  // no byte of an answer for so long: -ETIMEDOUT; 0: none
+	http_chunk_fn *chunk;	   // NULL: the body is kept for done
 	http_done_fn *done;
 	void *arg;
 };

@@ -27,7 +27,7 @@ struct timer {
 	struct loop *loop;
 	timer_fn *fn;
 	void *arg;
-	struct timer *next; // in the ready list
+	struct timer *next;  // in the ready list
 	uint64_t ready_turn; // in which it joined the list
 	bool ready;
 };
@@ -86,8 +86,8 @@ static void nothing(uv_timer_t *uv)
 	(void)uv;
 }
 
-// libuv runs timers of delay 0 that timers start in the same turn, without end; ours wait for the next one,
-// so that descriptors get their share.
+// libuv runs timers of delay 0 that timers start in the same turn, without end; ours wait for the
+// next one, so that descriptors get their share.
 static void run_ready(uv_idle_t *idle)
 {
 	struct loop *loop = idle->data;
@@ -208,7 +208,8 @@ void timer_start(struct timer *timer, uint64_t delay_ms)
 
 	timer_stop(timer);
 	if (delay_ms > 0) {
-		// The loop's clock stands still during a callback: without this a long one would shorten the delay.
+		// The loop's clock stands still during a callback: without this a long one would
+		// shorten the delay.
 		uv_update_time(&loop->uv);
 		uv_timer_start(&timer->uv, timer_fired, delay_ms, 0);
 		return;

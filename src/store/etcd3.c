@@ -57,7 +57,7 @@ static int64_t read_number(const json_t *json, const char *name, int *r, struct 
 static int range_element(void *arg, const char *text, size_t len)
 {
 	struct operation *operation = arg;
-	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
 	int r = etcd3_read_pair(text, len, &pair, &operation->element_err);
 
 	if (r < 0)
@@ -66,7 +66,8 @@ static int range_element(void *arg, const char *text, size_t len)
 	return 0;
 }
 
-static int read_answer_header(const struct operation *operation, const struct etcd3_answer *answer, struct etcd3_header *ret, struct err *e)
+static int read_answer_header(const struct operation *operation, const struct etcd3_answer *answer,
+			      struct etcd3_header *ret, struct err *e)
 {
 	if (answer->r == 0)
 		return etcd3_read_header(answer->json, ret, e);
@@ -77,14 +78,15 @@ static int read_answer_header(const struct operation *operation, const struct et
 static void range_answered(void *arg, const struct etcd3_answer *answer)
 {
 	struct operation *operation = arg;
-	struct etcd3_header header = {0};
+	struct etcd3_header header = { 0 };
 	struct err e;
 	int r = read_answer_header(operation, answer, &header, &e);
 
 	operation->done.range(operation->arg, r, r == 0 ? &header.kv : NULL, r < 0 ? &e : NULL);
 }
 
-static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each, kv_range_done_fn *done, void *arg)
+static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
+		  kv_range_done_fn *done, void *arg)
 {
 	struct operation *operation = operation_new(each, arg);
 	struct etcd3_request request = {
@@ -112,15 +114,17 @@ static int txn_element(void *arg, const char *text, size_t len)
 static void txn_answered(void *arg, const struct etcd3_answer *answer)
 {
 	struct operation *operation = arg;
-	struct etcd3_header header = {0};
+	struct etcd3_header header = { 0 };
 	struct err e;
 	int r = read_answer_header(operation, answer, &header, &e);
 	bool succeeded = r == 0 && etcd3_read_bool(answer->json, "succeeded");
 
-	operation->done.txn(operation->arg, r, succeeded, r == 0 ? &header.kv : NULL, r < 0 ? &e : NULL);
+	operation->done.txn(operation->arg, r, succeeded, r == 0 ? &header.kv : NULL,
+			    r < 0 ? &e : NULL);
 }
 
-static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done, void *arg)
+static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
+		void *arg)
 {
 	struct operation *operation = operation_new(each, arg);
 	struct etcd3_request request = {
@@ -173,7 +177,8 @@ static void grant_answered(void *arg, const struct etcd3_answer *answer)
 static void session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg)
 {
 	// The id is ours to choose, so that a session whose answer was lost can be closed.
-	struct operation *operation = session_operation_new(1 + (int64_t)random_below(INT64_MAX - 1), done, arg);
+	struct operation *operation =
+		session_operation_new(1 + (int64_t)random_below(INT64_MAX - 1), done, arg);
 	struct etcd3_request request = {
 		.path = "/lease/grant",
 		.body = etcd3_grant_body(operation->session, ttl_s),
@@ -185,7 +190,8 @@ static void session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void
 }
 
 static void session_request(struct kv *kv, const char *path, int64_t session, bool is_line,
-			    void (*answered)(void *arg, const struct etcd3_answer *answer), kv_session_fn *done, void *arg)
+			    void (*answered)(void *arg, const struct etcd3_answer *answer),
+			    kv_session_fn *done, void *arg)
 {
 	struct etcd3_request request = {
 		.path = path,
@@ -276,13 +282,19 @@ static int add_endpoint(struct etcd3 *etcd, const char *text, bool prefer_tls, s
 		return err_set(e, -EINVAL, "etcd endpoint \"%s\": neither http:// nor https://", text);
 	// Such a name or password would be printed wherever the endpoint is.
 	if (strchr(host, '@'))
-		return err_set(e, -EINVAL, "etcd endpoint: give the user name and the password by their own options, not in the URL");
+		return err_set(
+			e, -EINVAL,
+			"etcd endpoint: give the user name and the password by their own options, not in the URL");
 	while (len > 0 && text[len - 1] == '/')
 		len--;
 	if (!host[0] || host[0] == '/' || strpbrk(host, "?# \t\r\n"))
 		return err_set(e, -EINVAL, "etcd endpoint \"%s\": not a URL of a host and port", text);
-	endpoint->url = xasprintf("%s%.*s", scheme ? "" : prefer_tls ? "https://" : "http://", (int)len, text);
-	endpoint->backoff = (struct backoff){.base_ms = 1000, .max_ms = 30000};
+	endpoint->url = xasprintf("%s%.*s",
+				  scheme       ? ""
+				  : prefer_tls ? "https://"
+					       : "http://",
+				  (int)len, text);
+	endpoint->backoff = (struct backoff){ .base_ms = 1000, .max_ms = 30000 };
 	etcd->endpoint_count++;
 	return 0;
 }
@@ -303,7 +315,8 @@ static int add_endpoints(struct etcd3 *etcd, const struct store_config *config, 
 	}
 	if (i == 0)
 		return err_set(e, -EINVAL, "etcd: no endpoint is given");
-	etcd->endpoints = xrealloc_array(etcd->endpoints, etcd->endpoint_count, sizeof(*etcd->endpoints));
+	etcd->endpoints =
+		xrealloc_array(etcd->endpoints, etcd->endpoint_count, sizeof(*etcd->endpoints));
 	return 0;
 }
 
@@ -319,8 +332,11 @@ static int etcd3_open(struct kv *kv, const struct store_config *config, struct e
 	int r;
 
 	etcd->api = "/v3";
-	etcd->request_timeout_ms = config->request_timeout_ms ? config->request_timeout_ms : REQUEST_TIMEOUT_MS;
-	etcd->connect_timeout_ms = etcd->request_timeout_ms < CONNECT_TIMEOUT_MS ? etcd->request_timeout_ms : CONNECT_TIMEOUT_MS;
+	etcd->request_timeout_ms = config->request_timeout_ms ? config->request_timeout_ms
+							      : REQUEST_TIMEOUT_MS;
+	etcd->connect_timeout_ms = etcd->request_timeout_ms < CONNECT_TIMEOUT_MS
+					   ? etcd->request_timeout_ms
+					   : CONNECT_TIMEOUT_MS;
 	etcd->dead_man_ms = config->dead_man_ms ? config->dead_man_ms : DEAD_MAN_MS;
 	if (config->username && config->username[0]) {
 		etcd->username = xstrdup(config->username);

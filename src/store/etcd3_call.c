@@ -8,7 +8,8 @@
 //                        ^                            |  |
 //                        +---- token refused, once ---+  +-- lost, or refused there --> SEND to one not yet tried, else done
 //
-// A call moves on only if the request surely was not done, or may be done twice. Each endpoint is tried once.
+// A call moves on only if the request surely was not done, or may be done twice. Each endpoint is
+// tried once.
 #include "store/etcd3_internal.h"
 
 #include "core/log.h"
@@ -92,7 +93,8 @@ static void finish(struct etcd3_call *call, int r, const json_t *json)
 	call_free(call);
 }
 
-// The request was not done there, or its answer was lost (then verdict is ETCD3_UNKNOWN). call->err says why.
+// The request was not done there, or its answer was lost (then verdict is ETCD3_UNKNOWN). call->err
+// says why.
 static void move_on(struct etcd3_call *call, enum etcd3_verdict verdict)
 {
 	struct etcd3 *etcd = call->etcd;
@@ -114,7 +116,8 @@ static void move_on(struct etcd3_call *call, enum etcd3_verdict verdict)
 static void retry_with_token(struct etcd3_call *call)
 {
 	call->verdict = ETCD3_TOKEN_REFUSED;
-	if (call->request.without_token || ++call->tokens_refused > TOKENS_MAX || !etcd3_token_refused(call->etcd, call->token_number))
+	if (call->request.without_token || ++call->tokens_refused > TOKENS_MAX ||
+	    !etcd3_token_refused(call->etcd, call->token_number))
 		finish(call, call->err.code, NULL);
 	else
 		attempt(call);
@@ -171,7 +174,8 @@ static void answered(struct etcd3_call *call, const char *text, size_t len)
 	char why[ERR_MSG_MAX];
 
 	if (json_read(text, len, ETCD3_ANSWER_MAX, &answer, NULL) < 0 || !json_is_object(answer)) {
-		(void)text_format(why, sizeof(why), "not an answer of etcd: \"%s\"", text_excerpt(text, len, excerpt));
+		(void)text_format(why, sizeof(why), "not an answer of etcd: \"%s\"",
+				  text_excerpt(text, len, excerpt));
 		not_understood(call, why);
 		return;
 	}
@@ -271,10 +275,12 @@ static void send_request(struct etcd3_call *call)
 	etcd3_headers(etcd, !call->request.without_token, &token_header, headers);
 	call->stream = json_stream_free(call->stream);
 	if (call->request.array) {
-		call->stream = json_stream_new(call->request.array, ETCD3_ELEMENT_MAX, ETCD3_ANSWER_MAX, got_element, call);
+		call->stream = json_stream_new(call->request.array, ETCD3_ELEMENT_MAX,
+					       ETCD3_ANSWER_MAX, got_element, call);
 		request.chunk = got_chunk;
 	}
-	// A long range may take its time, but not stand still. Before its first byte etcd needs seconds to put all of it together.
+	// A long range may take its time, but not stand still. Before its first byte etcd needs
+	// seconds to put all of it together.
 	if (call->request.is_long)
 		request.idle_timeout_ms = LONG_FACTOR * etcd->request_timeout_ms;
 	else

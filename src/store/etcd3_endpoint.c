@@ -63,7 +63,8 @@ bool etcd3_token_ready(const struct etcd3 *etcd)
 	return !etcd->username || etcd->token || etcd->token_needless;
 }
 
-void etcd3_headers(const struct etcd3 *etcd, bool with_token, char **ret_header, const char *ret[static ETCD3_HEADERS_MAX])
+void etcd3_headers(const struct etcd3 *etcd, bool with_token, char **ret_header,
+		   const char *ret[static ETCD3_HEADERS_MAX])
 {
 	size_t count = 0;
 
@@ -81,7 +82,8 @@ static struct etcd3_waiter *find_waiter(const struct etcd3 *etcd)
 {
 	struct etcd3_waiter *waiter;
 
-	// Who was told, found the new token refused as well and waits again, waits for the next one.
+	// Who was told, found the new token refused as well and waits again, waits for the next
+	// one.
 	for (waiter = etcd->waiters; waiter; waiter = waiter->next)
 		if (waiter->token_number != etcd->token_number)
 			return waiter;
@@ -119,7 +121,8 @@ static void authenticated(void *arg, const struct etcd3_answer *answer)
 		token = etcd3_read_text(answer->json, "token");
 		// What goes into a header must not end it.
 		if (!token[0] || strpbrk(token, "\r\n"))
-			r = err_set(&e, -EPROTO, "etcd: cannot log in as %s: the answer has no token", etcd->username);
+			r = err_set(&e, -EPROTO, "etcd: cannot log in as %s: the answer has no token",
+				    etcd->username);
 		else
 			etcd->token = xstrdup(token);
 	}

@@ -32,8 +32,8 @@ struct etcd3 {
 	struct http_client *http;
 	struct etcd3_endpoint *endpoints;
 	size_t endpoint_count;
-	size_t current; // the endpoint in use
-	bool connected; // it has answered
+	size_t current;	 // the endpoint in use
+	bool connected;	 // it has answered
 	const char *api; // "/v3", or "/v3beta" for etcd 3.3
 	bool api_known;
 	uint32_t request_timeout_ms;
@@ -42,8 +42,8 @@ struct etcd3 {
 
 	char *username; // NULL: none
 	char *password;
-	char *token;	      // NULL: none yet
-	bool token_needless;  // the store has authentication off
+	char *token;	       // NULL: none yet
+	bool token_needless;   // the store has authentication off
 	uint64_t token_number; // counts the tokens, so that a refused one is thrown away once
 	bool token_coming;
 	struct etcd3_waiter *waiters;
@@ -64,28 +64,30 @@ bool etcd3_token_ready(const struct etcd3 *etcd);
 // Calls ready, not before it returned, when there is a token or none can be had.
 void etcd3_token_wait(struct etcd3 *etcd, struct etcd3_waiter *waiter);
 void etcd3_token_forget(struct etcd3 *etcd, struct etcd3_waiter *waiter);
-// The token of this number was refused: the next one who needs one asks for another. False: there is none to be had.
+// The token of this number was refused: the next one who needs one asks for another. False: there
+// is none to be had.
 bool etcd3_token_refused(struct etcd3 *etcd, uint64_t number);
 // Header lines for a request, ending with NULL; ret_header holds the one that carries the token.
 #define ETCD3_HEADERS_MAX 4
-void etcd3_headers(const struct etcd3 *etcd, bool with_token, char **ret_header, const char *ret[static ETCD3_HEADERS_MAX]);
+void etcd3_headers(const struct etcd3 *etcd, bool with_token, char **ret_header,
+		   const char *ret[static ETCD3_HEADERS_MAX]);
 
 // ---- requests ----
 struct etcd3_answer {
 	int r;
-	const json_t *json;	 // r 0: the answer, its array emptied
-	const struct err *err;	 // r < 0
+	const json_t *json;	    // r 0: the answer, its array emptied
+	const struct err *err;	    // r < 0
 	enum etcd3_verdict verdict; // r < 0
-	unsigned int sendings;	 // how often it may have reached a server
+	unsigned int sendings;	    // how often it may have reached a server
 };
 struct etcd3_request {
 	const char *path; // behind the API's version
 	char *body;	  // taken over
 	bool idempotent;  // may be sent again when an answer was lost
 	bool without_token;
-	bool is_long;	  // of any length: only standing still counts against it
-	bool is_line;	  // the answer is one line of a stream, {"result":...}
-	const char *array;	 // elements of this member go to element; NULL: none do
+	bool is_long;	   // of any length: only standing still counts against it
+	bool is_line;	   // the answer is one line of a stream, {"result":...}
+	const char *array; // elements of this member go to element; NULL: none do
 	json_element_fn *element;
 	void (*done)(void *arg, const struct etcd3_answer *answer);
 	void *arg; // freed by free() after done, or when the store is closed
@@ -98,10 +100,11 @@ struct etcd3_call *etcd3_call_cancel(struct etcd3_call *call); // without callin
 // How far a watch has come with one of its prefixes.
 struct etcd3_progress {
 	char *prefix;
-	int64_t next;		  // revision to resume from
-	unsigned int seen;	  // events of revision `next` that were handed on already: the message that held them is not complete
-	unsigned int to_skip;	  // of those, in the present stream
-	int64_t watch_id;	  // in the present stream; -1: not created yet
+	int64_t next; // revision to resume from
+	// Events of revision `next` that were handed on already: their message is not complete.
+	unsigned int seen;
+	unsigned int to_skip; // of those, in the present stream
+	int64_t watch_id;     // in the present stream; -1: not created yet
 };
 struct etcd3_watch {
 	struct kv_watch base;
@@ -112,8 +115,8 @@ struct etcd3_watch {
 	size_t prefix_count;
 	size_t created; // of the prefixes, in the present stream
 	uint64_t cluster_id;
-	uint64_t raft_term;	 // highest seen
-	int64_t revision;	 // highest seen
+	uint64_t raft_term;	  // highest seen
+	int64_t revision;	  // highest seen
 	struct http_call *stream; // NULL: none
 	struct etcd3_lines *lines;
 	bool parsing;
@@ -123,8 +126,8 @@ struct etcd3_watch {
 	struct etcd3_call *check; // under way: has the store really gone back in time?
 	int64_t check_revision;	  // what it must have at least
 	uint64_t check_term;
-	struct timer *timer;	 // with a stream: the next sign of life is asked for; without: the next try
-	uint64_t alive_ms;	 // last byte
+	struct timer *timer; // with a stream: the next sign of life is asked for; without: the next try
+	uint64_t alive_ms; // last byte
 	uint64_t up_since_ms;
 	struct backoff backoff;
 	bool up;
@@ -132,5 +135,6 @@ struct etcd3_watch {
 	bool lost;
 	struct err err; // of an element that made no sense
 };
-void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from, uint64_t cluster_id);
+void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
+		       uint64_t cluster_id);
 void etcd3_watch_end(struct kv_watch *base); // what it owns, not the watch itself

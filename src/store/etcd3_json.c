@@ -31,7 +31,8 @@ static void add_key(struct strbuf *body, const char *key)
 	add_base64(body, "key", key, strlen(key));
 }
 
-// The first key behind all that start with the prefix: its last byte plus one, where bytes of 0xff fall away.
+// The first key behind all that start with the prefix: its last byte plus one, where bytes of 0xff
+// fall away.
 static void add_prefix_end(struct strbuf *body, const char *prefix)
 {
 	_cleanup_free_ char *end = xstrdup(prefix);
@@ -82,7 +83,10 @@ static void add_compare(struct strbuf *body, const struct kv_compare *compare)
 		strbuf_puts(body, ",\"target\":\"VERSION\",\"result\":\"GREATER\",\"version\":\"0\"}");
 		return;
 	case KV_MOD_REVISION:
-		strbuf_printf(body, ",\"target\":\"MOD\",\"result\":\"EQUAL\",\"mod_revision\":\"%" PRId64 "\"}", compare->mod_revision);
+		strbuf_printf(body,
+			      ",\"target\":\"MOD\",\"result\":\"EQUAL\",\"mod_revision\":\"%" PRId64
+			      "\"}",
+			      compare->mod_revision);
 		return;
 	}
 }
@@ -152,7 +156,8 @@ char *etcd3_watch_body(const char *prefix, int64_t start_revision)
 	strbuf_puts(&body, "{\"create_request\":{");
 	add_key(&body, prefix);
 	add_prefix_end(&body, prefix);
-	strbuf_printf(&body, ",\"start_revision\":\"%" PRId64 "\",\"progress_notify\":true}}\n", start_revision);
+	strbuf_printf(&body, ",\"start_revision\":\"%" PRId64 "\",\"progress_notify\":true}}\n",
+		      start_revision);
 	return strbuf_take(&body);
 }
 
@@ -207,7 +212,7 @@ const char *etcd3_read_text(const json_t *object, const char *name)
 int etcd3_read_header(const json_t *answer, struct etcd3_header *ret, struct err *e)
 {
 	const json_t *header = json_object_get(answer, "header");
-	struct etcd3_header found = {0};
+	struct etcd3_header found = { 0 };
 	int r;
 
 	if (!json_is_object(header))
@@ -288,7 +293,8 @@ enum etcd3_verdict etcd3_judge(int status, int grpc_code, const char *message, s
 		return ETCD3_REFUSED;
 	case GRPC_UNAVAILABLE:
 		err_set(e, -EAGAIN, "%s", message);
-		// Of all ways of being unavailable only this one is told before the request was handed to the others.
+		// Of all ways of being unavailable only this one is told before the request was
+		// handed to the others.
 		return strcmp(message, "etcdserver: no leader") == 0 ? ETCD3_NOT_DONE : ETCD3_UNKNOWN;
 	case GRPC_CANCELLED:
 	case GRPC_UNKNOWN:
@@ -329,5 +335,6 @@ enum etcd3_verdict etcd3_read_error(int status, const char *text, size_t len, st
 		message = etcd3_read_text(error, "error");
 	if (etcd3_read_int(error, "grpc_code", &code, NULL) < 0 || code == 0)
 		(void)etcd3_read_int(error, "code", &code, NULL);
-	return etcd3_judge(status, code < 0 || code > GRPC_UNAUTHENTICATED ? -1 : (int)code, message[0] ? message : "no reason given", e);
+	return etcd3_judge(status, code < 0 || code > GRPC_UNAUTHENTICATED ? -1 : (int)code,
+			   message[0] ? message : "no reason given", e);
 }

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: the messages of etcd's JSON gateway: building what we send, reading what comes. No I/O, no state.
+// Owns: the messages of etcd's JSON gateway: building what we send, reading what comes. No I/O, no
+// state.
 //
-// Keys and values travel in base64, 64-bit numbers as strings, and members that are zero are left out.
+// Keys and values travel in base64, 64-bit numbers as strings, and members that are zero are left
+// out.
 #pragma once
 
 #include "core/err.h"
 #include "core/json.h"
 #include "store/kv.h"
 
-#define ETCD3_ELEMENT_MAX (32 * 1024 * 1024) // text of one pair; etcd's own limit for a request is 1.5 MiB unless raised
-#define ETCD3_ANSWER_MAX (1024 * 1024)	     // text of an answer beside its pairs
-#define ETCD3_KEY_MAX 1024		     // bytes of a key that are shown of a longer one
+#define ETCD3_ELEMENT_MAX \
+	(32 * 1024 * 1024) // text of one pair; etcd's own limit for a request is 1.5 MiB unless raised
+#define ETCD3_ANSWER_MAX (1024 * 1024) // text of an answer beside its pairs
+#define ETCD3_KEY_MAX 1024	       // bytes of a key that are shown of a longer one
 
 // ---- what we send: each is a text that the caller frees ----
 char *etcd3_range_body(const char *key, bool is_prefix);
@@ -35,7 +38,8 @@ int etcd3_read_int(const json_t *object, const char *name, int64_t *ret, struct 
 bool etcd3_read_bool(const json_t *object, const char *name);
 const char *etcd3_read_text(const json_t *object, const char *name); // "" if absent or no string; borrowed
 
-// A pair that owns its memory. A key with bytes that no text has is written with \xNN in their place, a very long one is cut.
+// A pair that owns its memory. A key with bytes that no text has is written with \xNN in their
+// place, a very long one is cut.
 struct etcd3_pair {
 	struct kv_pair pair;
 	char *key;
@@ -44,7 +48,8 @@ struct etcd3_pair {
 void etcd3_pair_free(struct etcd3_pair *pair); // leaves it zero
 #define _cleanup_etcd3_pair_ _cleanup_(etcd3_pair_free)
 int etcd3_read_pair(const char *text, size_t len, struct etcd3_pair *ret, struct err *e);
-int etcd3_read_event(const char *text, size_t len, bool *ret_is_delete, struct etcd3_pair *ret, struct err *e);
+int etcd3_read_event(const char *text, size_t len, bool *ret_is_delete, struct etcd3_pair *ret,
+		     struct err *e);
 // One element of a transaction's responses: its pairs, if it is a range, go to each.
 int etcd3_read_response(const char *text, size_t len, kv_pair_fn *each, void *arg, struct err *e);
 
@@ -56,6 +61,7 @@ enum etcd3_verdict {
 	ETCD3_TOKEN_REFUSED, // surely not done: a new token may help
 	ETCD3_NO_SUCH_PATH,  // this gateway has another path for it
 };
-// From the text of an error answer, or of the "error" member of a stream's line. e gets code and words.
+// From the text of an error answer, or of the "error" member of a stream's line. e gets code and
+// words.
 enum etcd3_verdict etcd3_read_error(int status, const char *text, size_t len, struct err *e);
 enum etcd3_verdict etcd3_judge(int status, int grpc_code, const char *message, struct err *e);

@@ -5,10 +5,12 @@
 // DOC: a line while it arrives
 //
 //   HEAD: up to the second brace, which is where the inner object begins
-//   INNER: goes to json_stream, but for a brace with nothing but spaces behind it, which is held back until something follows:
-//          the one before the newline closes the line and not the inner object
+//   INNER: goes to json_stream, but for a brace with nothing but spaces behind it, which is held
+//          back until something follows: the one before the newline closes the line and not the
+//          inner object
 //
-// A message that catches up on a long outage may hold thousands of events; it is never in memory as a whole.
+// A message that catches up on a long outage may hold thousands of events; it is never in memory as
+// a whole.
 #include "store/etcd3_lines.h"
 
 #include "core/mem.h"
@@ -92,7 +94,8 @@ static int open_inner(struct etcd3_lines *lines, struct err *e)
 	if (!good || !parse_end(cursor))
 		return err_set(e, -EPROTO, "not a message of etcd's gateway");
 	strbuf_reset(&lines->head);
-	lines->inner = json_stream_new("events", ETCD3_ELEMENT_MAX, ETCD3_ANSWER_MAX, got_element, lines);
+	lines->inner =
+		json_stream_new("events", ETCD3_ELEMENT_MAX, ETCD3_ANSWER_MAX, got_element, lines);
 	return 0;
 }
 
@@ -121,7 +124,8 @@ static int feed_inner(struct etcd3_lines *lines, const char *data, size_t len, s
 
 	if (r == 0)
 		return 0;
-	return lines->stopped ? lines->stopped : err_set(e, -EPROTO, "not a message of etcd's gateway");
+	return lines->stopped ? lines->stopped
+			      : err_set(e, -EPROTO, "not a message of etcd's gateway");
 }
 
 // Holds back the last brace if only spaces follow it.
@@ -179,6 +183,7 @@ int etcd3_lines_feed(struct etcd3_lines *lines, const char *data, size_t len, st
 	int r = 0;
 
 	while (r == 0 && cursor < end)
-		r = lines->inner ? run_inner(lines, &cursor, end, e) : run_head(lines, &cursor, end, e);
+		r = lines->inner ? run_inner(lines, &cursor, end, e)
+				 : run_head(lines, &cursor, end, e);
 	return r;
 }

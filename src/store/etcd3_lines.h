@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: cutting a stream of the gateway into its messages: lines of {"result":{...}} or {"error":{...}}.
+// Owns: cutting a stream of the gateway into its messages: lines of {"result":{...}} or
+// {"error":{...}}.
 #pragma once
 
 #include "core/err.h"
@@ -9,8 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// A message is complete; its "events" were given to the element function, text is the rest of what is inside of "result" or "error".
-// Non-zero stops the stream with that code.
+// A message is complete; its "events" were given to the element function, text is the rest of what
+// is inside of "result" or "error". Non-zero stops the stream with that code.
 typedef int etcd3_message_fn(void *arg, bool is_error, const char *text, size_t len);
 
 struct etcd3_lines;

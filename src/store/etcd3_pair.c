@@ -15,7 +15,7 @@ void etcd3_pair_free(struct etcd3_pair *pair)
 {
 	free(pair->key);
 	free(pair->value);
-	*pair = (struct etcd3_pair){0};
+	*pair = (struct etcd3_pair){ 0 };
 }
 
 // The decoded bytes, with a terminator. False: not base64.
@@ -94,8 +94,9 @@ static bool set_value(struct etcd3_pair *pair, const char *text, size_t len)
 
 // ---- a pair as etcd writes it ----
 //
-// Ten thousand of them come at a start, and all look alike: a flat object of known members that are strings without escapes. Those are read
-// where they stand, some ten times as fast as by way of a tree. Whatever looks otherwise, right or wrong, is left to the parser.
+// Ten thousand of them come at a start, and all look alike: a flat object of known members that are
+// strings without escapes. Those are read where they stand, some ten times as fast as by way of a
+// tree. Whatever looks otherwise, right or wrong, is left to the parser.
 
 struct slice {
 	const char *text;
@@ -112,7 +113,7 @@ static bool take_string(const char **cursor, const char *end, struct slice *ret)
 	quote = memchr(start, '"', (size_t)(end - start));
 	if (!quote || memchr(start, '\\', (size_t)(quote - start)))
 		return false;
-	*ret = (struct slice){start, (size_t)(quote - start)};
+	*ret = (struct slice){ start, (size_t)(quote - start) };
 	*cursor = quote + 1;
 	return true;
 }
@@ -141,7 +142,8 @@ static bool slice_number(const struct slice *slice, int64_t *ret)
 	return parse_whole_i64(digits, ret) == 0;
 }
 
-static bool take_member(const char **cursor, const char *end, struct etcd3_pair *pair, struct slice *key, struct slice *value)
+static bool take_member(const char **cursor, const char *end, struct etcd3_pair *pair,
+			struct slice *key, struct slice *value)
 {
 	struct slice name;
 	struct slice text;
@@ -169,9 +171,9 @@ static bool take_member(const char **cursor, const char *end, struct etcd3_pair 
 
 static bool read_usual_pair(const char *text, size_t len, struct etcd3_pair *ret)
 {
-	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
-	struct slice key = {.text = ""};
-	struct slice value = {.text = ""};
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
+	struct slice key = { .text = "" };
+	struct slice value = { .text = "" };
 	const char *end = text + len;
 
 	if (!take_char(&text, end, '{'))
@@ -186,14 +188,15 @@ static bool read_usual_pair(const char *text, size_t len, struct etcd3_pair *ret
 	if (!set_key(&pair, key.text, key.len) || !set_value(&pair, value.text, value.len))
 		return false;
 	*ret = pair;
-	pair = (struct etcd3_pair){0};
+	pair = (struct etcd3_pair){ 0 };
 	return true;
 }
 
 // ---- any pair ----
 
 static int read_bytes(const json_t *object, const char *name, struct etcd3_pair *pair,
-		      bool (*set)(struct etcd3_pair *pair, const char *text, size_t len), struct err *e)
+		      bool (*set)(struct etcd3_pair *pair, const char *text, size_t len),
+		      struct err *e)
 {
 	const json_t *member = json_object_get(object, name);
 
@@ -206,7 +209,7 @@ static int read_bytes(const json_t *object, const char *name, struct etcd3_pair 
 
 static int read_pair_object(const json_t *object, struct etcd3_pair *ret, struct err *e)
 {
-	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
 	int r;
 
 	if (!json_is_object(object))
@@ -223,13 +226,15 @@ static int read_pair_object(const json_t *object, struct etcd3_pair *ret, struct
 	if (r < 0)
 		return r;
 	*ret = pair;
-	pair = (struct etcd3_pair){0};
+	pair = (struct etcd3_pair){ 0 };
 	return 0;
 }
 
 static int read_element(const char *text, size_t len, json_t **ret, struct err *e)
 {
-	return json_read(text, len, ETCD3_ELEMENT_MAX, ret, e) < 0 ? err_set(e, -EPROTO, "answer: not JSON") : 0;
+	return json_read(text, len, ETCD3_ELEMENT_MAX, ret, e) < 0
+		       ? err_set(e, -EPROTO, "answer: not JSON")
+		       : 0;
 }
 
 int etcd3_read_pair(const char *text, size_t len, struct etcd3_pair *ret, struct err *e)
@@ -243,7 +248,8 @@ int etcd3_read_pair(const char *text, size_t len, struct etcd3_pair *ret, struct
 	return r < 0 ? r : read_pair_object(object, ret, e);
 }
 
-int etcd3_read_event(const char *text, size_t len, bool *ret_is_delete, struct etcd3_pair *ret, struct err *e)
+int etcd3_read_event(const char *text, size_t len, bool *ret_is_delete, struct etcd3_pair *ret,
+		     struct err *e)
 {
 	_cleanup_json_ json_t *event = NULL;
 	const char *type;
@@ -272,7 +278,7 @@ int etcd3_read_response(const char *text, size_t len, kv_pair_fn *each, void *ar
 		return r;
 	pairs = json_object_get(json_object_get(response, "response_range"), "kvs");
 	json_array_foreach(pairs, i, object) {
-		_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
+		_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
 
 		r = read_pair_object(object, &pair, e);
 		if (r < 0)

@@ -6,15 +6,18 @@
 //
 //   WAIT for a token -> CREATE the etcd watches -> UP (when all are created) -> events ...
 //        ^                    |                          |
-//        +--- back-off <--- DOWN (the stream broke) <----+          LOST: history was compacted, or the store is another one
+//        +--- back-off <--- DOWN (the stream broke) <----+
+//                           LOST (history was compacted, or the store is another one): the end
 //
-// Nothing is lost: a stream resumes behind the last complete message, for each prefix by itself. The revision in the header of "created" is
-// never resumed from, since older events may still follow. Nothing comes twice: of a message that broke off, the events that were handed on
-// are counted (`seen`), and skipped when etcd sends that revision again.
+// Nothing is lost: a stream resumes behind the last complete message, for each prefix by itself.
+// The revision in the header of "created" is never resumed from, since older events may still
+// follow. Nothing comes twice: of a message that broke off, the events that were handed on are
+// counted (`seen`), and skipped when etcd sends that revision again.
 //
-// A member that hangs says nothing at all, so signs of life are asked for (progress requests); after dead_man_ms without one the stream is
-// dropped and another member asked. A member that lags behind the one before looks like a store that went back in time; a linearizable
-// read, which no member that lags can answer with less than we saw, tells the two apart.
+// A member that hangs says nothing at all, so signs of life are asked for (progress requests);
+// after dead_man_ms without one the stream is dropped and another member asked. A member that lags
+// behind the one before looks like a store that went back in time; a linearizable read, which no
+// member that lags can answer with less than we saw, tells the two apart.
 #include "store/etcd3_internal.h"
 
 #include "core/log.h"
@@ -42,7 +45,7 @@ static void stream_drop(struct etcd3_watch *watch)
 
 static void lose(struct etcd3_watch *watch, bool store_changed, const char *why)
 {
-	struct kv_watch_event event = {.kind = KV_WATCH_LOST, .store_changed = store_changed};
+	struct kv_watch_event event = { .kind = KV_WATCH_LOST, .store_changed = store_changed };
 	struct err e;
 
 	stream_drop(watch);
@@ -53,10 +56,11 @@ static void lose(struct etcd3_watch *watch, bool store_changed, const char *why)
 	kv_watch_emit(&watch->base, &event);
 }
 
-// The stream broke, or could not be opened: try again later. What e says is told once, until it is up again.
+// The stream broke, or could not be opened: try again later. What e says is told once, until it is
+// up again.
 static void go_down(struct etcd3_watch *watch, const struct err *e)
 {
-	struct kv_watch_event event = {.kind = KV_WATCH_DOWN, .err = e};
+	struct kv_watch_event event = { .kind = KV_WATCH_DOWN, .err = e };
 
 	// A stream that lived for long starts a new row of tries.
 	if (watch->up && loop_now_ms() - watch->up_since_ms > watch->backoff.max_ms)
@@ -72,7 +76,7 @@ static void go_down(struct etcd3_watch *watch, const struct err *e)
 
 static void come_up(struct etcd3_watch *watch)
 {
-	struct kv_watch_event event = {.kind = KV_WATCH_UP};
+	struct kv_watch_event event = { .kind = KV_WATCH_UP };
 
 	if (watch->up || watch->check || watch->created < watch->prefix_count)
 		return;
@@ -80,7 +84,8 @@ static void come_up(struct etcd3_watch *watch)
 	watch->down_told = false;
 	watch->up_since_ms = loop_now_ms();
 	etcd3_endpoint_works(watch->etcd, watch->endpoint);
-	event.header = (struct kv_header){.revision = watch->revision, .cluster_id = watch->cluster_id};
+	event.header =
+		(struct kv_header){ .revision = watch->revision, .cluster_id = watch->cluster_id };
 	kv_watch_emit(&watch->base, &event);
 }
 
@@ -161,8 +166,8 @@ static bool count_event(struct etcd3_progress *progress, int64_t revision)
 static int got_event(void *arg, const char *text, size_t len)
 {
 	struct etcd3_watch *watch = arg;
-	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
-	struct kv_watch_event event = {.kind = KV_WATCH_PUT};
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
+	struct kv_watch_event event = { .kind = KV_WATCH_PUT };
 	struct etcd3_progress *progress;
 	bool is_delete;
 	int r = etcd3_read_event(text, len, &is_delete, &pair, &watch->err);
@@ -171,7 +176,8 @@ static int got_event(void *arg, const char *text, size_t len)
 		return r;
 	progress = find_progress(watch, pair.key);
 	if (!progress) {
-		log_rl(LOG_LEVEL_WARN, "etcd: ignore an event of a key that was not asked for: %s", pair.key);
+		log_rl(LOG_LEVEL_WARN, "etcd: ignore an event of a key that was not asked for: %s",
+		       pair.key);
 		return 0;
 	}
 	if (!count_event(progress, pair.pair.mod_revision))
@@ -183,12 +189,15 @@ static int got_event(void *arg, const char *text, size_t len)
 		event.kind = KV_WATCH_DELETE;
 		event.pair.value = NULL;
 	}
-	event.header = (struct kv_header){.revision = pair.pair.mod_revision, .cluster_id = watch->cluster_id};
+	event.header = (struct kv_header){ .revision = pair.pair.mod_revision,
+					   .cluster_id = watch->cluster_id };
 	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
 }
 
-// The whole of a message was handed on, so that its last revision is complete. One without events tells how far the store is.
-static void message_complete(struct etcd3_watch *watch, int64_t watch_id, bool has_events, int64_t revision)
+// The whole of a message was handed on, so that its last revision is complete. One without events
+// tells how far the store is.
+static void message_complete(struct etcd3_watch *watch, int64_t watch_id, bool has_events,
+			     int64_t revision)
 {
 	size_t i;
 
@@ -219,7 +228,8 @@ static void cancelled(struct etcd3_watch *watch, const json_t *message)
 		(void)etcd3_token_refused(watch->etcd, watch->token_number);
 		err_set(&e, -EACCES, "watch refused: %s", reason);
 	} else {
-		err_set(&e, -EPROTO, "watch ended by the store: %s", reason[0] ? reason : "no reason given");
+		err_set(&e, -EPROTO, "watch ended by the store: %s",
+			reason[0] ? reason : "no reason given");
 	}
 	go_down(watch, &e);
 }
@@ -265,7 +275,8 @@ static void stream_error(struct etcd3_watch *watch, int status, const char *text
 	go_down(watch, &e);
 }
 
-static void use_message(struct etcd3_watch *watch, const json_t *message, const struct etcd3_header *header, int64_t watch_id)
+static void use_message(struct etcd3_watch *watch, const json_t *message,
+			const struct etcd3_header *header, int64_t watch_id)
 {
 	bool created = etcd3_read_bool(message, "created");
 
@@ -285,9 +296,11 @@ static void use_message(struct etcd3_watch *watch, const json_t *message, const 
 	}
 	if (etcd3_read_bool(message, "fragment"))
 		return;
-	// The answer to a progress request has the id -1, and in etcd before 3.4.25 may be ahead of events still to come: a sign of life, no more.
+	// The answer to a progress request has the id -1, and in etcd before 3.4.25 may be ahead of
+	// events still to come: a sign of life, no more.
 	if (watch_id >= 0)
-		message_complete(watch, watch_id, json_object_get(message, "events") != NULL, header->kv.revision);
+		message_complete(watch, watch_id, json_object_get(message, "events") != NULL,
+				 header->kv.revision);
 }
 
 static int got_message(void *arg, bool is_error, const char *text, size_t len)
@@ -444,7 +457,8 @@ static void timer_due(void *arg)
 	}
 	if (silent_ms > watch->etcd->dead_man_ms) {
 		etcd3_endpoint_failed(watch->etcd, watch->endpoint);
-		err_set(&e, -ETIMEDOUT, "%s: no sign of life for %u ms", watch->etcd->endpoints[watch->endpoint].url, watch->etcd->dead_man_ms);
+		err_set(&e, -ETIMEDOUT, "%s: no sign of life for %u ms",
+			watch->etcd->endpoints[watch->endpoint].url, watch->etcd->dead_man_ms);
 		go_down(watch, &e);
 		return;
 	}
@@ -454,7 +468,8 @@ static void timer_due(void *arg)
 
 // ---- start and end ----
 
-void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from, uint64_t cluster_id)
+void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
+		       uint64_t cluster_id)
 {
 	struct etcd3_watch *watch = (struct etcd3_watch *)base;
 	struct etcd3 *etcd = (struct etcd3 *)base->kv;
@@ -468,7 +483,7 @@ void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64
 	}
 	watch->cluster_id = cluster_id;
 	watch->revision = from - 1;
-	watch->backoff = (struct backoff){.base_ms = 100, .max_ms = 5000};
+	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
 	watch->timer = timer_new(base->kv->loop, timer_due, watch);
 	watch->next = etcd->watches;
 	if (etcd->watches)

@@ -114,7 +114,8 @@ static struct kv_call *call_new(struct kv *kv, kv_pair_fn *each, void *arg)
 	return call;
 }
 
-// Takes the call out of the list before its caller hears of it, so that a call is never answered twice.
+// Takes the call out of the list before its caller hears of it, so that a call is never answered
+// twice.
 static struct kv_call call_end(struct kv_call *call, int r)
 {
 	struct kv_call ended = *call;
@@ -165,7 +166,8 @@ static void range_ended(void *arg, int r, const struct kv_header *header, const 
 	call.kv->depth--;
 }
 
-static void txn_ended(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e)
+static void txn_ended(void *arg, int r, bool succeeded, const struct kv_header *header,
+		      const struct err *e)
 {
 	struct kv_call call = call_end(arg, r);
 
@@ -187,7 +189,8 @@ static void session_ended(void *arg, int r, int64_t session, int64_t ttl_s, cons
 	call.kv->depth--;
 }
 
-void kv_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each, kv_range_done_fn *done, void *arg)
+void kv_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
+	      kv_range_done_fn *done, void *arg)
 {
 	struct kv_call *call = call_new(kv, each, arg);
 
@@ -235,7 +238,8 @@ void kv_session_close(struct kv *kv, int64_t session, kv_session_fn *done, void 
 
 // ---- watches ----
 
-struct kv_watch *kv_watch_start(struct kv *kv, const char *const *prefixes, int64_t from, uint64_t cluster_id, kv_watch_fn *fn, void *arg)
+struct kv_watch *kv_watch_start(struct kv *kv, const char *const *prefixes, int64_t from,
+				uint64_t cluster_id, kv_watch_fn *fn, void *arg)
 {
 	struct kv_watch *watch = xcalloc(1, kv->ops->watch_size);
 	size_t count = 0;

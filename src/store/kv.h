@@ -19,15 +19,15 @@ enum kv_cap {
 
 // Where the store is and how to speak to it. Strings are copied by kv_open.
 struct store_config {
-	const char *kind;		// "etcd3", "memory"
-	const char *const *endpoints;	// NULL-terminated URLs; tried in order, fail-over between them
-	const char *username;		// NULL: no authentication
+	const char *kind;	      // "etcd3", "memory"
+	const char *const *endpoints; // NULL-terminated URLs; tried in order, fail-over between them
+	const char *username;	      // NULL: no authentication
 	const char *password;
 	const char *ca_file;
 	const char *cert_file;
 	const char *key_file;
-	uint32_t request_timeout_ms;	// 0: 5000
-	uint32_t dead_man_ms;		// a watch that shows no life for this long is dead; 0: 15000
+	uint32_t request_timeout_ms; // 0: 5000
+	uint32_t dead_man_ms;	     // a watch that shows no life for this long is dead; 0: 15000
 };
 
 // One key with its value. Borrowed during a callback.
@@ -46,9 +46,11 @@ struct kv_header {
 	uint64_t cluster_id; // 0 where the store has none
 };
 
-// ---- every call below is asynchronous, has a deadline, and calls its done function exactly once, unless kv_close came before (-ECANCELED is
-// given to none: after kv_close nothing is called). Errors: -ETIMEDOUT, -ECONNREFUSED and other transport errors after all endpoints were
-// tried once, -EACCES (authentication or permission), -EAGAIN (no leader / no quorum), -EPROTO (an answer that makes no sense).
+// ---- every call below is asynchronous, has a deadline, and calls its done function exactly once,
+// unless kv_close came before (-ECANCELED is given to none: after kv_close nothing is called).
+// Errors: -ETIMEDOUT, -ECONNREFUSED and other transport errors after all endpoints were tried once,
+// -EACCES (authentication or permission), -EAGAIN (no leader / no quorum), -EPROTO (an answer that
+// makes no sense).
 
 int kv_open(struct loop *loop, const struct store_config *config, struct kv **ret, struct err *e);
 // Not from within a callback of this kv. Its watches must be freed before.
@@ -69,11 +71,14 @@ struct kv_stats {
 const struct kv_stats *kv_stats(const struct kv *kv);
 
 typedef void kv_pair_fn(void *arg, const struct kv_pair *pair);
-// A pair that the store holds but that is larger than we read (value over 64 KiB) comes with value NULL.
+// A pair that the store holds but that is larger than we read (value over 64 KiB) comes with value
+// NULL.
 typedef void kv_range_done_fn(void *arg, int r, const struct kv_header *header, const struct err *e);
-// All keys that start with `key` (is_prefix) or just that key, streamed to each in key order, at one revision.
-// A call that fails after some pairs came still ends with r < 0: the caller drops them.
-void kv_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each, kv_range_done_fn *done, void *arg);
+// All keys that start with `key` (is_prefix) or just that key, streamed to each in key order, at
+// one revision. A call that fails after some pairs came still ends with r < 0: the caller drops
+// them.
+void kv_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
+	      kv_range_done_fn *done, void *arg);
 
 enum kv_compare_kind {
 	KV_ABSENT,	 // the key does not exist
@@ -89,7 +94,7 @@ struct kv_write {
 	const char *key;
 	const void *value; // NULL: delete
 	size_t value_len;
-	int64_t session;   // put: tie to this session, 0: none
+	int64_t session; // put: tie to this session, 0: none
 };
 struct kv_txn {
 	const struct kv_compare *compares;
@@ -99,15 +104,19 @@ struct kv_txn {
 };
 #define KV_TXN_MAX 64 // compares, and writes, at the most
 
-// All compares hold: all writes are done, succeeded is true, header->revision is their mod_revision.
-// Otherwise nothing is written, and `each` got the current pair of every compared key that exists, before done.
-// -EINPROGRESS: the answer was lost after the request was sent, so that it may or may not have been done; the caller reads to find out.
+// All compares hold: all writes are done, succeeded is true, header->revision is their
+// mod_revision. Otherwise nothing is written, and `each` got the current pair of every compared key
+// that exists, before done.
+// -EINPROGRESS: the answer was lost after the request was sent, so that it may or may not have been
+// done; the caller reads to find out.
 // -ENOENT: a write names a session that does not exist; nothing was written.
-typedef void kv_txn_done_fn(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e);
+typedef void kv_txn_done_fn(void *arg, int r, bool succeeded, const struct kv_header *header,
+			    const struct err *e);
 void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done, void *arg);
 
 // ttl_s: what the store granted or still counts. -ENOENT: the session does not exist (any more).
-// A failed open with session not 0: the answer was lost and a session of that id may exist; the caller closes it.
+// A failed open with session not 0: the answer was lost and a session of that id may exist; the
+// caller closes it.
 typedef void kv_session_fn(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e);
 void kv_session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg);
 void kv_session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
@@ -118,10 +127,12 @@ void kv_session_close(struct kv *kv, int64_t session, kv_session_fn *done, void 
 enum kv_watch_kind {
 	KV_WATCH_PUT,	 // pair complete (value NULL if over 64 KiB)
 	KV_WATCH_DELETE, // pair->key and mod_revision only; an expiry looks the same
-	KV_WATCH_UP,	 // the stream works; again after each DOWN, resumed from the last seen event's revision + 1
-	KV_WATCH_DOWN,	 // broken, being re-tried with back-off for ever; err says why
-	KV_WATCH_LOST,	 // history was compacted, or the store is another one (cluster id) or went back in time: the caller must take a snapshot
-			 // and watch anew; this watch is dead, nothing more comes; free it
+	// The stream works; again after each DOWN, resumed behind the last event that was told.
+	KV_WATCH_UP,
+	KV_WATCH_DOWN, // broken, being re-tried with back-off for ever; err says why
+	// History was compacted, or the store is another one (cluster id) or went back in time: the
+	// caller must take a snapshot and watch anew. This watch is dead, nothing more comes; free it.
+	KV_WATCH_LOST,
 };
 struct kv_watch_event {
 	enum kv_watch_kind kind;
@@ -132,30 +143,36 @@ struct kv_watch_event {
 };
 typedef void kv_watch_fn(void *arg, const struct kv_watch_event *event);
 struct kv_watch;
-// Changes of keys starting with any of the prefixes (NULL-terminated array, 4 at most), from revision `from` on (inclusive).
-// cluster_id: of the snapshot that `from` belongs to.
-struct kv_watch *kv_watch_start(struct kv *kv, const char *const *prefixes, int64_t from, uint64_t cluster_id, kv_watch_fn *fn, void *arg);
+// Changes of keys starting with any of the prefixes (NULL-terminated array, 4 at most), from
+// revision `from` on (inclusive). cluster_id: of the snapshot that `from` belongs to.
+struct kv_watch *kv_watch_start(struct kv *kv, const char *const *prefixes, int64_t from,
+				uint64_t cluster_id, kv_watch_fn *fn, void *arg);
 struct kv_watch *kv_watch_free(struct kv_watch *watch); // may be called from within fn
 
 // ---- for the implementations ----
-// kv.c stands between callers and store: it holds what a caller asked for until the store answers, so that a store may answer at any
-// time from the loop, and drops it when the caller forgets it or closes the store. A store calls back with the arg it was given.
+// kv.c stands between callers and store: it holds what a caller asked for until the store answers,
+// so that a store may answer at any time from the loop, and drops it when the caller forgets it or
+// closes the store. A store calls back with the arg it was given.
 struct kv_ops {
 	const char *kind;
 	unsigned int caps;
-	size_t size; // of struct etcd3 { struct kv base; ... }
+	size_t size;	   // of struct etcd3 { struct kv base; ... }
 	size_t watch_size; // of struct etcd3_watch { struct kv_watch base; ... }
-	int (*open)(struct kv *kv, const struct store_config *config, struct err *e); // close is called after a failed one too
+	int (*open)(struct kv *kv, const struct store_config *config,
+		    struct err *e);   // close is called after a failed one too
 	void (*close)(struct kv *kv); // nothing is called back from then on
-	void (*range)(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each, kv_range_done_fn *done, void *arg);
-	void (*txn)(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done, void *arg);
+	void (*range)(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
+		      kv_range_done_fn *done, void *arg);
+	void (*txn)(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
+		    void *arg);
 	void (*session_open)(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg);
 	void (*session_keep_alive)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
 	void (*session_query)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
 	void (*session_close)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
 	// base is filled. The strings of prefixes are borrowed for this call only.
-	void (*watch)(struct kv_watch *watch, const char *const *prefixes, int64_t from, uint64_t cluster_id);
-	void (*watch_free)(struct kv_watch *watch); // what it owns, not the watch itself
+	void (*watch)(struct kv_watch *watch, const char *const *prefixes, int64_t from,
+		      uint64_t cluster_id);
+	void (*watch_free)(struct kv_watch *watch);   // what it owns, not the watch itself
 	const char *(*endpoint)(const struct kv *kv); // NULL: ""
 };
 
@@ -175,8 +192,9 @@ struct kv_watch {
 	unsigned int depth; // of emits
 	bool freed;	    // within an emit; the memory goes when the outermost returns
 };
-// Hands an event to the watch's owner. False: the owner freed the watch, and ops->watch_free was called; do not touch what it freed.
-// While a store works on a watch over several emits it holds it by kv_watch_hold, and lets it go after; release answers the same.
+// Hands an event to the watch's owner. False: the owner freed the watch, and ops->watch_free was
+// called; do not touch what it freed. While a store works on a watch over several emits it holds it
+// by kv_watch_hold, and lets it go after; release answers the same.
 bool kv_watch_emit(struct kv_watch *watch, const struct kv_watch_event *event);
 void kv_watch_hold(struct kv_watch *watch);
 bool kv_watch_release(struct kv_watch *watch);

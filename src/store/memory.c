@@ -149,7 +149,8 @@ static int find_dead_session(const struct memory_data *data, const struct pendin
 	size_t i;
 
 	for (i = 0; i < pending->write_count; i++)
-		if (pending->writes[i].session != 0 && memory_session_ttl(data, pending->writes[i].session) < 0)
+		if (pending->writes[i].session != 0 &&
+		    memory_session_ttl(data, pending->writes[i].session) < 0)
 			return (int)i;
 	return -1;
 }
@@ -248,7 +249,9 @@ static void pending_refuse(const struct pending *pending)
 	else if (pending->kind == PENDING_TXN)
 		pending->txn_done(pending->arg, e.code, false, NULL, &e);
 	else
-		pending->session_done(pending->arg, e.code, pending->kind == PENDING_SESSION_OPEN ? 0 : pending->session, 0, &e);
+		pending->session_done(pending->arg, e.code,
+				      pending->kind == PENDING_SESSION_OPEN ? 0 : pending->session,
+				      0, &e);
 }
 
 static void pending_run(struct memory *memory, const struct pending *pending)
@@ -278,7 +281,8 @@ static void answer_pending(void *arg)
 	pending_free(pending);
 }
 
-static void memory_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each, kv_range_done_fn *done, void *arg)
+static void memory_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
+			 kv_range_done_fn *done, void *arg)
 {
 	struct pending *pending = pending_new(kv, PENDING_RANGE, arg);
 
@@ -288,7 +292,8 @@ static void memory_range(struct kv *kv, const char *key, bool is_prefix, kv_pair
 	pending->range_done = done;
 }
 
-static void memory_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done, void *arg)
+static void memory_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each,
+		       kv_txn_done_fn *done, void *arg)
 {
 	struct pending *pending = pending_new(kv, PENDING_TXN, arg);
 	size_t i;
@@ -307,11 +312,13 @@ static void memory_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each
 		pending->writes[i] = *write;
 		pending->writes[i].key = xstrdup(write->key);
 		if (write->value)
-			pending->writes[i].value = xmemdup(write->value_len ? write->value : "", write->value_len + !write->value_len);
+			pending->writes[i].value = xmemdup(write->value_len ? write->value : "",
+							   write->value_len + !write->value_len);
 	}
 }
 
-static void session_call(struct kv *kv, enum pending_kind kind, int64_t session, kv_session_fn *done, void *arg)
+static void session_call(struct kv *kv, enum pending_kind kind, int64_t session,
+			 kv_session_fn *done, void *arg)
 {
 	struct pending *pending = pending_new(kv, kind, arg);
 
@@ -356,7 +363,7 @@ static bool watch_wants(const struct memory_watch *watch, const char *key)
 
 static void watch_lose(struct memory_watch *watch, bool store_changed, const char *why)
 {
-	struct kv_watch_event event = {.kind = KV_WATCH_LOST, .store_changed = store_changed};
+	struct kv_watch_event event = { .kind = KV_WATCH_LOST, .store_changed = store_changed };
 	struct err e;
 
 	err_set(&e, -ESTALE, "memory: %s", why);
@@ -369,9 +376,10 @@ static void watch_lose(struct memory_watch *watch, bool store_changed, const cha
 static bool watch_come_up(struct memory_watch *watch)
 {
 	const struct memory_data *data = data_of(watch->base.kv);
-	struct kv_watch_event event = {.kind = KV_WATCH_UP, .header = memory_data_header(data)};
+	struct kv_watch_event event = { .kind = KV_WATCH_UP, .header = memory_data_header(data) };
 
-	if ((watch->cluster_id && watch->cluster_id != event.header.cluster_id) || watch->from > event.header.revision + 1) {
+	if ((watch->cluster_id && watch->cluster_id != event.header.cluster_id) ||
+	    watch->from > event.header.revision + 1) {
 		watch_lose(watch, true, "the store is another one");
 		return false;
 	}
@@ -388,7 +396,7 @@ static bool watch_come_up(struct memory_watch *watch)
 
 static void watch_go_down(struct memory_watch *watch)
 {
-	struct kv_watch_event event = {.kind = KV_WATCH_DOWN};
+	struct kv_watch_event event = { .kind = KV_WATCH_DOWN };
 	struct err e;
 
 	watch->up = false;
@@ -404,7 +412,7 @@ static void watch_go_down(struct memory_watch *watch)
 static bool watch_step(struct memory_watch *watch)
 {
 	const struct memory_data *data = data_of(watch->base.kv);
-	struct kv_watch_event event = {.header = memory_data_header(data)};
+	struct kv_watch_event event = { .header = memory_data_header(data) };
 	struct memory_event found;
 	int r;
 
@@ -454,7 +462,8 @@ static void wake_watches(void *arg)
 			timer_start(watch->turn, 0);
 }
 
-static void memory_watch(struct kv_watch *base, const char *const *prefixes, int64_t from, uint64_t cluster_id)
+static void memory_watch(struct kv_watch *base, const char *const *prefixes, int64_t from,
+			 uint64_t cluster_id)
 {
 	struct memory_watch *watch = (struct memory_watch *)base;
 	struct memory *memory = memory_of(base->kv);
@@ -557,14 +566,14 @@ void memory_lose_requests(struct kv *kv, unsigned int count)
 
 void memory_put(struct kv *kv, const char *key, const void *value, size_t len, int64_t session)
 {
-	struct kv_write write = {.key = key, .value = value, .value_len = len, .session = session};
+	struct kv_write write = { .key = key, .value = value, .value_len = len, .session = session };
 
 	memory_data_write(data_of(kv), &write, 1);
 }
 
 bool memory_delete(struct kv *kv, const char *key)
 {
-	struct kv_write write = {.key = key};
+	struct kv_write write = { .key = key };
 	struct kv_pair pair;
 
 	if (!memory_get(kv, key, &pair))

@@ -12,7 +12,8 @@
 
 #define HISTORY_MAX 100000
 
-// What was written at one revision; in the tree while it is current, in the history until compacted.
+// What was written at one revision; in the tree while it is current, in the history until
+// compacted.
 struct version {
 	unsigned int references;
 	struct kv_pair pair;
@@ -82,7 +83,7 @@ static int compare_keys(const void *a, const void *b)
 
 static struct version *find(const struct memory_data *data, const char *key)
 {
-	struct version wanted = {.pair.key = key};
+	struct version wanted = { .pair.key = key };
 	void *node = tfind(&wanted, &data->tree, compare_keys);
 
 	return node ? *(struct version **)node : NULL;
@@ -151,7 +152,7 @@ struct memory_data *memory_data_free(struct memory_data *data)
 
 struct kv_header memory_data_header(const struct memory_data *data)
 {
-	return (struct kv_header){.revision = data->revision, .cluster_id = data->cluster_id};
+	return (struct kv_header){ .revision = data->revision, .cluster_id = data->cluster_id };
 }
 
 bool memory_data_get(const struct memory_data *data, const char *key, struct kv_pair *ret)
@@ -181,13 +182,14 @@ static void range_visit(const void *node, VISIT visit, void *arg)
 	const struct version *version = *(struct version *const *)node;
 	const struct range_walk *walk = arg;
 
-	if ((visit == postorder || visit == leaf) && strncmp(version->pair.key, walk->prefix, walk->len) == 0)
+	if ((visit == postorder || visit == leaf) &&
+	    strncmp(version->pair.key, walk->prefix, walk->len) == 0)
 		walk->each(walk->arg, &version->pair);
 }
 
 void memory_data_range(const struct memory_data *data, const char *prefix, kv_pair_fn *each, void *arg)
 {
-	struct range_walk walk = {.prefix = prefix, .len = strlen(prefix), .each = each, .arg = arg};
+	struct range_walk walk = { .prefix = prefix, .len = strlen(prefix), .each = each, .arg = arg };
 
 	twalk_r(data->tree, range_visit, &walk);
 }
@@ -198,7 +200,8 @@ static void remember(struct memory_data *data, struct version *version)
 {
 	if (data->history_len == data->history_capacity) {
 		data->history_capacity = data->history_capacity ? 2 * data->history_capacity : 64;
-		data->history = xrealloc_array(data->history, data->history_capacity, sizeof(*data->history));
+		data->history = xrealloc_array(data->history, data->history_capacity,
+					       sizeof(*data->history));
 	}
 	version->references++;
 	data->history[data->history_len++] = version;
@@ -314,12 +317,12 @@ static void collect_session_key(void *arg, const struct kv_pair *pair)
 
 	if (pair->session != keys->session)
 		return;
-	keys->writes[keys->count++] = (struct kv_write){.key = xstrdup(pair->key)};
+	keys->writes[keys->count++] = (struct kv_write){ .key = xstrdup(pair->key) };
 }
 
 bool memory_session_end(struct memory_data *data, int64_t id)
 {
-	struct session_keys keys = {.session = id};
+	struct session_keys keys = { .session = id };
 	struct session **link = &data->sessions;
 	struct session *session;
 	size_t i;
@@ -385,7 +388,8 @@ int64_t memory_history_find(const struct memory_data *data, int64_t revision)
 	return data->history_dropped + (int64_t)low;
 }
 
-bool memory_history_get(const struct memory_data *data, int64_t index, struct memory_event *ret, int *ret_r)
+bool memory_history_get(const struct memory_data *data, int64_t index, struct memory_event *ret,
+			int *ret_r)
 {
 	const struct version *version;
 

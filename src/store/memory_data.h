@@ -22,8 +22,8 @@ void memory_data_write(struct memory_data *data, const struct kv_write *writes, 
 
 int64_t memory_session_new(struct memory_data *data, int64_t ttl_s);
 int64_t memory_session_ttl(const struct memory_data *data, int64_t id); // seconds left; -1: no such session
-int64_t memory_session_renew(struct memory_data *data, int64_t id);     // the same
-bool memory_session_end(struct memory_data *data, int64_t id); // deletes its keys
+int64_t memory_session_renew(struct memory_data *data, int64_t id); // the same
+bool memory_session_end(struct memory_data *data, int64_t id);	    // deletes its keys
 size_t memory_session_total(const struct memory_data *data);
 
 void memory_data_compact(struct memory_data *data);
@@ -37,4 +37,5 @@ struct memory_event {
 // The index of the first event of this revision or later. -ENOENT: compacted.
 int64_t memory_history_find(const struct memory_data *data, int64_t revision);
 // False: nothing there yet. -ENOENT in *ret_r: compacted.
-bool memory_history_get(const struct memory_data *data, int64_t index, struct memory_event *ret, int *ret_r);
+bool memory_history_get(const struct memory_data *data, int64_t index, struct memory_event *ret,
+			int *ret_r);

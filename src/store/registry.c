@@ -28,7 +28,8 @@ int registry_new(struct kv *kv, const char *prefix, struct registry **ret, struc
 		return err_set(e, -EINVAL, "store prefix: longer than %d bytes", PREFIX_MAX);
 	for (i = 0; i < len; i++)
 		if ((unsigned char)prefix[i] <= ' ' || prefix[i] == 0x7f)
-			return err_set(e, -EINVAL, "store prefix: has a space or control character: %s", prefix);
+			return err_set(e, -EINVAL,
+				       "store prefix: has a space or control character: %s", prefix);
 	registry = xnew(struct registry);
 	registry->kv = kv;
 	registry->prefix = xstrndup(prefix, len);
@@ -58,7 +59,8 @@ struct registry *registry_free(struct registry *registry)
 	return NULL;
 }
 
-void registry_op_begin(struct registry *registry, struct registry_op *op, void (*destroy)(struct registry_op *op))
+void registry_op_begin(struct registry *registry, struct registry_op *op,
+		       void (*destroy)(struct registry_op *op))
 {
 	op->registry = registry;
 	op->destroy = destroy;
@@ -90,7 +92,8 @@ char *registry_lease_key(const struct registry *registry, const struct subnet *s
 	return xasprintf("%s%s", registry->leases_prefix, key);
 }
 
-void registry_show_key(const struct registry *registry, const char *key, char ret[static REGISTRY_KEY_SHOWN_MAX])
+void registry_show_key(const struct registry *registry, const char *key,
+		       char ret[static REGISTRY_KEY_SHOWN_MAX])
 {
 	size_t len = strlen(registry->leases_prefix);
 
@@ -108,14 +111,15 @@ static int fault_set(struct registry_fault *fault)
 	return -EINVAL;
 }
 
-int registry_decode_key(const struct registry *registry, const struct kv_pair *pair, struct subnet *ret, struct registry_fault *ret_fault)
+int registry_decode_key(const struct registry *registry, const struct kv_pair *pair,
+			struct subnet *ret, struct registry_fault *ret_fault)
 {
 	size_t prefix_len = strlen(registry->leases_prefix);
 	const char *text = pair->key;
 	char canonical[LEASE_KEY_MAX];
 	struct subnet subnet;
 
-	*ret_fault = (struct registry_fault){.bad.mod_revision = pair->mod_revision};
+	*ret_fault = (struct registry_fault){ .bad.mod_revision = pair->mod_revision };
 	registry_show_key(registry, pair->key, ret_fault->key);
 	if (strncmp(text, registry->leases_prefix, prefix_len) == 0)
 		text += prefix_len;
@@ -126,23 +130,26 @@ int registry_decode_key(const struct registry *registry, const struct kv_pair *p
 	// One subnet must not have two keys: which of them would be the lease?
 	subnet_format_key(&subnet, canonical);
 	if (strcmp(canonical, text) != 0) {
-		err_set(&ret_fault->why, -EINVAL, "not the usual way to write this key, which is %s", canonical);
+		err_set(&ret_fault->why, -EINVAL,
+			"not the usual way to write this key, which is %s", canonical);
 		return fault_set(ret_fault);
 	}
 	*ret = subnet;
 	return 0;
 }
 
-int registry_decode_lease(const struct registry *registry, const struct kv_pair *pair, struct lease *ret, struct registry_fault *ret_fault)
+int registry_decode_lease(const struct registry *registry, const struct kv_pair *pair,
+			  struct lease *ret, struct registry_fault *ret_fault)
 {
 	struct subnet subnet;
-	struct lease_attrs attrs = {0};
+	struct lease_attrs attrs = { 0 };
 	int r = registry_decode_key(registry, pair, &subnet, ret_fault);
 
 	if (r < 0)
 		return r;
 	if (!pair->value) {
-		err_set(&ret_fault->why, -E2BIG, "value of %zu bytes, larger than %d", pair->value_len, KV_VALUE_MAX);
+		err_set(&ret_fault->why, -E2BIG, "value of %zu bytes, larger than %d",
+			pair->value_len, KV_VALUE_MAX);
 		return fault_set(ret_fault);
 	}
 	if (lease_attrs_parse(pair->value, pair->value_len, &attrs, &ret_fault->why) < 0)
@@ -238,7 +245,8 @@ static void config_differs(void *arg, const struct kv_pair *pair)
 	struct config_op *op = arg;
 
 	// What we wanted to write is there: a lost answer, or somebody wrote the very same.
-	if (pair->value && pair->value_len == strlen(op->text) && memcmp(pair->value, op->text, pair->value_len) == 0)
+	if (pair->value && pair->value_len == strlen(op->text) &&
+	    memcmp(pair->value, op->text, pair->value_len) == 0)
 		op->found = true;
 }
 
@@ -253,11 +261,14 @@ static void config_checked(void *arg, int r, const struct kv_header *header, con
 		config_set_end(op, 0, NULL);
 		return;
 	}
-	err_set(&unknown, -EINPROGRESS, "%s: the store's answer was lost; it may or may not have been written", op->op.registry->config_key);
+	err_set(&unknown, -EINPROGRESS,
+		"%s: the store's answer was lost; it may or may not have been written",
+		op->op.registry->config_key);
 	config_set_end(op, unknown.code, &unknown);
 }
 
-static void config_written(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e)
+static void config_written(void *arg, int r, bool succeeded, const struct kv_header *header,
+			   const struct err *e)
 {
 	struct config_op *op = arg;
 	const char *key = op->op.registry->config_key;
@@ -279,7 +290,8 @@ static void config_written(void *arg, int r, bool succeeded, const struct kv_hea
 	config_set_end(op, refused.code, &refused);
 }
 
-void registry_config_set(struct registry *registry, const char *text, int64_t mod_revision, registry_done_fn *fn, void *arg)
+void registry_config_set(struct registry *registry, const char *text, int64_t mod_revision,
+			 registry_done_fn *fn, void *arg)
 {
 	struct config_op *op = config_op_new(registry, arg);
 	struct kv_compare compare = {
@@ -287,8 +299,10 @@ void registry_config_set(struct registry *registry, const char *text, int64_t mo
 		.kind = mod_revision == 0 ? KV_ABSENT : KV_MOD_REVISION,
 		.mod_revision = mod_revision,
 	};
-	struct kv_write write = {.key = registry->config_key, .value = text, .value_len = strlen(text)};
-	struct kv_txn txn = {.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1};
+	struct kv_write write = { .key = registry->config_key, .value = text, .value_len = strlen(text) };
+	struct kv_txn txn = {
+		.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1
+	};
 
 	op->done = fn;
 	op->text = xstrdup(text);

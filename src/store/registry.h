@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: networks and leases in a store: their keys, their values and the rules of writing them. Written once over kv.h; every write is a compare-and-set.
-// Kubernetes, which hands out subnets by itself, will implement these operations directly.
+// Owns: networks and leases in a store: their keys, their values and the rules of writing them.
+// Written once over kv.h; every write is a compare-and-set. Kubernetes, which hands out subnets by
+// itself, will implement these operations directly.
 #pragma once
 
 #include "core/lease.h"
@@ -10,25 +11,31 @@
 #define LEASE_TTL_S 86400 // flannel's; COMPAT
 
 struct registry;
-// prefix: "/coreos.com/network"; -EINVAL for one that is empty or ends in '/' (trailing ones are cut) . Borrows kv.
+// prefix: "/coreos.com/network"; -EINVAL for one that is empty or ends in '/' (trailing ones are
+// cut) . Borrows kv.
 int registry_new(struct kv *kv, const char *prefix, struct registry **ret, struct err *e);
 struct registry *registry_free(struct registry *registry); // frees its watches; pending calls are forgotten
 
 // ---- config ----
 // text is terminated and borrowed; r -ENOENT (message names the key) when there is none.
-typedef void registry_config_fn(void *arg, int r, const char *text, int64_t mod_revision, const struct err *e);
+typedef void registry_config_fn(void *arg, int r, const char *text, int64_t mod_revision,
+				const struct err *e);
 void registry_config_get(struct registry *registry, registry_config_fn *fn, void *arg);
 typedef void registry_done_fn(void *arg, int r, const struct err *e);
 // mod_revision: 0 only if there is none yet (-EEXIST), else only if unchanged since (-ESTALE).
-void registry_config_set(struct registry *registry, const char *text, int64_t mod_revision, registry_done_fn *fn, void *arg);
+void registry_config_set(struct registry *registry, const char *text, int64_t mod_revision,
+			 registry_done_fn *fn, void *arg);
 // -EBUSY while leases exist, unless force (then the leases are deleted too).
 void registry_network_delete(struct registry *registry, bool force, registry_done_fn *fn, void *arg);
-// Calls each with the name ("" for the network at the prefix itself) and the config's text, then fn.
+// Calls each with the name ("" for the network at the prefix itself) and the config's text, then
+// fn.
 typedef void registry_network_fn(void *arg, const char *name, const char *text);
-void registry_network_list(struct registry *registry, registry_network_fn *each, registry_done_fn *fn, void *arg);
+void registry_network_list(struct registry *registry, registry_network_fn *each,
+			   registry_done_fn *fn, void *arg);
 
 // ---- leases ----
-// A key or value under the leases that cannot be used. subnet is set if at least the key could be read.
+// A key or value under the leases that cannot be used. subnet is set if at least the key could be
+// read.
 struct registry_bad {
 	const char *key; // as stored, without the prefix, bounded, control characters replaced
 	struct subnet subnet;
@@ -44,20 +51,30 @@ struct registry_snapshot_fns {
 };
 void registry_leases(struct registry *registry, const struct registry_snapshot_fns *fns, void *arg);
 
-// r 0: lease is what is now stored (with revision and session). -EEXIST / -ESTALE: lease is what another has there, NULL if unreadable;
-// -ENOENT: the key is gone. -EINPROGRESS: unknown whether it was done; read it. lease is borrowed.
+// r 0: lease is what is now stored (with revision and session). -EEXIST / -ESTALE: lease is what
+// another has there, NULL if unreadable; -ENOENT: the key is gone. -EINPROGRESS: unknown whether it
+// was done; read it. lease is borrowed.
 typedef void registry_lease_fn(void *arg, int r, const struct lease *lease, const struct err *e);
-void registry_lease_get(struct registry *registry, const struct subnet *subnet, registry_lease_fn *fn, void *arg);
-// Opens a session of LEASE_TTL_S (ttl_s 0: LEASE_TTL_S; none: ttl_s < 0, a reservation) and creates the key only if absent. A session that ends up without its key is closed again: nothing is left behind.
-void registry_lease_create(struct registry *registry, const struct subnet *subnet, const struct lease_attrs *attrs, int64_t ttl_s, registry_lease_fn *fn, void *arg);
-// Overwrites if current->mod_revision still holds; keeps current->session (0 stays a reservation). If that session is gone a new one is opened.
-void registry_lease_update(struct registry *registry, const struct lease *current, const struct lease_attrs *attrs, registry_lease_fn *fn, void *arg);
+void registry_lease_get(struct registry *registry, const struct subnet *subnet,
+			registry_lease_fn *fn, void *arg);
+// Opens a session of LEASE_TTL_S (ttl_s 0: LEASE_TTL_S; none: ttl_s < 0, a reservation) and creates
+// the key only if absent. A session that ends up without its key is closed again: nothing is left
+// behind.
+void registry_lease_create(struct registry *registry, const struct subnet *subnet,
+			   const struct lease_attrs *attrs, int64_t ttl_s, registry_lease_fn *fn,
+			   void *arg);
+// Overwrites if current->mod_revision still holds; keeps current->session (0 stays a reservation).
+// If that session is gone a new one is opened.
+void registry_lease_update(struct registry *registry, const struct lease *current,
+			   const struct lease_attrs *attrs, registry_lease_fn *fn, void *arg);
 // Deletes if mod_revision still holds (0: whatever it is), and closes the session.
-void registry_lease_delete(struct registry *registry, const struct subnet *subnet, int64_t mod_revision, registry_done_fn *fn, void *arg);
+void registry_lease_delete(struct registry *registry, const struct subnet *subnet,
+			   int64_t mod_revision, registry_done_fn *fn, void *arg);
 // ttl_s as granted; -ENOENT: the session is gone.
 void registry_lease_renew(struct registry *registry, int64_t session, kv_session_fn *fn, void *arg);
 void registry_lease_ttl(struct registry *registry, int64_t session, kv_session_fn *fn, void *arg);
-// In the background, for as long as it takes; keys still tied to it are deleted with it. 0: nothing.
+// In the background, for as long as it takes; keys still tied to it are deleted with it. 0:
+// nothing.
 void registry_close_session(struct registry *registry, int64_t session);
 
 // ---- changes ----
@@ -65,8 +82,8 @@ enum registry_event_kind {
 	REGISTRY_LEASE_PUT,
 	REGISTRY_LEASE_DELETE, // subnet, revision
 	REGISTRY_LEASE_BAD,
-	REGISTRY_BAD_GONE,     // a key that could never be read as a subnet was deleted: bad->key
-	REGISTRY_CONFIG_PUT,   // text
+	REGISTRY_BAD_GONE,   // a key that could never be read as a subnet was deleted: bad->key
+	REGISTRY_CONFIG_PUT, // text
 	REGISTRY_CONFIG_DELETE,
 	REGISTRY_UP,
 	REGISTRY_DOWN,
@@ -83,5 +100,6 @@ struct registry_event {
 };
 typedef void registry_event_fn(void *arg, const struct registry_event *event);
 struct registry_watch;
-struct registry_watch *registry_watch_start(struct registry *registry, int64_t from, uint64_t cluster_id, registry_event_fn *fn, void *arg);
+struct registry_watch *registry_watch_start(struct registry *registry, int64_t from,
+					    uint64_t cluster_id, registry_event_fn *fn, void *arg);
 struct registry_watch *registry_watch_free(struct registry_watch *watch);

@@ -9,7 +9,7 @@
 
 struct registry {
 	struct kv *kv;
-	char *prefix;	     // without a slash at the end
+	char *prefix; // without a slash at the end
 	char *config_key;
 	char *leases_prefix; // with a slash at the end
 	struct registry_op *ops;
@@ -24,8 +24,10 @@ struct registry_op {
 	void (*destroy)(struct registry_op *op); // frees op and what it owns
 };
 
-void registry_op_begin(struct registry *registry, struct registry_op *op, void (*destroy)(struct registry_op *op));
-// Takes op out of the registry: its caller may free the registry from now on. op itself is freed after its caller was told.
+void registry_op_begin(struct registry *registry, struct registry_op *op,
+		       void (*destroy)(struct registry_op *op));
+// Takes op out of the registry: its caller may free the registry from now on. op itself is freed
+// after its caller was told.
 void registry_op_end(struct registry_op *op);
 
 char *registry_lease_key(const struct registry *registry, const struct subnet *subnet); // caller frees
@@ -37,7 +39,10 @@ struct registry_fault {
 	struct err why;
 };
 // The part of a key behind the leases' prefix, fit to be shown.
-void registry_show_key(const struct registry *registry, const char *key, char ret[static REGISTRY_KEY_SHOWN_MAX]);
+void registry_show_key(const struct registry *registry, const char *key,
+		       char ret[static REGISTRY_KEY_SHOWN_MAX]);
 // -EINVAL: ret_fault says why. ret is to be freed.
-int registry_decode_key(const struct registry *registry, const struct kv_pair *pair, struct subnet *ret, struct registry_fault *ret_fault);
-int registry_decode_lease(const struct registry *registry, const struct kv_pair *pair, struct lease *ret, struct registry_fault *ret_fault);
+int registry_decode_key(const struct registry *registry, const struct kv_pair *pair,
+			struct subnet *ret, struct registry_fault *ret_fault);
+int registry_decode_lease(const struct registry *registry, const struct kv_pair *pair,
+			  struct lease *ret, struct registry_fault *ret_fault);

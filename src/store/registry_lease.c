@@ -8,8 +8,9 @@
 //                          READ --not there, own session--> FENCE: close the session --> done, failed
 //                          READ --not there, no session of our own--> done, unknown
 //
-// The write may still be on its way and arrive after the read. One that carries a session that was opened for it cannot do harm once that
-// session is closed: the store refuses it, or takes the key away with the session. So READ and FENCE are repeated until the store answers.
+// The write may still be on its way and arrive after the read. One that carries a session that was
+// opened for it cannot do harm once that session is closed: the store refuses it, or takes the key
+// away with the session. So READ and FENCE are repeated until the store answers.
 #include "store/registry.h"
 
 #include "core/mem.h"
@@ -69,7 +70,7 @@ void registry_close_session(struct registry *registry, int64_t session)
 		return;
 	op = xnew(struct close_op);
 	op->session = session;
-	op->backoff = (struct backoff){.base_ms = RETRY_BASE_MS, .max_ms = RETRY_MAX_MS};
+	op->backoff = (struct backoff){ .base_ms = RETRY_BASE_MS, .max_ms = RETRY_MAX_MS };
 	op->timer = timer_new(registry->kv->loop, close_try, op);
 	registry_op_begin(registry, &op->op, close_op_destroy);
 	close_try(op);
@@ -91,7 +92,7 @@ static void snapshot_op_destroy(struct registry_op *op)
 static void snapshot_pair(void *arg, const struct kv_pair *pair)
 {
 	struct snapshot_op *op = arg;
-	struct lease lease = {0};
+	struct lease lease = { 0 };
 	struct registry_fault fault;
 
 	if (registry_decode_lease(op->op.registry, pair, &lease, &fault) == 0)
@@ -159,14 +160,15 @@ static void lease_op_destroy(struct registry_op *op)
 	free(lease);
 }
 
-static struct lease_op *lease_op_new(struct registry *registry, enum lease_op_kind kind, const struct subnet *subnet, void *arg)
+static struct lease_op *lease_op_new(struct registry *registry, enum lease_op_kind kind,
+				     const struct subnet *subnet, void *arg)
 {
 	struct lease_op *op = xnew(struct lease_op);
 
 	op->kind = kind;
 	op->arg = arg;
 	op->key = registry_lease_key(registry, subnet);
-	op->backoff = (struct backoff){.base_ms = RETRY_BASE_MS, .max_ms = RETRY_MAX_MS};
+	op->backoff = (struct backoff){ .base_ms = RETRY_BASE_MS, .max_ms = RETRY_MAX_MS };
 	registry_op_begin(registry, &op->op, lease_op_destroy);
 	return op;
 }
@@ -207,7 +209,8 @@ static void lease_found(void *arg, const struct kv_pair *pair)
 
 	found_reset(op);
 	op->found = true;
-	op->found_ours = op->value && pair->value && pair->session == op->session && pair->value_len == strlen(op->value) &&
+	op->found_ours = op->value && pair->value && pair->session == op->session &&
+			 pair->value_len == strlen(op->value) &&
 			 memcmp(pair->value, op->value, pair->value_len) == 0;
 	op->found_readable = registry_decode_lease(op->op.registry, pair, &op->lease, &op->fault) == 0;
 	op->lease.mod_revision = pair->mod_revision;
@@ -229,7 +232,8 @@ static void get_done(void *arg, int r, const struct kv_header *header, const str
 		lease_op_end(op, 0, NULL);
 }
 
-void registry_lease_get(struct registry *registry, const struct subnet *subnet, registry_lease_fn *fn, void *arg)
+void registry_lease_get(struct registry *registry, const struct subnet *subnet,
+			registry_lease_fn *fn, void *arg)
 {
 	struct lease_op *op = lease_op_new(registry, LEASE_GET, subnet, arg);
 
@@ -288,7 +292,8 @@ static void resolve_done(void *arg, int r, const struct kv_header *header, const
 	else if (op->kind == LEASE_CREATE && op->found)
 		write_refused(op);
 	else
-		lease_op_fail(op, -EINPROGRESS, "the store's answer was lost; it may or may not have been written");
+		lease_op_fail(op, -EINPROGRESS,
+			      "the store's answer was lost; it may or may not have been written");
 }
 
 static void resolve_start(void *arg)
@@ -327,7 +332,8 @@ static void session_opened(void *arg, int r, int64_t session, int64_t ttl_s, con
 	write_start(op);
 }
 
-static void write_done(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e)
+static void write_done(void *arg, int r, bool succeeded, const struct kv_header *header,
+		       const struct err *e)
 {
 	struct lease_op *op = arg;
 
@@ -362,14 +368,17 @@ static void write_start(struct lease_op *op)
 		.value_len = strlen(op->value),
 		.session = op->session,
 	};
-	struct kv_txn txn = {.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1};
+	struct kv_txn txn = {
+		.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1
+	};
 
 	found_reset(op);
 	kv_txn(op->op.registry->kv, &txn, lease_found, write_done, op);
 }
 
-static struct lease_op *write_op_new(struct registry *registry, enum lease_op_kind kind, const struct subnet *subnet,
-				     const struct lease_attrs *attrs, registry_lease_fn *fn, void *arg)
+static struct lease_op *write_op_new(struct registry *registry, enum lease_op_kind kind,
+				     const struct subnet *subnet, const struct lease_attrs *attrs,
+				     registry_lease_fn *fn, void *arg)
 {
 	struct lease_op *op = lease_op_new(registry, kind, subnet, arg);
 
@@ -379,8 +388,9 @@ static struct lease_op *write_op_new(struct registry *registry, enum lease_op_ki
 	return op;
 }
 
-void registry_lease_create(struct registry *registry, const struct subnet *subnet, const struct lease_attrs *attrs, int64_t ttl_s,
-			   registry_lease_fn *fn, void *arg)
+void registry_lease_create(struct registry *registry, const struct subnet *subnet,
+			   const struct lease_attrs *attrs, int64_t ttl_s, registry_lease_fn *fn,
+			   void *arg)
 {
 	struct lease_op *op = write_op_new(registry, LEASE_CREATE, subnet, attrs, fn, arg);
 
@@ -390,8 +400,8 @@ void registry_lease_create(struct registry *registry, const struct subnet *subne
 		kv_session_open(registry->kv, ttl_s == 0 ? LEASE_TTL_S : ttl_s, session_opened, op);
 }
 
-void registry_lease_update(struct registry *registry, const struct lease *current, const struct lease_attrs *attrs,
-			   registry_lease_fn *fn, void *arg)
+void registry_lease_update(struct registry *registry, const struct lease *current,
+			   const struct lease_attrs *attrs, registry_lease_fn *fn, void *arg)
 {
 	struct lease_op *op = write_op_new(registry, LEASE_UPDATE, &current->subnet, attrs, fn, arg);
 
@@ -410,13 +420,15 @@ static void delete_session_closed(void *arg, int r, int64_t session, int64_t ttl
 
 	(void)ttl_s;
 	(void)e;
-	// The key is gone, which is what was asked for; the session is tidied up when the store is back.
+	// The key is gone, which is what was asked for; the session is tidied up when the store is
+	// back.
 	if (r < 0 && r != -ENOENT)
 		registry_close_session(op->op.registry, session);
 	lease_op_end(op, 0, NULL);
 }
 
-static void delete_done(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e)
+static void delete_done(void *arg, int r, bool succeeded, const struct kv_header *header,
+			const struct err *e)
 {
 	struct lease_op *op = arg;
 
@@ -434,9 +446,13 @@ static void delete_done(void *arg, int r, bool succeeded, const struct kv_header
 
 static void delete_write(struct lease_op *op)
 {
-	struct kv_compare compare = {.key = op->key, .kind = KV_MOD_REVISION, .mod_revision = op->lease.mod_revision};
-	struct kv_write write = {.key = op->key};
-	struct kv_txn txn = {.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1};
+	struct kv_compare compare = { .key = op->key,
+				      .kind = KV_MOD_REVISION,
+				      .mod_revision = op->lease.mod_revision };
+	struct kv_write write = { .key = op->key };
+	struct kv_txn txn = {
+		.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1
+	};
 
 	op->session = op->lease.session;
 	kv_txn(op->op.registry->kv, &txn, NULL, delete_done, op);
@@ -470,7 +486,8 @@ static void delete_read(struct lease_op *op)
 	kv_range(op->op.registry->kv, op->key, false, lease_found, delete_read_done, op);
 }
 
-void registry_lease_delete(struct registry *registry, const struct subnet *subnet, int64_t mod_revision, registry_done_fn *fn, void *arg)
+void registry_lease_delete(struct registry *registry, const struct subnet *subnet,
+			   int64_t mod_revision, registry_done_fn *fn, void *arg)
 {
 	struct lease_op *op = lease_op_new(registry, LEASE_DELETE, subnet, arg);
 
@@ -513,7 +530,8 @@ static struct session_op *session_op_new(struct registry *registry, kv_session_f
 
 void registry_lease_renew(struct registry *registry, int64_t session, kv_session_fn *fn, void *arg)
 {
-	kv_session_keep_alive(registry->kv, session, session_answered, session_op_new(registry, fn, arg));
+	kv_session_keep_alive(registry->kv, session, session_answered,
+			      session_op_new(registry, fn, arg));
 }
 
 void registry_lease_ttl(struct registry *registry, int64_t session, kv_session_fn *fn, void *arg)

@@ -67,7 +67,8 @@ static void list_done(void *arg, int r, const struct kv_header *header, const st
 	list_op_destroy(&op->op);
 }
 
-void registry_network_list(struct registry *registry, registry_network_fn *each, registry_done_fn *fn, void *arg)
+void registry_network_list(struct registry *registry, registry_network_fn *each,
+			   registry_done_fn *fn, void *arg)
 {
 	struct list_op *op = xnew(struct list_op);
 
@@ -87,7 +88,8 @@ struct victim {
 	int64_t session;
 };
 
-// Read the config and the leases, delete the config first so that nobody joins, then the leases in batches until a reading finds none.
+// Read the config and the leases, delete the config first so that nobody joins, then the leases in
+// batches until a reading finds none.
 struct delete_op {
 	struct registry_op op;
 	registry_done_fn *done;
@@ -152,7 +154,8 @@ static void session_closed(void *arg, int r, int64_t session, int64_t ttl_s, con
 		delete_leases(op);
 }
 
-static void batch_deleted(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e)
+static void batch_deleted(void *arg, int r, bool succeeded, const struct kv_header *header,
+			  const struct err *e)
 {
 	struct delete_op *op = arg;
 
@@ -169,14 +172,15 @@ static void delete_batch(struct delete_op *op)
 {
 	struct kv_compare compares[KV_TXN_MAX];
 	struct kv_write writes[KV_TXN_MAX];
-	struct kv_txn txn = {.compares = compares, .writes = writes};
+	struct kv_txn txn = { .compares = compares, .writes = writes };
 
 	while (op->deleted < op->count && txn.write_count < KV_TXN_MAX) {
 		const struct victim *victim = &op->victims[op->deleted++];
 
-		compares[txn.compare_count++] =
-			(struct kv_compare){.key = victim->key, .kind = KV_MOD_REVISION, .mod_revision = victim->mod_revision};
-		writes[txn.write_count++] = (struct kv_write){.key = victim->key};
+		compares[txn.compare_count++] = (struct kv_compare){
+			.key = victim->key, .kind = KV_MOD_REVISION, .mod_revision = victim->mod_revision
+		};
+		writes[txn.write_count++] = (struct kv_write){ .key = victim->key };
 	}
 	kv_txn(op->op.registry->kv, &txn, NULL, batch_deleted, op);
 }
@@ -212,7 +216,8 @@ static void victim_found(void *arg, const struct kv_pair *pair)
 	};
 }
 
-static void config_deleted(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e)
+static void config_deleted(void *arg, int r, bool succeeded, const struct kv_header *header,
+			   const struct err *e)
 {
 	struct delete_op *op = arg;
 
@@ -228,9 +233,13 @@ static void config_deleted(void *arg, int r, bool succeeded, const struct kv_hea
 static void delete_config(struct delete_op *op)
 {
 	const char *key = op->op.registry->config_key;
-	struct kv_compare compare = {.key = key, .kind = KV_MOD_REVISION, .mod_revision = op->config_revision};
-	struct kv_write write = {.key = key};
-	struct kv_txn txn = {.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1};
+	struct kv_compare compare = { .key = key,
+				      .kind = KV_MOD_REVISION,
+				      .mod_revision = op->config_revision };
+	struct kv_write write = { .key = key };
+	struct kv_txn txn = {
+		.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1
+	};
 
 	op->config_revision = 0;
 	kv_txn(op->op.registry->kv, &txn, NULL, config_deleted, op);
@@ -264,7 +273,8 @@ static void delete_list(struct delete_op *op)
 {
 	victims_reset(op);
 	op->rounds++;
-	kv_range(op->op.registry->kv, op->op.registry->leases_prefix, true, victim_found, list_read, op);
+	kv_range(op->op.registry->kv, op->op.registry->leases_prefix, true, victim_found, list_read,
+		 op);
 }
 
 static void config_seen(void *arg, const struct kv_pair *pair)

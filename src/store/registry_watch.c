@@ -24,8 +24,8 @@ static void tell(const struct registry_watch *watch, const struct registry_event
 
 static void lease_deleted(const struct registry_watch *watch, const struct kv_pair *pair)
 {
-	struct registry_event event = {.kind = REGISTRY_LEASE_DELETE, .revision = pair->mod_revision};
-	struct lease lease = {.mod_revision = pair->mod_revision};
+	struct registry_event event = { .kind = REGISTRY_LEASE_DELETE, .revision = pair->mod_revision };
+	struct lease lease = { .mod_revision = pair->mod_revision };
 	struct registry_fault fault;
 
 	if (registry_decode_key(watch->registry, pair, &lease.subnet, &fault) == 0) {
@@ -39,8 +39,8 @@ static void lease_deleted(const struct registry_watch *watch, const struct kv_pa
 
 static void lease_written(const struct registry_watch *watch, const struct kv_pair *pair)
 {
-	struct registry_event event = {.kind = REGISTRY_LEASE_PUT, .revision = pair->mod_revision};
-	struct lease lease = {0};
+	struct registry_event event = { .kind = REGISTRY_LEASE_PUT, .revision = pair->mod_revision };
+	struct lease lease = { 0 };
 	struct registry_fault fault;
 
 	if (registry_decode_lease(watch->registry, pair, &lease, &fault) == 0) {
@@ -55,11 +55,12 @@ static void lease_written(const struct registry_watch *watch, const struct kv_pa
 
 static void config_written(const struct registry_watch *watch, const struct kv_pair *pair)
 {
-	struct registry_event event = {.kind = REGISTRY_CONFIG_PUT, .revision = pair->mod_revision};
+	struct registry_event event = { .kind = REGISTRY_CONFIG_PUT, .revision = pair->mod_revision };
 	_cleanup_free_ char *text = NULL;
 	struct err e;
 
-	// What cannot be a config is handed on as an empty text, which is none either, with the reason.
+	// What cannot be a config is handed on as an empty text, which is none either, with the
+	// reason.
 	if (!pair->value)
 		err_set(&e, -E2BIG, "%s: larger than %d bytes", pair->key, KV_VALUE_MAX);
 	else if (memchr(pair->value, '\0', pair->value_len))
@@ -78,7 +79,8 @@ static void key_changed(const struct registry_watch *watch, const struct kv_watc
 	bool is_delete = event->kind == KV_WATCH_DELETE;
 
 	if (strcmp(pair->key, registry->config_key) == 0) {
-		struct registry_event deleted = {.kind = REGISTRY_CONFIG_DELETE, .revision = pair->mod_revision};
+		struct registry_event deleted = { .kind = REGISTRY_CONFIG_DELETE,
+						  .revision = pair->mod_revision };
 
 		if (is_delete)
 			tell(watch, &deleted);
@@ -93,7 +95,8 @@ static void key_changed(const struct registry_watch *watch, const struct kv_watc
 	// The rest only starts like the config's key.
 }
 
-static void stream_changed(const struct registry_watch *watch, const struct kv_watch_event *event, enum registry_event_kind kind)
+static void stream_changed(const struct registry_watch *watch, const struct kv_watch_event *event,
+			   enum registry_event_kind kind)
 {
 	struct registry_event told = {
 		.kind = kind,
@@ -127,9 +130,10 @@ static void watch_event(void *arg, const struct kv_watch_event *event)
 	}
 }
 
-struct registry_watch *registry_watch_start(struct registry *registry, int64_t from, uint64_t cluster_id, registry_event_fn *fn, void *arg)
+struct registry_watch *registry_watch_start(struct registry *registry, int64_t from,
+					    uint64_t cluster_id, registry_event_fn *fn, void *arg)
 {
-	const char *const prefixes[] = {registry->leases_prefix, registry->config_key, NULL};
+	const char *const prefixes[] = { registry->leases_prefix, registry->config_key, NULL };
 	struct registry_watch *watch = xnew(struct registry_watch);
 
 	watch->registry = registry;

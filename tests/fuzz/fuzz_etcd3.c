@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: fuzzing what reads etcd's answers: pairs, events, responses, headers, errors, and the cutting of a stream into messages, which must
-// not depend on how the bytes arrive.
+// Owns: fuzzing what reads etcd's answers: pairs, events, responses, headers, errors, and the
+// cutting of a stream into messages, which must not depend on how the bytes arrive.
 #include "fuzz.h"
 
 #include "core/mem.h"
@@ -36,12 +36,12 @@ static void got_pair(void *arg, const struct kv_pair *pair)
 
 static void try_decoders(const char *text, size_t size)
 {
-	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
-	_cleanup_etcd3_pair_ struct etcd3_pair event = {0};
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
+	_cleanup_etcd3_pair_ struct etcd3_pair event = { 0 };
 	_cleanup_json_ json_t *answer = NULL;
 	struct etcd3_header header;
 	bool is_delete;
-	struct err e = {0};
+	struct err e = { 0 };
 	int r;
 
 	r = etcd3_read_pair(text, size, &pair, &e);
@@ -75,7 +75,8 @@ static int cut_message(void *arg, bool is_error, const char *text, size_t len)
 {
 	struct strbuf *out = arg;
 
-	must(strbuf_putc(out, is_error ? 'E' : 'R') == 0 && strbuf_add(out, text, len) == 0 && strbuf_putc(out, '\n') == 0);
+	must(strbuf_putc(out, is_error ? 'E' : 'R') == 0 && strbuf_add(out, text, len) == 0 &&
+	     strbuf_putc(out, '\n') == 0);
 	return 0;
 }
 

@@ -43,7 +43,8 @@ static unsigned int port_of(size_t member)
 bool etcd_can_run(void)
 {
 	const char *require = getenv("WEFT_REQUIRE_ALL");
-	bool is_installed = access("/usr/bin/etcd", X_OK) == 0 && access("/usr/bin/etcdctl", X_OK) == 0;
+	bool is_installed = access("/usr/bin/etcd", X_OK) == 0 &&
+			    access("/usr/bin/etcdctl", X_OK) == 0;
 
 	if (require && strcmp(require, "1") == 0)
 		return true;
@@ -78,7 +79,8 @@ static void run_member(const struct etcd_cluster *cluster, size_t member)
 	int log;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	log = open(xasprintf("%s/n%zu.log", cluster->dir, member), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	log = open(xasprintf("%s/n%zu.log", cluster->dir, member),
+		   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	dup2(log, STDOUT_FILENO);
 	dup2(log, STDERR_FILENO);
 	argv[count++] = "etcd";
@@ -111,7 +113,9 @@ void etcd_member_begin(struct etcd_cluster *cluster, size_t member)
 
 static int connect_to(unsigned int port)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = htons((uint16_t)port),
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
@@ -142,8 +146,10 @@ void etcd_member_await(const struct etcd_cluster *cluster, size_t member)
 	while (!is_healthy(member)) {
 		int status;
 
-		check(waitpid(cluster->pids[member], &status, WNOHANG) == 0, "etcd member %zu ended, see %s", member, cluster->dir);
-		check(loop_now_ms() < end, "etcd member %zu is not healthy, see %s", member, cluster->dir);
+		check(waitpid(cluster->pids[member], &status, WNOHANG) == 0,
+		      "etcd member %zu ended, see %s", member, cluster->dir);
+		check(loop_now_ms() < end, "etcd member %zu is not healthy, see %s", member,
+		      cluster->dir);
 		poll(NULL, 0, 10);
 	}
 }
@@ -161,7 +167,8 @@ struct etcd_cluster *etcd_cluster_start(size_t count, const char *scheme, const 
 		assert_true(i < ETCD_WORDS_MAX);
 		cluster->words[i] = words[i];
 	}
-	assert_int_equal(text_copy(cluster->dir, sizeof(cluster->dir), "/tmp/weft-test-etcd-XXXXXX"), 0);
+	assert_int_equal(text_copy(cluster->dir, sizeof(cluster->dir), "/tmp/weft-test-etcd-XXXXXX"),
+			 0);
 	assert_non_null(mkdtemp(cluster->dir));
 	for (i = 0; i < count; i++) {
 		cluster->urls[i] = xasprintf("%s://127.0.0.1:%u", scheme, port_of(i));
@@ -228,7 +235,7 @@ struct etcd_cluster *etcd_cluster_free(struct etcd_cluster *cluster)
 
 void etcd_ctl(const struct etcd_cluster *cluster, ...)
 {
-	const char *argv[ETCD_WORDS_MAX + 4] = {"etcdctl", "--endpoints", cluster->urls[0]};
+	const char *argv[ETCD_WORDS_MAX + 4] = { "etcdctl", "--endpoints", cluster->urls[0] };
 	size_t count = 3;
 	va_list list;
 	pid_t pid;
@@ -251,5 +258,6 @@ void etcd_ctl(const struct etcd_cluster *cluster, ...)
 		_exit(127);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "etcdctl %s %s ...: status %d", argv[3], argv[4], status);
+	check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "etcdctl %s %s ...: status %d",
+	      argv[3], argv[4], status);
 }

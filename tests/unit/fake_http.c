@@ -29,7 +29,8 @@ struct fake_http {
 // Waits for bytes; false: the server is to end, or the peer closed.
 static bool wait_readable(const struct fake_http *fake, int fd)
 {
-	struct pollfd fds[2] = {{.fd = fake->ends[0], .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+	struct pollfd fds[2] = { { .fd = fake->ends[0], .events = POLLIN },
+				 { .fd = fd, .events = POLLIN } };
 
 	return poll(fds, 2, -1) > 0 && fds[0].revents == 0;
 }
@@ -59,7 +60,8 @@ static void send_all(int fd, const char *data, size_t len)
 
 static void answer_one(struct fake_http *fake, int fd)
 {
-	static const char missing[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\nConnection: close\r\n\r\n404 page not found\n";
+	static const char missing[] =
+		"HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\nConnection: close\r\n\r\n404 page not found\n";
 	const struct fake_answer *answer;
 	char request[16384] = "";
 	size_t len = 0;
@@ -88,7 +90,8 @@ static void answer_one(struct fake_http *fake, int fd)
 				return;
 		return;
 	}
-	// What is still on its way to us would turn the end into a reset, and the answer might be lost.
+	// What is still on its way to us would turn the end into a reset, and the answer might be
+	// lost.
 	shutdown(fd, SHUT_WR);
 	while (wait_readable(fake, fd))
 		if (recv(fd, request, sizeof(request), 0) <= 0)
@@ -113,7 +116,8 @@ static void *serve(void *arg)
 struct fake_http *fake_http_start(const struct fake_answer *answers)
 {
 	struct fake_http *fake = xnew(struct fake_http);
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(address);
 
 	fake->answers = answers;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: for tests of stores: calls that wait for their answer, and a watch that writes down what it is told.
+// Owns: for tests of stores: calls that wait for their answer, and a watch that writes down what it
+// is told.
 #include "kv_client.h"
 
 #include "unit.h"
@@ -13,7 +14,7 @@ static bool starting; // a call has not returned yet
 
 static void answer_reset(struct kv_answer *answer)
 {
-	*answer = (struct kv_answer){.pairs = STRBUF_INIT(TEXT_MAX), .sorted = true};
+	*answer = (struct kv_answer){ .pairs = STRBUF_INIT(TEXT_MAX), .sorted = true };
 }
 
 void kv_answer_free(struct kv_answer *answer)
@@ -62,7 +63,8 @@ static void range_done(void *arg, int r, const struct kv_header *header, const s
 		answer->header = *header;
 }
 
-static void txn_done(void *arg, int r, bool succeeded, const struct kv_header *header, const struct err *e)
+static void txn_done(void *arg, int r, bool succeeded, const struct kv_header *header,
+		     const struct err *e)
 {
 	struct kv_answer *answer = arg;
 
@@ -144,15 +146,21 @@ void do_session_close(struct kv *kv, int64_t session, struct kv_answer *ret)
 	do_session(kv_session_close, kv, session, ret);
 }
 
-void do_write(struct kv *kv, const char *key, const char *value, int64_t compare_revision, int64_t session, struct kv_answer *ret)
+void do_write(struct kv *kv, const char *key, const char *value, int64_t compare_revision,
+	      int64_t session, struct kv_answer *ret)
 {
 	struct kv_compare compare = {
 		.key = key,
 		.kind = compare_revision == 0 ? KV_ABSENT : KV_MOD_REVISION,
 		.mod_revision = compare_revision,
 	};
-	struct kv_write write = {.key = key, .value = value, .value_len = value ? strlen(value) : 0, .session = session};
-	struct kv_txn txn = {.compares = &compare, .compare_count = compare_revision >= 0, .writes = &write, .write_count = 1};
+	struct kv_write write = {
+		.key = key, .value = value, .value_len = value ? strlen(value) : 0, .session = session
+	};
+	struct kv_txn txn = { .compares = &compare,
+			      .compare_count = compare_revision >= 0,
+			      .writes = &write,
+			      .write_count = 1 };
 
 	do_txn(kv, &txn, ret);
 }
@@ -236,9 +244,12 @@ static void watch_event(void *arg, const struct kv_watch_event *event)
 	}
 }
 
-void watch_log_start(struct watch_log *log, struct kv *kv, const char *const *prefixes, int64_t from, uint64_t cluster_id)
+void watch_log_start(struct watch_log *log, struct kv *kv, const char *const *prefixes,
+		     int64_t from, uint64_t cluster_id)
 {
-	*log = (struct watch_log){.text = STRBUF_INIT(TEXT_MAX), .in_order = true, .free_at_event = log->free_at_event};
+	*log = (struct watch_log){ .text = STRBUF_INIT(TEXT_MAX),
+				   .in_order = true,
+				   .free_at_event = log->free_at_event };
 	starting = true;
 	log->watch = kv_watch_start(kv, prefixes, from, cluster_id, watch_event, log);
 	starting = false;

@@ -61,7 +61,7 @@ static void test_fail_over(void **state)
 
 	(void)state;
 	cluster = etcd_cluster_start(3, "http", NULL);
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	must_put(kv, "/k", "1");
 	assert_string_equal(kv_endpoint(kv), etcd_cluster_url(cluster, 0));
 	etcd_member_end(cluster, 0, SIGKILL);
@@ -73,7 +73,8 @@ static void test_fail_over(void **state)
 	assert_string_not_equal(kv_endpoint(kv), etcd_cluster_url(cluster, 0));
 	must_put(kv, "/k", "2");
 
-	// The one in use hangs: a read moves on when its time is up, the next call does not ask it again.
+	// The one in use hangs: a read moves on when its time is up, the next call does not ask it
+	// again.
 	etcd_member_begin(cluster, 0);
 	etcd_member_await(cluster, 0);
 	etcd_member_signal(cluster, 1, SIGSTOP);
@@ -87,13 +88,13 @@ static void test_fail_over(void **state)
 
 static void test_txn_answer_lost(void **state)
 {
-	const char *const endpoints[] = {"http://127.0.0.1:2379", "http://127.0.0.1:2479", NULL};
+	const char *const endpoints[] = { "http://127.0.0.1:2379", "http://127.0.0.1:2479", NULL };
 	struct kv_answer answer;
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(3, "http", NULL);
-	kv = open_store(&(struct store_config){.endpoints = endpoints});
+	kv = open_store(&(struct store_config){ .endpoints = endpoints });
 	must_put(kv, "/k", "1");
 	etcd_member_signal(cluster, 0, SIGSTOP);
 	do_write(kv, "/k", "2", -1, 0, &answer);
@@ -104,21 +105,21 @@ static void test_txn_answer_lost(void **state)
 	etcd_member_end(cluster, 0, SIGKILL);
 	kv_close(kv);
 	etcd_member_await(cluster, 1);
-	kv = open_store(&(struct store_config){.endpoints = endpoints});
+	kv = open_store(&(struct store_config){ .endpoints = endpoints });
 	must_put(kv, "/k", "3");
 	kv_close(kv);
 }
 
 static void test_no_endpoint(void **state)
 {
-	static const char *const nowhere[] = {"http://127.0.0.1:1", "http://127.0.0.1:2", NULL};
-	static const char *const prefixes[] = {"/p/", NULL};
-	struct watch_log log = {0};
+	static const char *const nowhere[] = { "http://127.0.0.1:1", "http://127.0.0.1:2", NULL };
+	static const char *const prefixes[] = { "/p/", NULL };
+	struct watch_log log = { 0 };
 	struct kv_answer answer;
 	struct kv *kv;
 
 	(void)state;
-	kv = open_store(&(struct store_config){.endpoints = nowhere});
+	kv = open_store(&(struct store_config){ .endpoints = nowhere });
 	do_range(kv, "/k", false, &answer);
 	assert_int_equal(answer.r, -ECONNREFUSED);
 	assert_non_null(strstr(answer.err.msg, "http://127.0.0.1:2"));
@@ -141,14 +142,14 @@ static void test_no_endpoint(void **state)
 
 static void test_comes_up_later(void **state)
 {
-	static const char *const prefixes[] = {"/p/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/p/", NULL };
+	struct watch_log log = { 0 };
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", NULL);
 	etcd_member_end(cluster, 0, SIGTERM);
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	watch_log_start(&log, kv, prefixes, 2, 0);
 	turn_until(loop, log.downs == 1);
 	etcd_member_begin(cluster, 0);
@@ -174,8 +175,8 @@ struct writer {
 
 static void writer_step(struct writer *writer)
 {
-	struct kv_write write = {.key = "/seq/key", .value = writer->value};
-	struct kv_txn txn = {.writes = &write, .write_count = 1};
+	struct kv_write write = { .key = "/seq/key", .value = writer->value };
+	struct kv_txn txn = { .writes = &write, .write_count = 1 };
 
 	if (writer->running && !writer->answer.done)
 		return;
@@ -192,18 +193,18 @@ static void writer_step(struct writer *writer)
 	writer->running = true;
 }
 
-#define write_until(writer, condition)            \
-	turn_until(loop, ({                       \
-			   writer_step(writer);   \
-			   (condition);           \
+#define write_until(writer, condition)          \
+	turn_until(loop, ({                     \
+			   writer_step(writer); \
+			   (condition);         \
 		   }))
 
 // All that was ever written, as a watch from the start sees it that nothing disturbs.
 static void check_nothing_lost(struct kv *kv, const struct watch_log *log)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
+	static const char *const prefixes[] = { "/seq/", NULL };
 	int64_t revision = now_revision(kv, NULL);
-	struct watch_log whole = {0};
+	struct watch_log whole = { 0 };
 
 	turn_until(loop, log->last_revision == revision);
 	watch_log_start(&whole, kv, prefixes, 1, 0);
@@ -216,16 +217,16 @@ static void check_nothing_lost(struct kv *kv, const struct watch_log *log)
 
 static void test_watch_while_members_die(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", "/other/", NULL};
-	struct watch_log log = {0};
-	struct writer writer = {0};
+	static const char *const prefixes[] = { "/seq/", "/other/", NULL };
+	struct watch_log log = { 0 };
+	struct writer writer = { 0 };
 	struct kv *kv;
 	size_t i;
 
 	(void)state;
 	cluster = etcd_cluster_start(3, "http", NULL);
-	kv = open_store(&(struct store_config){0});
-	writer.kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
+	writer.kv = open_store(&(struct store_config){ 0 });
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	write_until(&writer, log.ups == 1 && log.events > 20);
 	for (i = 0; i < 3; i++) {
@@ -252,14 +253,14 @@ static void test_watch_while_members_die(void **state)
 
 static void test_watch_while_member_hangs(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/seq/", NULL };
+	struct watch_log log = { 0 };
 	uint64_t started;
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(3, "http", NULL);
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	turn_until(loop, log.ups == 1);
 	must_put(kv, "/seq/a", "1");
@@ -282,14 +283,14 @@ static void test_watch_while_member_hangs(void **state)
 
 static void test_quiet_watch_stays_up(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
+	static const char *const prefixes[] = { "/seq/", NULL };
 	uint64_t end;
-	struct watch_log log = {0};
+	struct watch_log log = { 0 };
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", NULL);
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	turn_until(loop, log.ups == 1);
 	// The time itself is what is tested: three dead-man timers without an event.
@@ -304,14 +305,14 @@ static void test_quiet_watch_stays_up(void **state)
 
 static void test_without_quorum(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/seq/", NULL };
+	struct watch_log log = { 0 };
 	struct kv_answer answer;
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(3, "http", NULL);
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	turn_until(loop, log.ups == 1);
 	must_put(kv, "/seq/a", "1");
@@ -337,19 +338,20 @@ static void test_without_quorum(void **state)
 
 static void test_wiped(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/seq/", NULL };
+	struct watch_log log = { 0 };
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", NULL);
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	turn_until(loop, log.ups == 1);
 	must_put(kv, "/seq/a", "1");
 	must_put(kv, "/seq/a", "2");
 	turn_until(loop, log.events == 2);
-	// The new cluster has the same id, as it has the same names and addresses: only its revision tells.
+	// The new cluster has the same id, as it has the same names and addresses: only its
+	// revision tells.
 	etcd_member_end(cluster, 0, SIGKILL);
 	etcd_member_wipe(cluster, 0);
 	etcd_member_begin(cluster, 0);
@@ -361,14 +363,14 @@ static void test_wiped(void **state)
 
 static void test_compacted_meanwhile(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/seq/", NULL };
+	struct watch_log log = { 0 };
 	struct kv *writer;
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", NULL);
-	kv = open_store(&(struct store_config){.request_timeout_ms = 300});
+	kv = open_store(&(struct store_config){ .request_timeout_ms = 300 });
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	turn_until(loop, log.ups == 1);
 	must_put(kv, "/seq/a", "1");
@@ -385,7 +387,7 @@ static void test_compacted_meanwhile(void **state)
 	assert_false(log.store_changed);
 	assert_int_equal(log.events, 1);
 	watch_log_free(&log);
-	writer = open_store(&(struct store_config){0});
+	writer = open_store(&(struct store_config){ 0 });
 	assert_int_equal(now_revision(writer, NULL), 4);
 	kv_close(writer);
 	kv_close(kv);
@@ -394,14 +396,14 @@ static void test_compacted_meanwhile(void **state)
 // A watch that catches up gets thousands of events in one message.
 static void test_catch_up(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/seq/", NULL };
+	struct watch_log log = { 0 };
 	struct kv *kv;
 	int i;
 
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", NULL);
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	for (i = 0; i < 3000; i++)
 		must_put(kv, i % 2 ? "/seq/odd" : "/seq/even", "v");
 	watch_log_start(&log, kv, prefixes, 2, 0);
@@ -419,16 +421,17 @@ static void enable_auth(void)
 	etcd_ctl(cluster, "user", "grant-role", "root", "root", NULL);
 	etcd_ctl(cluster, "user", "add", "weft:wordpass", NULL);
 	etcd_ctl(cluster, "role", "add", "net", NULL);
-	etcd_ctl(cluster, "role", "grant-permission", "net", "--prefix=true", "readwrite", "/net/", NULL);
+	etcd_ctl(cluster, "role", "grant-permission", "net", "--prefix=true", "readwrite", "/net/",
+		 NULL);
 	etcd_ctl(cluster, "user", "grant-role", "weft", "net", NULL);
 	etcd_ctl(cluster, "auth", "enable", NULL);
 }
 
 static void test_auth(void **state)
 {
-	static const char *const words[] = {"--auth-token-ttl=1", NULL};
-	static const char *const prefixes[] = {"/net/", NULL};
-	struct watch_log log = {0};
+	static const char *const words[] = { "--auth-token-ttl=1", NULL };
+	static const char *const prefixes[] = { "/net/", NULL };
+	struct watch_log log = { 0 };
 	struct kv_answer answer;
 	uint64_t requests;
 	uint64_t end;
@@ -437,7 +440,7 @@ static void test_auth(void **state)
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", words);
 	enable_auth();
-	kv = open_store(&(struct store_config){.username = "weft", .password = "wordpass"});
+	kv = open_store(&(struct store_config){ .username = "weft", .password = "wordpass" });
 	must_put(kv, "/net/a", "1");
 	assert_int_equal(kv_stats(kv)->requests, 2);
 	do_session_open(kv, 60, &answer);
@@ -459,7 +462,7 @@ static void test_auth(void **state)
 	assert_int_equal(log.downs, 0);
 	watch_log_free(&log);
 
-	watch_log_start(&log, kv, (const char *const[]){"/elsewhere/", NULL}, 1, 0);
+	watch_log_start(&log, kv, (const char *const[]){ "/elsewhere/", NULL }, 1, 0);
 	turn_until(loop, log.downs == 1);
 	assert_int_equal(log.err.code, -EACCES);
 	assert_int_equal(log.ups, 0);
@@ -469,21 +472,21 @@ static void test_auth(void **state)
 
 static void test_auth_refused(void **state)
 {
-	static const char *const prefixes[] = {"/net/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/net/", NULL };
+	struct watch_log log = { 0 };
 	struct kv_answer answer;
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", NULL);
 	// A name and a password that the store does not ask for do no harm.
-	kv = open_store(&(struct store_config){.username = "weft", .password = "wordpass"});
+	kv = open_store(&(struct store_config){ .username = "weft", .password = "wordpass" });
 	must_put(kv, "/net/a", "1");
 	enable_auth();
 	must_put(kv, "/net/a", "2");
 	kv_close(kv);
 
-	kv = open_store(&(struct store_config){.username = "weft", .password = "hunter2"});
+	kv = open_store(&(struct store_config){ .username = "weft", .password = "hunter2" });
 	do_range(kv, "/net/a", false, &answer);
 	assert_int_equal(answer.r, -EACCES);
 	assert_non_null(strstr(answer.err.msg, "weft"));
@@ -496,7 +499,7 @@ static void test_auth_refused(void **state)
 	watch_log_free(&log);
 	kv_close(kv);
 
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	do_range(kv, "/net/a", false, &answer);
 	assert_int_equal(answer.r, -EACCES);
 	assert_non_null(strstr(answer.err.msg, "demands a user name"));
@@ -524,7 +527,8 @@ static void make_certificates(const char *dir)
 	_cleanup_free_ char *ca_ext = in_dir(dir, "ca.ext");
 	_cleanup_free_ char *host_ext = in_dir(dir, "host.ext");
 	static const char ca[] = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
-	static const char host[] = "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
+	static const char host[] =
+		"subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
 	_cleanup_free_ char *quiet = NULL;
 
 	assert_int_equal(file_write_atomic(ca_ext, ca, strlen(ca), 0, NULL), 0);
@@ -576,51 +580,60 @@ static int read_with(const struct store_config *config, char ret_msg[static ERR_
 
 static void test_tls(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/seq/", NULL };
+	struct watch_log log = { 0 };
 	struct tls_files files;
 	char msg[ERR_MSG_MAX];
 	struct kv *kv;
 
 	(void)state;
 	tls_files_make(&files);
-	cluster = etcd_cluster_start(1, "https", (const char *const[]){"--cert-file", files.server, "--key-file", files.server_key, NULL});
-	kv = open_store(&(struct store_config){.ca_file = files.ca});
+	cluster = etcd_cluster_start(1, "https",
+				     (const char *const[]){ "--cert-file", files.server,
+							    "--key-file", files.server_key, NULL });
+	kv = open_store(&(struct store_config){ .ca_file = files.ca });
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	must_put(kv, "/seq/a", "1");
 	turn_until(loop, log.events == 1);
 	watch_log_free(&log);
 	kv_close(kv);
-	assert_int_equal(read_with(&(struct store_config){.ca_file = files.other_ca}, msg), -EKEYREJECTED);
-	assert_int_equal(read_with(&(struct store_config){0}, msg), -EKEYREJECTED);
+	assert_int_equal(read_with(&(struct store_config){ .ca_file = files.other_ca }, msg),
+			 -EKEYREJECTED);
+	assert_int_equal(read_with(&(struct store_config){ 0 }, msg), -EKEYREJECTED);
 	// An endpoint without a scheme is asked over TLS when a CA is given.
 	assert_int_equal(
-		read_with(&(struct store_config){.ca_file = files.ca, .endpoints = (const char *const[]){"127.0.0.1:2379", NULL}}, msg), 0);
+		read_with(&(struct store_config){ .ca_file = files.ca,
+						  .endpoints = (const char *const[]){ "127.0.0.1:2379",
+										      NULL } },
+			  msg),
+		0);
 	tls_files_remove(&files);
 }
 
 static void test_tls_client_certificate(void **state)
 {
-	static const char *const prefixes[] = {"/seq/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/seq/", NULL };
+	struct watch_log log = { 0 };
 	struct tls_files files;
 	char msg[ERR_MSG_MAX];
-	struct store_config missing = {.kind = "etcd3", .ca_file = "/nonexistent/ca.pem"};
+	struct store_config missing = { .kind = "etcd3", .ca_file = "/nonexistent/ca.pem" };
 	struct err e;
 	struct kv *kv;
 
 	(void)state;
 	tls_files_make(&files);
 	cluster = etcd_cluster_start(1, "https",
-				     (const char *const[]){"--cert-file", files.server, "--key-file", files.server_key, "--trusted-ca-file",
-							   files.ca, "--client-cert-auth", NULL});
-	kv = open_store(&(struct store_config){.ca_file = files.ca, .cert_file = files.client, .key_file = files.client_key});
+				     (const char *const[]){ "--cert-file", files.server, "--key-file",
+							    files.server_key, "--trusted-ca-file",
+							    files.ca, "--client-cert-auth", NULL });
+	kv = open_store(&(struct store_config){
+		.ca_file = files.ca, .cert_file = files.client, .key_file = files.client_key });
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	must_put(kv, "/seq/a", "1");
 	turn_until(loop, log.events == 1);
 	watch_log_free(&log);
 	kv_close(kv);
-	assert_true(read_with(&(struct store_config){.ca_file = files.ca}, msg) < 0);
+	assert_true(read_with(&(struct store_config){ .ca_file = files.ca }, msg) < 0);
 	missing.endpoints = etcd_cluster_urls(cluster);
 	assert_int_equal(kv_open(loop, &missing, &kv, &e), -ENOENT);
 	assert_non_null(strstr(e.msg, "/nonexistent/ca.pem"));
@@ -631,14 +644,14 @@ static void test_tls_client_certificate(void **state)
 
 static void test_junk_keys(void **state)
 {
-	static const char *const prefixes[] = {"/junk/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/junk/", NULL };
+	struct watch_log log = { 0 };
 	struct kv_answer answer;
 	struct kv *kv;
 
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", NULL);
-	kv = open_store(&(struct store_config){0});
+	kv = open_store(&(struct store_config){ 0 });
 	etcd_ctl(cluster, "put", "/junk/a\x01\xff", "1", NULL);
 	etcd_ctl(cluster, "put", "/junk/b", "2", NULL);
 	do_range(kv, "/junk/", true, &answer);

@@ -37,8 +37,8 @@ static int teardown(void **state)
 
 static struct kv *open_fake(const struct fake_answer *answers)
 {
-	struct store_config config = {.kind = "etcd3", .request_timeout_ms = 2000, .dead_man_ms = 600};
-	const char *endpoints[2] = {NULL, NULL};
+	struct store_config config = { .kind = "etcd3", .request_timeout_ms = 2000, .dead_man_ms = 600 };
+	const char *endpoints[2] = { NULL, NULL };
 	struct kv *kv;
 	struct err e;
 
@@ -53,44 +53,50 @@ static struct kv *open_fake(const struct fake_answer *answers)
 
 struct answer_case {
 	const char *raw;
-	int range;  // what a range ends with
+	int range; // what a range ends with
 	int txn;
 	int keep_alive;
 };
 
 static const struct answer_case answer_cases[] = {
-	{"", -EPIPE, -EINPROGRESS, -EPIPE},
-	{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", -EPIPE, -EINPROGRESS, -EPIPE},
-	{"SSH-2.0-OpenSSH\r\n", -EPROTO, -EINPROGRESS, -EPROTO},
-	{OK, -EPROTO, -EPROTO, -EPROTO},
-	{OK "hello", -EPROTO, -EPROTO, -EPROTO},
-	{OK "{}", -EPROTO, -EPROTO, -EPROTO},
-	{OK "[]", -EPROTO, -EPROTO, -EPROTO},
-	{OK "null", -EPROTO, -EPROTO, -EPROTO},
-	{OK "{\"header\":1}", -EPROTO, -EPROTO, -EPROTO},
-	{OK "{\"header\":{\"revision\":\"many\"}}", -EPROTO, -EPROTO, -EPROTO},
-	{OK "{\"header\":{\"revision\":\"99999999999999999999\"}}", -EPROTO, -EPROTO, -EPROTO},
-	{OK "{\"header\":{\"revision\":\"5\",\"cluster_id\":\"-1\"}}", -EPROTO, -EPROTO, -EPROTO},
-	{OK "{" HEADER ",\"kvs\":[1]}", -EPROTO, 0, -EPROTO},
-	{OK "{" HEADER ",\"kvs\":{}}", 0, 0, -EPROTO},
-	{OK "{" HEADER ",\"kvs\":[{\"key\":5}]}", -EPROTO, 0, -EPROTO},
-	{OK "{" HEADER ",\"kvs\":[{\"key\":\"*\"}]}", -EPROTO, 0, -EPROTO},
-	{OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"value\":[]}]}", -EPROTO, 0, -EPROTO},
-	{OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"mod_revision\":{}}]}", -EPROTO, 0, -EPROTO},
-	{OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",", -EPROTO, -EPROTO, -EPROTO},
-	{OK "{" HEADER ",\"responses\":[{\"response_range\":{\"kvs\":[{\"key\":\"*\"}]}}]}", 0, -EPROTO, -EPROTO},
-	{OK "{\"result\":{" HEADER ",\"TTL\":\"soon\"}}", -EPROTO, -EPROTO, -EPROTO},
-	{OK "{\"error\":{\"grpc_code\":14,\"message\":\"transport is closing\"}}", -EPROTO, -EPROTO, -EAGAIN},
-	{"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", -EAGAIN, -EINPROGRESS, -EAGAIN},
-	{"HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n{\"message\":\"etcdserver: no leader\",\"code\":14}", -EAGAIN, -EAGAIN, -EAGAIN},
-	{"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}", -EPROTO, -EPROTO, -EPROTO},
-	{"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", -EPROTO, -EPROTO, -EPROTO},
-	{"HTTP/1.1 404 No\r\nConnection: close\r\n\r\n{\"message\":\"lease not found\",\"code\":5}", -ENOENT, -ENOENT, -ENOENT},
+	{ "", -EPIPE, -EINPROGRESS, -EPIPE },
+	{ "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", -EPIPE, -EINPROGRESS, -EPIPE },
+	{ "SSH-2.0-OpenSSH\r\n", -EPROTO, -EINPROGRESS, -EPROTO },
+	{ OK, -EPROTO, -EPROTO, -EPROTO },
+	{ OK "hello", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{}", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "[]", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "null", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{\"header\":1}", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{\"header\":{\"revision\":\"many\"}}", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{\"header\":{\"revision\":\"99999999999999999999\"}}", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{\"header\":{\"revision\":\"5\",\"cluster_id\":\"-1\"}}", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[1]}", -EPROTO, 0, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":{}}", 0, 0, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":5}]}", -EPROTO, 0, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"*\"}]}", -EPROTO, 0, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"value\":[]}]}", -EPROTO, 0, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"mod_revision\":{}}]}", -EPROTO, 0,
+	  -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{" HEADER ",\"responses\":[{\"response_range\":{\"kvs\":[{\"key\":\"*\"}]}}]}", 0,
+	  -EPROTO, -EPROTO },
+	{ OK "{\"result\":{" HEADER ",\"TTL\":\"soon\"}}", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{\"error\":{\"grpc_code\":14,\"message\":\"transport is closing\"}}", -EPROTO,
+	  -EPROTO, -EAGAIN },
+	{ "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", -EAGAIN, -EINPROGRESS, -EAGAIN },
+	{ "HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n{\"message\":\"etcdserver: no leader\",\"code\":14}",
+	  -EAGAIN, -EAGAIN, -EAGAIN },
+	{ "HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}", -EPROTO, -EPROTO, -EPROTO },
+	{ "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+	  -EPROTO, -EPROTO, -EPROTO },
+	{ "HTTP/1.1 404 No\r\nConnection: close\r\n\r\n{\"message\":\"lease not found\",\"code\":5}",
+	  -ENOENT, -ENOENT, -ENOENT },
 };
 
 static void test_answers(void **state)
 {
-	struct fake_answer answers[] = {{"/", NULL, 0}, {0}};
+	struct fake_answer answers[] = { { "/", NULL, 0 }, { 0 } };
 	struct kv_answer answer;
 	struct kv *kv;
 	size_t i;
@@ -109,7 +115,8 @@ static void test_answers(void **state)
 		assert_false(answer.succeeded);
 		kv_answer_free(&answer);
 		do_session_keep_alive(kv, 5, &answer);
-		check(answer.r == c->keep_alive, "keep-alive %s: %d %s", c->raw, answer.r, answer.err.msg);
+		check(answer.r == c->keep_alive, "keep-alive %s: %d %s", c->raw, answer.r,
+		      answer.err.msg);
 		kv_answer_free(&answer);
 		kv_close(kv);
 		fake = fake_http_free(fake);
@@ -119,7 +126,7 @@ static void test_answers(void **state)
 static void test_answer_without_end(void **state)
 {
 	static char piece[65537];
-	struct fake_answer answers[] = {{"/", piece, 1000}, {0}};
+	struct fake_answer answers[] = { { "/", piece, 1000 }, { 0 } };
 	struct kv_answer answer;
 	struct kv *kv;
 
@@ -135,7 +142,7 @@ static void test_answer_without_end(void **state)
 
 static void test_no_answer(void **state)
 {
-	static const struct fake_answer answers[] = {{"/v3/kv/", NULL, 0}, {0}};
+	static const struct fake_answer answers[] = { { "/v3/kv/", NULL, 0 }, { 0 } };
 	struct kv_answer answer;
 	uint64_t started = loop_now_ms();
 	struct kv *kv;
@@ -157,7 +164,8 @@ static void test_no_answer(void **state)
 
 static void test_older_api(void **state)
 {
-	static const struct fake_answer answers[] = {{"/v3beta/kv/range", OK "{" HEADER "}", 0}, {0}};
+	static const struct fake_answer answers[] = { { "/v3beta/kv/range", OK "{" HEADER "}", 0 },
+						      { 0 } };
 	struct kv_answer answer;
 	struct kv *kv;
 
@@ -178,7 +186,7 @@ static void test_older_api(void **state)
 
 static void test_no_gateway(void **state)
 {
-	static const struct fake_answer answers[] = {{0}};
+	static const struct fake_answer answers[] = { { 0 } };
 	struct kv_answer answer;
 	struct kv *kv;
 
@@ -194,9 +202,11 @@ static void test_no_gateway(void **state)
 // A token from a hostile server must not become a header of its own.
 static void test_token_with_newline(void **state)
 {
-	static const struct fake_answer answers[] = {{"/v3/auth/", OK "{" HEADER ",\"token\":\"a\\r\\nX: y\"}", 0}, {0}};
-	struct store_config config = {.kind = "etcd3", .username = "u", .password = "p"};
-	const char *endpoints[2] = {NULL, NULL};
+	static const struct fake_answer answers[] = {
+		{ "/v3/auth/", OK "{" HEADER ",\"token\":\"a\\r\\nX: y\"}", 0 }, { 0 }
+	};
+	struct store_config config = { .kind = "etcd3", .username = "u", .password = "p" };
+	const char *endpoints[2] = { NULL, NULL };
 	struct kv_answer answer;
 	struct kv *kv;
 
@@ -218,18 +228,25 @@ static void test_endpoints(void **state)
 		const char *endpoint;
 		int r;
 	} cases[] = {
-		{"http://127.0.0.1:2379/", 0}, {"127.0.0.1:2379", 0},	    {"https://etcd.example", 0}, {"ftp://127.0.0.1", -EINVAL},
-		{"http://", -EINVAL},	       {"http:///path", -EINVAL},   {"", -EINVAL},		 {"http://user:pass@host:1", -EINVAL},
-		{"http://host:1?x=y", -EINVAL}, {"http://ho st:1", -EINVAL},
+		{ "http://127.0.0.1:2379/", 0 },
+		{ "127.0.0.1:2379", 0 },
+		{ "https://etcd.example", 0 },
+		{ "ftp://127.0.0.1", -EINVAL },
+		{ "http://", -EINVAL },
+		{ "http:///path", -EINVAL },
+		{ "", -EINVAL },
+		{ "http://user:pass@host:1", -EINVAL },
+		{ "http://host:1?x=y", -EINVAL },
+		{ "http://ho st:1", -EINVAL },
 	};
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const char *endpoints[] = {cases[i].endpoint, NULL};
-		struct store_config config = {.kind = "etcd3", .endpoints = endpoints};
+		const char *endpoints[] = { cases[i].endpoint, NULL };
+		struct store_config config = { .kind = "etcd3", .endpoints = endpoints };
 		struct kv *kv = NULL;
-		struct err e = {0};
+		struct err e = { 0 };
 		int r = kv_open(loop, &config, &kv, &e);
 
 		check(r == cases[i].r, "%s: %d", cases[i].endpoint, r);
@@ -241,7 +258,8 @@ static void test_endpoints(void **state)
 // ---- watch streams ----
 
 #define CREATED "{\"result\":{" HEADER ",\"created\":true}}\n"
-#define PUT_A(revision) "{\"kv\":{\"key\":\"" KEY_P_A "\",\"value\":\"dg==\",\"mod_revision\":\"" revision "\"}}"
+#define PUT_A(revision) \
+	"{\"kv\":{\"key\":\"" KEY_P_A "\",\"value\":\"dg==\",\"mod_revision\":\"" revision "\"}}"
 
 static const char *const stream_cases[] = {
 	OK "hello\n",
@@ -267,9 +285,9 @@ static const char *const stream_cases[] = {
 
 static void test_streams(void **state)
 {
-	static const char *const prefixes[] = {"/p/", NULL};
-	struct fake_answer answers[] = {{"/", NULL, 0}, {0}};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/p/", NULL };
+	struct fake_answer answers[] = { { "/", NULL, 0 }, { 0 } };
+	struct watch_log log = { 0 };
 	struct kv *kv;
 	size_t i;
 
@@ -286,16 +304,20 @@ static void test_streams(void **state)
 	}
 }
 
-// Each line of the stream breaks off later than the one before, and every stream brings the same: what was told stays told once.
+// Each line of the stream breaks off later than the one before, and every stream brings the same:
+// what was told stays told once.
 static void test_stream_breaks_off(void **state)
 {
-	static const char *const prefixes[] = {"/p/", NULL};
+	static const char *const prefixes[] = { "/p/", NULL };
 	static const struct fake_answer answers[] = {
-		{"/v3/watch", OK CREATED "{\"result\":{" HEADER ",\"events\":[" PUT_A("3") "," PUT_A("4") "," PUT_A("4") ",{\"kv\":{\"key\":\"L3", 0},
-		{"/", OK "{" HEADER "}", 0},
-		{0},
+		{ "/v3/watch",
+		  OK CREATED "{\"result\":{" HEADER ",\"events\":[" PUT_A("3") "," PUT_A(
+			  "4") "," PUT_A("4") ",{\"kv\":{\"key\":\"L3",
+		  0 },
+		{ "/", OK "{" HEADER "}", 0 },
+		{ 0 },
 	};
-	struct watch_log log = {0};
+	struct watch_log log = { 0 };
 	struct kv *kv;
 
 	(void)state;
@@ -309,18 +331,21 @@ static void test_stream_breaks_off(void **state)
 
 static void test_fragments(void **state)
 {
-	static const char *const prefixes[] = {"/p/", "/q/", NULL};
+	static const char *const prefixes[] = { "/p/", "/q/", NULL };
 	static const struct fake_answer answers[] = {
-		{"/v3/watch",
-		 OK CREATED "{\"result\":{" HEADER ",\"created\":true,\"watch_id\":\"1\"}}\n"
-			    "{\"result\":{" HEADER ",\"fragment\":true,\"events\":[" PUT_A("5") "]}}\n"
-			    "{\"result\":{" HEADER ",\"watch_id\":\"1\",\"events\":[{\"kv\":{\"key\":\"L3Ev\",\"mod_revision\":\"5\"}}]}}\n"
-			    "{\"result\":{" HEADER ",\"events\":[" PUT_A("5") "]}}\n",
-		 0},
-		{"/", OK "{" HEADER "}", 0},
-		{0},
+		{ "/v3/watch",
+		  OK CREATED
+		  "{\"result\":{" HEADER ",\"created\":true,\"watch_id\":\"1\"}}\n"
+		  "{\"result\":{" HEADER ",\"fragment\":true,\"events\":[" PUT_A(
+			  "5") "]}}\n"
+			       "{\"result\":{" HEADER
+			       ",\"watch_id\":\"1\",\"events\":[{\"kv\":{\"key\":\"L3Ev\",\"mod_revision\":\"5\"}}]}}\n"
+			       "{\"result\":{" HEADER ",\"events\":[" PUT_A("5") "]}}\n",
+		  0 },
+		{ "/", OK "{" HEADER "}", 0 },
+		{ 0 },
 	};
-	struct watch_log log = {0};
+	struct watch_log log = { 0 };
 	struct kv *kv;
 
 	(void)state;
@@ -335,9 +360,9 @@ static void test_fragments(void **state)
 // It accepts the watch and falls silent.
 static void test_stream_silent(void **state)
 {
-	static const char *const prefixes[] = {"/p/", NULL};
-	static const struct fake_answer answers[] = {{"/", NULL, 0}, {0}};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/p/", NULL };
+	static const struct fake_answer answers[] = { { "/", NULL, 0 }, { 0 } };
+	struct watch_log log = { 0 };
 	struct kv *kv;
 
 	(void)state;
@@ -353,7 +378,7 @@ static void test_stream_silent(void **state)
 
 static void check_pair(const char *text, int r, const char *key, const char *value)
 {
-	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
 	struct err e;
 	int got = etcd3_read_pair(text, strlen(text), &pair, &e);
 
@@ -371,7 +396,8 @@ static void test_read_pair(void **state)
 {
 	(void)state;
 	check_pair("{\"key\":\"" KEY_P_A "\"}", 0, "/p/a", "");
-	check_pair("{\"key\":\"" KEY_P_A "\",\"value\":\"dg==\",\"mod_revision\":5,\"lease\":\"-7\"}", 0, "/p/a", "v");
+	check_pair("{\"key\":\"" KEY_P_A "\",\"value\":\"dg==\",\"mod_revision\":5,\"lease\":\"-7\"}",
+		   0, "/p/a", "v");
 	check_pair("{\"key\":\"AGEA\"}", 0, "\\x00a\\x00", "");
 	check_pair("{\"key\":\"w7w=\"}", 0, "\xc3\xbc", "");
 	check_pair("{\"key\":\"w7w\"}", -EPROTO, NULL, NULL);
@@ -388,7 +414,7 @@ static void test_long_key_is_cut(void **state)
 	_cleanup_free_ char *key = xcalloc(1, 5001);
 	_cleanup_free_ char *encoded = NULL;
 	_cleanup_free_ char *text = NULL;
-	_cleanup_etcd3_pair_ struct etcd3_pair pair = {0};
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
 
 	(void)state;
 	memset(key, 'k', 5000);
@@ -443,17 +469,19 @@ static void test_lines(void **state)
 		int r;
 		const char *want;
 	} cases[] = {
-		{"{\"result\":{}}\n", 0, "R{}\n"},
-		{"\n \n{\"result\":{\"a\":{\"b\":{}}}}\n\n", 0, "R{\"a\":{\"b\":{}}}\n"},
-		{" { \"result\" : {\"a\":1} } \n{\"error\":{\"a\":\"}}\"}}\r\n", 0, "R{\"a\":1}\nE{\"a\":\"}}\"}\n"},
-		{"{\"result\":{\"events\":[{\"x\":{}},{\"y\":\"}\"}],\"z\":{}}}\n", 0, "{\"x\":{}};{\"y\":\"}\"};R{\"events\":[],\"z\":{}}\n"},
-		{"{\"result\":{}}{\"result\":{}}\n", -EPROTO, ""},
-		{"{\"result\":{}\n", -EPROTO, ""},
-		{"{\"result\":{}}}\n", -EPROTO, ""},
-		{"{\"result\":[]}\n", -EPROTO, ""},
-		{"{\"results\":{}}\n", -EPROTO, ""},
-		{"{{\n", -EPROTO, ""},
-		{"}\n", -EPROTO, ""},
+		{ "{\"result\":{}}\n", 0, "R{}\n" },
+		{ "\n \n{\"result\":{\"a\":{\"b\":{}}}}\n\n", 0, "R{\"a\":{\"b\":{}}}\n" },
+		{ " { \"result\" : {\"a\":1} } \n{\"error\":{\"a\":\"}}\"}}\r\n", 0,
+		  "R{\"a\":1}\nE{\"a\":\"}}\"}\n" },
+		{ "{\"result\":{\"events\":[{\"x\":{}},{\"y\":\"}\"}],\"z\":{}}}\n", 0,
+		  "{\"x\":{}};{\"y\":\"}\"};R{\"events\":[],\"z\":{}}\n" },
+		{ "{\"result\":{}}{\"result\":{}}\n", -EPROTO, "" },
+		{ "{\"result\":{}\n", -EPROTO, "" },
+		{ "{\"result\":{}}}\n", -EPROTO, "" },
+		{ "{\"result\":[]}\n", -EPROTO, "" },
+		{ "{\"results\":{}}\n", -EPROTO, "" },
+		{ "{{\n", -EPROTO, "" },
+		{ "}\n", -EPROTO, "" },
 	};
 	size_t i;
 	size_t step;
@@ -461,13 +489,13 @@ static void test_lines(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		for (step = 1; step < 60; step++) {
-			struct cut cut = {0};
+			struct cut cut = { 0 };
 			int r = cut_by(cases[i].text, step, &cut);
 
 			check(r == cases[i].r, "%s by %zu: %d", cases[i].text, step, r);
 			if (r == 0)
-				check(strcmp(strbuf_text(&cut.text), cases[i].want) == 0, "%s by %zu: %s", cases[i].text, step,
-				      strbuf_text(&cut.text));
+				check(strcmp(strbuf_text(&cut.text), cases[i].want) == 0,
+				      "%s by %zu: %s", cases[i].text, step, strbuf_text(&cut.text));
 			strbuf_free(&cut.text);
 		}
 	}
@@ -475,7 +503,7 @@ static void test_lines(void **state)
 
 static void test_lines_stopped(void **state)
 {
-	struct cut cut = {.stop = -ECANCELED};
+	struct cut cut = { .stop = -ECANCELED };
 
 	(void)state;
 	assert_int_equal(cut_by("{\"result\":{}}\n{\"result\":{}}\n", 100, &cut), -ECANCELED);
@@ -486,15 +514,17 @@ static void test_lines_stopped(void **state)
 static void test_bodies(void **state)
 {
 	static const struct kv_compare compares[] = {
-		{.key = "k", .kind = KV_ABSENT},
-		{.key = "l", .kind = KV_PRESENT},
-		{.key = "m", .kind = KV_MOD_REVISION, .mod_revision = 9},
+		{ .key = "k", .kind = KV_ABSENT },
+		{ .key = "l", .kind = KV_PRESENT },
+		{ .key = "m", .kind = KV_MOD_REVISION, .mod_revision = 9 },
 	};
 	static const struct kv_write writes[] = {
-		{.key = "k", .value = "v", .value_len = 1, .session = 7},
-		{.key = "l"},
+		{ .key = "k", .value = "v", .value_len = 1, .session = 7 },
+		{ .key = "l" },
 	};
-	struct kv_txn txn = {.compares = compares, .compare_count = 3, .writes = writes, .write_count = 2};
+	struct kv_txn txn = {
+		.compares = compares, .compare_count = 3, .writes = writes, .write_count = 2
+	};
 	_cleanup_free_ char *body = etcd3_txn_body(&txn);
 	_cleanup_free_ char *prefix = etcd3_range_body("a/", true);
 	_cleanup_free_ char *last = etcd3_range_body("a\xff", true);
@@ -502,13 +532,15 @@ static void test_bodies(void **state)
 	_cleanup_free_ char *login = etcd3_authenticate_body("a\"b", "c\\d");
 
 	(void)state;
-	assert_string_equal(body, "{\"compare\":[{\"key\":\"aw==\",\"target\":\"VERSION\",\"result\":\"EQUAL\",\"version\":\"0\"},"
-				  "{\"key\":\"bA==\",\"target\":\"VERSION\",\"result\":\"GREATER\",\"version\":\"0\"},"
-				  "{\"key\":\"bQ==\",\"target\":\"MOD\",\"result\":\"EQUAL\",\"mod_revision\":\"9\"}],"
-				  "\"success\":[{\"requestPut\":{\"key\":\"aw==\",\"value\":\"dg==\",\"lease\":\"7\"}},"
-				  "{\"requestDeleteRange\":{\"key\":\"bA==\"}}],"
-				  "\"failure\":[{\"requestRange\":{\"key\":\"aw==\"}},{\"requestRange\":{\"key\":\"bA==\"}},"
-				  "{\"requestRange\":{\"key\":\"bQ==\"}}]}");
+	assert_string_equal(
+		body,
+		"{\"compare\":[{\"key\":\"aw==\",\"target\":\"VERSION\",\"result\":\"EQUAL\",\"version\":\"0\"},"
+		"{\"key\":\"bA==\",\"target\":\"VERSION\",\"result\":\"GREATER\",\"version\":\"0\"},"
+		"{\"key\":\"bQ==\",\"target\":\"MOD\",\"result\":\"EQUAL\",\"mod_revision\":\"9\"}],"
+		"\"success\":[{\"requestPut\":{\"key\":\"aw==\",\"value\":\"dg==\",\"lease\":\"7\"}},"
+		"{\"requestDeleteRange\":{\"key\":\"bA==\"}}],"
+		"\"failure\":[{\"requestRange\":{\"key\":\"aw==\"}},{\"requestRange\":{\"key\":\"bA==\"}},"
+		"{\"requestRange\":{\"key\":\"bQ==\"}}]}");
 	assert_string_equal(prefix, "{\"key\":\"YS8=\",\"range_end\":\"YTA=\"}"); // "a/" to "a0"
 	assert_string_equal(last, "{\"key\":\"Yf8=\",\"range_end\":\"Yg==\"}");	  // to "b"
 	assert_string_equal(all, "{\"key\":\"//8=\",\"range_end\":\"AA==\"}");	  // to the end

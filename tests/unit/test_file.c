@@ -143,7 +143,8 @@ static void test_errors(void **state)
 	assert_int_equal(file_write_atomic("a", "0123456789A", 11, 0, NULL), 0);
 	check_fails(file_read("a", 10, &untouched, &len, &e), -E2BIG, &e, "a");
 	// Files whose size is not told are bounded too.
-	check_fails(file_read("/proc/self/status", 10, &untouched, &len, &e), -E2BIG, &e, "/proc/self/status");
+	check_fails(file_read("/proc/self/status", 10, &untouched, &len, &e), -E2BIG, &e,
+		    "/proc/self/status");
 	assert_ptr_equal(untouched, directory);
 	assert_int_equal(len, 5);
 	check_fails(file_write_atomic("a/b", "x", 1, 0, &e), -ENOTDIR, &e, "a");
@@ -181,12 +182,9 @@ static void test_exactly_the_limit(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		FILE_TEST(test_write_and_read),
-		FILE_TEST(test_unchanged_is_not_written),
-		FILE_TEST(test_directories_are_made),
-		FILE_TEST(test_errors),
-		FILE_TEST(test_read_of_unknown_size),
-		FILE_TEST(test_exactly_the_limit),
+		FILE_TEST(test_write_and_read),	      FILE_TEST(test_unchanged_is_not_written),
+		FILE_TEST(test_directories_are_made), FILE_TEST(test_errors),
+		FILE_TEST(test_read_of_unknown_size), FILE_TEST(test_exactly_the_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ static struct kv *memory_first;
 
 static void memory_start(void)
 {
-	static const struct store_config config = {.kind = "memory"};
+	static const struct store_config config = { .kind = "memory" };
 
 	assert_int_equal(kv_open(loop, &config, &memory_first, NULL), 0);
 }
@@ -51,7 +51,7 @@ static void memory_compact_all(void)
 	memory_compact(memory_first);
 }
 
-static const struct maker memory_maker = {memory_start, memory_stop, memory_open, memory_compact_all};
+static const struct maker memory_maker = { memory_start, memory_stop, memory_open, memory_compact_all };
 
 // ---- etcd ----
 
@@ -70,7 +70,7 @@ static void etcd_stop(void)
 
 static struct kv *etcd_open(void)
 {
-	struct store_config config = {.kind = "etcd3", .endpoints = etcd_cluster_urls(cluster)};
+	struct store_config config = { .kind = "etcd3", .endpoints = etcd_cluster_urls(cluster) };
 	struct kv *opened;
 	struct err e;
 
@@ -82,11 +82,13 @@ static void etcd_compact_all(void)
 {
 	char revision[32];
 
-	assert_int_equal(text_format(revision, sizeof(revision), "%lld", (long long)now_revision(other, NULL)), 0);
+	assert_int_equal(text_format(revision, sizeof(revision), "%lld",
+				     (long long)now_revision(other, NULL)),
+			 0);
 	etcd_ctl(cluster, "compaction", revision, NULL);
 }
 
-static const struct maker etcd_maker = {etcd_start, etcd_stop, etcd_open, etcd_compact_all};
+static const struct maker etcd_maker = { etcd_start, etcd_stop, etcd_open, etcd_compact_all };
 
 // ---- fixtures ----
 
@@ -170,12 +172,12 @@ static void test_prefix(void **state)
 
 static void test_create_race(void **state)
 {
-	struct kv_compare compare = {.key = "/race/key", .kind = KV_ABSENT};
-	struct kv_write mine = {.key = "/race/key", .value = "mine", .value_len = 4};
-	struct kv_write theirs = {.key = "/race/key", .value = "theirs", .value_len = 6};
+	struct kv_compare compare = { .key = "/race/key", .kind = KV_ABSENT };
+	struct kv_write mine = { .key = "/race/key", .value = "mine", .value_len = 4 };
+	struct kv_write theirs = { .key = "/race/key", .value = "theirs", .value_len = 6 };
 	struct kv_txn txns[2] = {
-		{.compares = &compare, .compare_count = 1, .writes = &mine, .write_count = 1},
-		{.compares = &compare, .compare_count = 1, .writes = &theirs, .write_count = 1},
+		{ .compares = &compare, .compare_count = 1, .writes = &mine, .write_count = 1 },
+		{ .compares = &compare, .compare_count = 1, .writes = &theirs, .write_count = 1 },
 	};
 	struct kv_answer answers[2];
 	const struct kv_answer *loser;
@@ -189,7 +191,8 @@ static void test_create_race(void **state)
 	assert_true(answers[0].succeeded != answers[1].succeeded);
 	loser = answers[0].succeeded ? &answers[1] : &answers[0];
 	assert_int_equal(loser->pair_count, 1);
-	assert_non_null(strstr(strbuf_text(&loser->pairs), answers[0].succeeded ? "/race/key=mine@" : "/race/key=theirs@"));
+	assert_non_null(strstr(strbuf_text(&loser->pairs),
+			       answers[0].succeeded ? "/race/key=mine@" : "/race/key=theirs@"));
 	kv_answer_free(&answers[0]);
 	kv_answer_free(&answers[1]);
 }
@@ -226,15 +229,17 @@ static void test_mod_revision(void **state)
 static void test_many_keys_in_one(void **state)
 {
 	struct kv_compare compares[] = {
-		{.key = "/multi/there", .kind = KV_PRESENT},
-		{.key = "/multi/new", .kind = KV_ABSENT},
+		{ .key = "/multi/there", .kind = KV_PRESENT },
+		{ .key = "/multi/new", .kind = KV_ABSENT },
 	};
 	struct kv_write writes[] = {
-		{.key = "/multi/new", .value = "n", .value_len = 1},
-		{.key = "/multi/second", .value = "s", .value_len = 1},
-		{.key = "/multi/there"},
+		{ .key = "/multi/new", .value = "n", .value_len = 1 },
+		{ .key = "/multi/second", .value = "s", .value_len = 1 },
+		{ .key = "/multi/there" },
 	};
-	struct kv_txn txn = {.compares = compares, .compare_count = 2, .writes = writes, .write_count = 3};
+	struct kv_txn txn = {
+		.compares = compares, .compare_count = 2, .writes = writes, .write_count = 3
+	};
 	struct kv_answer answer;
 	int64_t revision;
 
@@ -270,8 +275,8 @@ static void test_many_keys_in_one(void **state)
 static void test_any_bytes(void **state)
 {
 	unsigned char bytes[256];
-	struct kv_write write = {.key = "/bytes/all", .value = bytes, .value_len = sizeof(bytes)};
-	struct kv_txn txn = {.writes = &write, .write_count = 1};
+	struct kv_write write = { .key = "/bytes/all", .value = bytes, .value_len = sizeof(bytes) };
+	struct kv_txn txn = { .writes = &write, .write_count = 1 };
 	struct kv_answer answer;
 	size_t i;
 
@@ -295,10 +300,10 @@ static void test_any_bytes(void **state)
 
 static void test_large_value(void **state)
 {
-	static const char *const prefixes[] = {"/large/", NULL};
+	static const char *const prefixes[] = { "/large/", NULL };
 	_cleanup_free_ char *large = xcalloc(1, 1024 * 1024 + 1);
 	struct kv_answer answer;
-	struct watch_log log = {0};
+	struct watch_log log = { 0 };
 	int64_t revision;
 
 	(void)state;
@@ -333,13 +338,15 @@ static void test_many(void **state)
 
 	(void)state;
 	while (i < MANY) {
-		struct kv_txn txn = {.writes = writes};
+		struct kv_txn txn = { .writes = writes };
 
 		for (; i < MANY && txn.write_count < KV_TXN_MAX; i++) {
 			size_t at = txn.write_count++;
 
-			assert_int_equal(text_format(keys[at], sizeof(keys[at]), "/many/10.%zu.%zu.0-24", i / 256, i % 256), 0);
-			writes[at] = (struct kv_write){.key = keys[at], .value = "v", .value_len = 1};
+			assert_int_equal(text_format(keys[at], sizeof(keys[at]),
+						     "/many/10.%zu.%zu.0-24", i / 256, i % 256),
+					 0);
+			writes[at] = (struct kv_write){ .key = keys[at], .value = "v", .value_len = 1 };
 		}
 		do_txn(kv, &txn, &answer);
 		assert_true(answer.succeeded);
@@ -356,8 +363,8 @@ static void test_many(void **state)
 
 static void test_session_expires(void **state)
 {
-	static const char *const prefixes[] = {"/expiry/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/expiry/", NULL };
+	struct watch_log log = { 0 };
 	struct kv_answer answer;
 	int64_t session;
 	int64_t revision;
@@ -380,7 +387,8 @@ static void test_session_expires(void **state)
 
 	watch_log_start(&log, other, prefixes, revision, 0);
 	turn_until(loop, log.events == 3);
-	assert_string_equal(strbuf_text(&log.text), "PUT /expiry/tied=t\nPUT /expiry/free=f\nDELETE /expiry/tied\n");
+	assert_string_equal(strbuf_text(&log.text),
+			    "PUT /expiry/tied=t\nPUT /expiry/free=f\nDELETE /expiry/tied\n");
 	watch_log_free(&log);
 	do_session_keep_alive(kv, session, &answer);
 	assert_int_equal(answer.r, -ENOENT);
@@ -449,8 +457,8 @@ static void test_session_unknown(void **state)
 
 static void test_watch_from_revision(void **state)
 {
-	static const char *const prefixes[] = {"/watch/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/watch/", NULL };
+	struct watch_log log = { 0 };
 	int64_t revision;
 
 	(void)state;
@@ -465,8 +473,9 @@ static void test_watch_from_revision(void **state)
 	must_put(other, "/watch/b", "3");
 	must_put(other, "/watch/before", "4");
 	turn_until(loop, log.events == 5);
-	assert_string_equal(strbuf_text(&log.text),
-			    "PUT /watch/a=1\nPUT /watch/a=2\nDELETE /watch/a\nPUT /watch/b=3\nPUT /watch/before=4\n");
+	assert_string_equal(
+		strbuf_text(&log.text),
+		"PUT /watch/a=1\nPUT /watch/a=2\nDELETE /watch/a\nPUT /watch/b=3\nPUT /watch/before=4\n");
 	assert_true(log.in_order);
 	assert_int_equal(log.ups, 1);
 	assert_int_equal(log.downs, 0);
@@ -476,14 +485,14 @@ static void test_watch_from_revision(void **state)
 
 static void test_watch_prefixes(void **state)
 {
-	static const char *const prefixes[] = {"/both/leases/", "/both/config", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/both/leases/", "/both/config", NULL };
+	struct watch_log log = { 0 };
 	struct kv_write writes[] = {
-		{.key = "/both/leases/a", .value = "1", .value_len = 1},
-		{.key = "/both/leases/b", .value = "2", .value_len = 1},
-		{.key = "/both/other", .value = "3", .value_len = 1},
+		{ .key = "/both/leases/a", .value = "1", .value_len = 1 },
+		{ .key = "/both/leases/b", .value = "2", .value_len = 1 },
+		{ .key = "/both/other", .value = "3", .value_len = 1 },
 	};
-	struct kv_txn txn = {.writes = writes, .write_count = 3};
+	struct kv_txn txn = { .writes = writes, .write_count = 3 };
 	struct kv_answer answer;
 
 	(void)state;
@@ -500,16 +509,17 @@ static void test_watch_prefixes(void **state)
 	turn_until(loop, log.events == 4);
 	must_delete(kv, "/both/leases/b");
 	turn_until(loop, log.events == 5);
-	assert_string_equal(strbuf_text(&log.text), "PUT /both/leases/a=1\nPUT /both/leases/b=2\nPUT /both/config=c\n"
-						    "PUT /both/config-more=m\nDELETE /both/leases/b\n");
+	assert_string_equal(strbuf_text(&log.text),
+			    "PUT /both/leases/a=1\nPUT /both/leases/b=2\nPUT /both/config=c\n"
+			    "PUT /both/config-more=m\nDELETE /both/leases/b\n");
 	watch_log_free(&log);
 }
 
 static void test_watch_compacted(void **state)
 {
-	static const char *const prefixes[] = {"/compact/", NULL};
+	static const char *const prefixes[] = { "/compact/", NULL };
 	int64_t revision = must_put(kv, "/compact/a", "1");
-	struct watch_log log = {0};
+	struct watch_log log = { 0 };
 
 	(void)state;
 	must_put(kv, "/compact/a", "2");
@@ -530,8 +540,8 @@ static void test_watch_compacted(void **state)
 
 static void test_watch_other_store(void **state)
 {
-	static const char *const prefixes[] = {"/past/", NULL};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/past/", NULL };
+	struct watch_log log = { 0 };
 	uint64_t cluster_id;
 	int64_t revision = now_revision(kv, &cluster_id);
 
@@ -549,10 +559,10 @@ static void test_watch_other_store(void **state)
 
 static void test_watch_freed_within(void **state)
 {
-	static const char *const prefixes[] = {"/within/", NULL};
+	static const char *const prefixes[] = { "/within/", NULL };
 	int64_t revision = must_put(kv, "/within/a", "1");
-	struct watch_log log = {.free_at_event = 2};
-	struct watch_log all = {0};
+	struct watch_log log = { .free_at_event = 2 };
+	struct watch_log all = { 0 };
 
 	(void)state;
 	must_put(kv, "/within/a", "2");
@@ -587,10 +597,10 @@ static void test_forget(void **state)
 
 static void test_close_with_calls(void **state)
 {
-	static const char *const prefixes[] = {"/close/", NULL};
-	struct kv_write write = {.key = "/close/key", .value = "v", .value_len = 1};
-	struct kv_txn txn = {.writes = &write, .write_count = 1};
-	struct watch_log log = {0};
+	static const char *const prefixes[] = { "/close/", NULL };
+	struct kv_write write = { .key = "/close/key", .value = "v", .value_len = 1 };
+	struct kv_txn txn = { .writes = &write, .write_count = 1 };
+	struct watch_log log = { 0 };
 	struct kv_answer answers[2];
 
 	(void)state;

@@ -57,7 +57,7 @@ static void tick(void *arg)
 
 static void test_timer_waits(void **state)
 {
-	struct ticker ticker = {.stop_at = 1};
+	struct ticker ticker = { .stop_at = 1 };
 	uint64_t started = loop_now_ms();
 
 	(void)state;
@@ -75,7 +75,7 @@ static void test_timer_waits(void **state)
 
 static void test_timer_is_not_shortened_by_a_long_callback(void **state)
 {
-	struct ticker ticker = {.stop_at = 1};
+	struct ticker ticker = { .stop_at = 1 };
 	uint64_t started;
 
 	(void)state;
@@ -92,8 +92,8 @@ static void test_timer_is_not_shortened_by_a_long_callback(void **state)
 
 static void test_timer_restarted_and_stopped(void **state)
 {
-	struct ticker ticker = {.stop_at = 1};
-	struct ticker stopped = {.stop_at = 1};
+	struct ticker ticker = { .stop_at = 1 };
+	struct ticker stopped = { .stop_at = 1 };
 	uint64_t started = loop_now_ms();
 
 	(void)state;
@@ -117,8 +117,8 @@ static void test_timer_restarted_and_stopped(void **state)
 // One that always asks for the next turn leaves the others their share.
 static void test_timer_of_next_turn(void **state)
 {
-	struct ticker greedy = {.stop_at = 1000000};
-	struct ticker other = {.stop_at = 1};
+	struct ticker greedy = { .stop_at = 1000000 };
+	struct ticker other = { .stop_at = 1 };
 
 	(void)state;
 	greedy.timer = timer_new(loop, tick, &greedy);
@@ -139,9 +139,9 @@ static void test_timer_of_next_turn(void **state)
 
 static void test_timer_freed_within(void **state)
 {
-	struct ticker first = {.stop_at = 100, .frees = true};
-	struct ticker second = {.stop_at = 1};
-	struct ticker last = {.stop_at = 1};
+	struct ticker first = { .stop_at = 100, .frees = true };
+	struct ticker second = { .stop_at = 1 };
+	struct ticker last = { .stop_at = 1 };
 
 	(void)state;
 	first.timer = timer_new(loop, tick, &first);
@@ -171,7 +171,7 @@ static void test_turn_has_an_end(void **state)
 
 static void test_stop_before_run(void **state)
 {
-	struct ticker ticker = {.stop_at = 1};
+	struct ticker ticker = { .stop_at = 1 };
 
 	(void)state;
 	loop_stop(loop);
@@ -229,7 +229,7 @@ static void readable(void *arg, unsigned int events)
 
 static void test_descriptor(void **state)
 {
-	struct reader reader = {0};
+	struct reader reader = { 0 };
 	int ends[2];
 
 	(void)state;
@@ -258,7 +258,7 @@ static void test_descriptor(void **state)
 
 static void test_descriptor_writable(void **state)
 {
-	struct reader reader = {0};
+	struct reader reader = { 0 };
 	int ends[2];
 
 	(void)state;
@@ -275,8 +275,8 @@ static void test_descriptor_writable(void **state)
 // A number that is closed and given out again is another descriptor.
 static void test_descriptor_number_reused(void **state)
 {
-	struct reader first = {0};
-	struct reader second = {0};
+	struct reader first = { 0 };
+	struct reader second = { 0 };
 	int old[2];
 	int new[2];
 
@@ -326,7 +326,7 @@ static void test_signal(void **state)
 
 static void test_backoff(void **state)
 {
-	struct backoff backoff = {.base_ms = 100, .max_ms = 5000};
+	struct backoff backoff = { .base_ms = 100, .max_ms = 5000 };
 	uint64_t cap = 100;
 	uint64_t highest = 0;
 	int i;
@@ -347,7 +347,7 @@ static void test_backoff(void **state)
 
 static void test_random_below(void **state)
 {
-	unsigned int counts[10] = {0};
+	unsigned int counts[10] = { 0 };
 	int i;
 
 	(void)state;

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-static const char *const prefixes[] = {"/p/", NULL};
+static const char *const prefixes[] = { "/p/", NULL };
 
 static struct loop *loop;
 static struct kv *kv;
@@ -17,7 +17,7 @@ static struct kv *other;
 
 static int setup(void **state)
 {
-	static const struct store_config config = {.kind = "memory"};
+	static const struct store_config config = { .kind = "memory" };
 
 	(void)state;
 	loop = loop_new();
@@ -37,7 +37,7 @@ static int teardown(void **state)
 
 static void test_unreachable(void **state)
 {
-	struct watch_log log = {0};
+	struct watch_log log = { 0 };
 	struct kv_answer answer;
 
 	(void)state;
@@ -81,7 +81,7 @@ static void test_lost_answers(void **state)
 
 static void test_wipe(void **state)
 {
-	struct watch_log log = {0};
+	struct watch_log log = { 0 };
 	uint64_t cluster_id = memory_cluster_id(kv);
 
 	(void)state;
@@ -125,10 +125,11 @@ static void test_delete_of_nothing_is_no_revision(void **state)
 	assert_int_equal(memory_revision(kv), revision);
 }
 
-// A history that outgrows its limit is compacted, a whole revision at a time; a watch that lags behind is told.
+// A history that outgrows its limit is compacted, a whole revision at a time; a watch that lags
+// behind is told.
 static void test_history_is_bounded(void **state)
 {
-	struct watch_log log = {0};
+	struct watch_log log = { 0 };
 	int i;
 
 	(void)state;
@@ -146,7 +147,7 @@ static void test_history_is_bounded(void **state)
 
 static void test_unknown_kind(void **state)
 {
-	static const struct store_config config = {.kind = "cassette"};
+	static const struct store_config config = { .kind = "cassette" };
 	struct kv *opened = NULL;
 	struct err e;
 

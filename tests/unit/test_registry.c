@@ -21,7 +21,7 @@ static struct registry *registry;
 
 static int setup(void **state)
 {
-	static const struct store_config config = {.kind = "memory"};
+	static const struct store_config config = { .kind = "memory" };
 
 	(void)state;
 	loop = loop_new();
@@ -105,9 +105,9 @@ static struct subnet subnet_of(const char *key)
 static void create(const char *key, const char *value, int64_t ttl_s, struct told *ret)
 {
 	struct subnet subnet = subnet_of(key);
-	struct lease_attrs attrs = {0};
+	struct lease_attrs attrs = { 0 };
 
-	*ret = (struct told){0};
+	*ret = (struct told){ 0 };
 	assert_int_equal(lease_attrs_parse(value, strlen(value), &attrs, NULL), 0);
 	registry_lease_create(registry, &subnet, &attrs, ttl_s, lease_told, ret);
 	lease_attrs_free(&attrs);
@@ -116,20 +116,20 @@ static void create(const char *key, const char *value, int64_t ttl_s, struct tol
 
 static void update(const struct lease *current, const char *value, struct told *ret)
 {
-	struct lease_attrs attrs = {0};
+	struct lease_attrs attrs = { 0 };
 
-	*ret = (struct told){0};
+	*ret = (struct told){ 0 };
 	assert_int_equal(lease_attrs_parse(value, strlen(value), &attrs, NULL), 0);
 	registry_lease_update(registry, current, &attrs, lease_told, ret);
 	lease_attrs_free(&attrs);
 	turn_until(loop, ret->done);
 }
 
-static void delete(const char *key, int64_t mod_revision, struct told *ret)
+static void delete (const char *key, int64_t mod_revision, struct told *ret)
 {
 	struct subnet subnet = subnet_of(key);
 
-	*ret = (struct told){0};
+	*ret = (struct told){ 0 };
 	registry_lease_delete(registry, &subnet, mod_revision, done_told, ret);
 	turn_until(loop, ret->done);
 }
@@ -172,8 +172,8 @@ static void test_prefix(void **state)
 
 static void test_config(void **state)
 {
-	struct told got = {0};
-	struct told set = {0};
+	struct told got = { 0 };
+	struct told set = { 0 };
 
 	(void)state;
 	registry_config_get(registry, config_told, &got);
@@ -185,27 +185,27 @@ static void test_config(void **state)
 	turn_until(loop, set.done);
 	assert_int_equal(set.r, 0);
 	check_stored(PREFIX "/config", "{\"a\":1}");
-	got = (struct told){0};
+	got = (struct told){ 0 };
 	registry_config_get(registry, config_told, &got);
 	turn_until(loop, got.done);
 	assert_string_equal(got.text, "{\"a\":1}");
 
-	set = (struct told){0};
+	set = (struct told){ 0 };
 	registry_config_set(registry, "{\"a\":2}", 0, done_told, &set);
 	turn_until(loop, set.done);
 	assert_int_equal(set.r, -EEXIST);
-	set = (struct told){0};
+	set = (struct told){ 0 };
 	registry_config_set(registry, "{\"a\":2}", got.mod_revision + 5, done_told, &set);
 	turn_until(loop, set.done);
 	assert_int_equal(set.r, -ESTALE);
 	check_stored(PREFIX "/config", "{\"a\":1}");
-	set = (struct told){0};
+	set = (struct told){ 0 };
 	memory_lose_answers(kv, 1);
 	registry_config_set(registry, "{\"a\":2}", got.mod_revision, done_told, &set);
 	turn_until(loop, set.done);
 	assert_int_equal(set.r, 0);
 	check_stored(PREFIX "/config", "{\"a\":2}");
-	set = (struct told){0};
+	set = (struct told){ 0 };
 	memory_lose_requests(kv, 1);
 	registry_config_set(registry, "{\"a\":3}", memory_revision(kv), done_told, &set);
 	turn_until(loop, set.done);
@@ -215,7 +215,7 @@ static void test_config(void **state)
 static void test_config_unusable(void **state)
 {
 	_cleanup_free_ char *large = xcalloc(1, KV_VALUE_MAX + 2);
-	struct told got = {0};
+	struct told got = { 0 };
 
 	(void)state;
 	memset(large, ' ', KV_VALUE_MAX + 1);
@@ -224,7 +224,7 @@ static void test_config_unusable(void **state)
 	turn_until(loop, got.done);
 	assert_int_equal(got.r, -E2BIG);
 	memory_put(kv, PREFIX "/config", "{}\0{}", 5, 0);
-	got = (struct told){0};
+	got = (struct told){ 0 };
 	registry_config_get(registry, config_told, &got);
 	turn_until(loop, got.done);
 	assert_int_equal(got.r, -EINVAL);
@@ -318,8 +318,8 @@ static void test_create_answer_lost(void **state)
 static void test_create_answer_lost_in_outage(void **state)
 {
 	struct subnet subnet = subnet_of("10.1.2.0-24");
-	struct lease_attrs attrs = {0};
-	struct told got = {0};
+	struct lease_attrs attrs = { 0 };
+	struct told got = { 0 };
 
 	(void)state;
 	assert_int_equal(lease_attrs_parse(VALUE, strlen(VALUE), &attrs, NULL), 0);
@@ -400,7 +400,7 @@ static void test_update_answer_lost(void **state)
 
 static void test_update_session_gone(void **state)
 {
-	struct lease lease = {.subnet = subnet_of("10.1.2.0-24")};
+	struct lease lease = { .subnet = subnet_of("10.1.2.0-24") };
 	struct told got;
 	struct kv_pair pair;
 
@@ -446,33 +446,33 @@ static void test_delete(void **state)
 	struct told got;
 
 	(void)state;
-	delete("10.1.2.0-24", 0, &got);
+	delete ("10.1.2.0-24", 0, &got);
 	assert_int_equal(got.r, -ENOENT);
 	create("10.1.2.0-24", VALUE, 0, &made);
-	delete("10.1.2.0-24", made.lease.mod_revision + 1, &got);
+	delete ("10.1.2.0-24", made.lease.mod_revision + 1, &got);
 	assert_int_equal(got.r, -ESTALE);
 	assert_true(is_stored(KEY));
-	delete("10.1.2.0-24", made.lease.mod_revision, &got);
+	delete ("10.1.2.0-24", made.lease.mod_revision, &got);
 	assert_int_equal(got.r, 0);
 	assert_false(is_stored(KEY));
 	assert_int_equal(memory_session_count(kv), 0);
 	lease_free(&made.lease);
 
 	put(KEY, "junk");
-	delete("10.1.2.0-24", 0, &got);
+	delete ("10.1.2.0-24", 0, &got);
 	assert_int_equal(got.r, 0);
 	assert_false(is_stored(KEY));
 
 	create("10.1.2.0-24", VALUE, 0, &made);
 	lease_free(&made.lease);
 	memory_lose_answers(kv, 1);
-	delete("10.1.2.0-24", 0, &got);
+	delete ("10.1.2.0-24", 0, &got);
 	assert_int_equal(got.r, 0);
 	assert_int_equal(memory_session_count(kv), 0);
 	create("10.1.2.0-24", VALUE, 0, &made);
 	lease_free(&made.lease);
 	memory_lose_requests(kv, 1);
-	delete("10.1.2.0-24", 0, &got);
+	delete ("10.1.2.0-24", 0, &got);
 	assert_int_equal(got.r, 0);
 	assert_false(is_stored(KEY));
 	assert_int_equal(memory_session_count(kv), 0);
@@ -482,32 +482,32 @@ static void test_get_and_renew(void **state)
 {
 	struct subnet subnet = subnet_of("10.1.2.0-24");
 	struct told made;
-	struct told got = {0};
+	struct told got = { 0 };
 
 	(void)state;
 	registry_lease_get(registry, &subnet, lease_told, &got);
 	turn_until(loop, got.done);
 	assert_int_equal(got.r, -ENOENT);
 	create("10.1.2.0-24", VALUE, 100, &made);
-	got = (struct told){0};
+	got = (struct told){ 0 };
 	registry_lease_get(registry, &subnet, lease_told, &got);
 	turn_until(loop, got.done);
 	assert_int_equal(got.r, 0);
 	assert_int_equal(got.lease.mod_revision, made.lease.mod_revision);
 	assert_true(lease_attrs_equal(&got.lease.attrs, &made.lease.attrs));
 	lease_free(&got.lease);
-	got = (struct told){0};
+	got = (struct told){ 0 };
 	registry_lease_renew(registry, made.lease.session, session_told, &got);
 	turn_until(loop, got.done);
 	assert_int_equal(got.r, 0);
 	assert_int_equal(got.ttl_s, 100);
-	got = (struct told){0};
+	got = (struct told){ 0 };
 	registry_lease_ttl(registry, 4711, session_told, &got);
 	turn_until(loop, got.done);
 	assert_int_equal(got.r, -ENOENT);
 	lease_free(&made.lease);
 	put(KEY, "junk");
-	got = (struct told){0};
+	got = (struct told){ 0 };
 	registry_lease_get(registry, &subnet, lease_told, &got);
 	turn_until(loop, got.done);
 	assert_int_equal(got.r, -EINVAL);
@@ -554,7 +554,7 @@ static void seen_done(void *arg, int r, const struct kv_header *header, const st
 		seen->revision = header->revision;
 }
 
-static const struct registry_snapshot_fns seen_fns = {seen_lease, seen_bad, seen_done};
+static const struct registry_snapshot_fns seen_fns = { seen_lease, seen_bad, seen_done };
 
 static void put_junk(void)
 {
@@ -572,7 +572,7 @@ static void put_junk(void)
 
 static void test_snapshot(void **state)
 {
-	struct seen seen = {.text = STRBUF_INIT(10000)};
+	struct seen seen = { .text = STRBUF_INIT(10000) };
 
 	(void)state;
 	put(KEY, VALUE);
@@ -582,9 +582,10 @@ static void test_snapshot(void **state)
 	turn_until(loop, seen.done);
 	assert_int_equal(seen.r, 0);
 	assert_int_equal(seen.revision, memory_revision(kv));
-	assert_string_equal(strbuf_text(&seen.text), "bad \n10.1.2.0-24\nbad 10.1.3.0-24 with subnet\nbad 10.1.4.0-24 with subnet\n"
-						     "bad 10.1.5.0-24 with subnet\nbad 10.1.6.0-24&fd00:0::-64 with subnet\n"
-						     "10.1.9.0-24&fd00::-64\nbad hello?there\n");
+	assert_string_equal(strbuf_text(&seen.text),
+			    "bad \n10.1.2.0-24\nbad 10.1.3.0-24 with subnet\nbad 10.1.4.0-24 with subnet\n"
+			    "bad 10.1.5.0-24 with subnet\nbad 10.1.6.0-24&fd00:0::-64 with subnet\n"
+			    "10.1.9.0-24&fd00::-64\nbad hello?there\n");
 	strbuf_free(&seen.text);
 }
 
@@ -629,10 +630,11 @@ static void seen_event(void *arg, const struct registry_event *event)
 
 static void test_events(void **state)
 {
-	struct seen seen = {.text = STRBUF_INIT(10000)};
+	struct seen seen = { .text = STRBUF_INIT(10000) };
 
 	(void)state;
-	seen.watch = registry_watch_start(registry, memory_revision(kv) + 1, memory_cluster_id(kv), seen_event, &seen);
+	seen.watch = registry_watch_start(registry, memory_revision(kv) + 1, memory_cluster_id(kv),
+					  seen_event, &seen);
 	turn_until(loop, seen.up);
 	put(KEY, VALUE);
 	put_junk();
@@ -644,10 +646,11 @@ static void test_events(void **state)
 	memory_delete(kv, PREFIX "/subnets/10.1.3.0-24");
 	memory_delete(kv, KEY);
 	turn_until(loop, strstr(strbuf_text(&seen.text), "delete 10.1.2.0-24\n"));
-	assert_string_equal(strbuf_text(&seen.text), "put 10.1.2.0-24\nbad 10.1.3.0-24 with subnet\nbad 10.1.4.0-24 with subnet\n"
-						     "bad 10.1.5.0-24 with subnet\nbad hello?there\n"
-						     "bad 10.1.6.0-24&fd00:0::-64 with subnet\nbad \nconfig {}\nconfig unusable\nno config\n"
-						     "gone hello?there\ndelete 10.1.3.0-24\ndelete 10.1.2.0-24\n");
+	assert_string_equal(strbuf_text(&seen.text),
+			    "put 10.1.2.0-24\nbad 10.1.3.0-24 with subnet\nbad 10.1.4.0-24 with subnet\n"
+			    "bad 10.1.5.0-24 with subnet\nbad hello?there\n"
+			    "bad 10.1.6.0-24&fd00:0::-64 with subnet\nbad \nconfig {}\nconfig unusable\nno config\n"
+			    "gone hello?there\ndelete 10.1.3.0-24\ndelete 10.1.2.0-24\n");
 	memory_wipe(kv);
 	turn_until(loop, seen.lost);
 	registry_watch_free(seen.watch);
@@ -656,7 +659,7 @@ static void test_events(void **state)
 
 static void test_watch_freed_within(void **state)
 {
-	struct seen seen = {.text = STRBUF_INIT(10000), .frees_at_lease = true};
+	struct seen seen = { .text = STRBUF_INIT(10000), .frees_at_lease = true };
 
 	(void)state;
 	put(KEY, VALUE);
@@ -691,7 +694,7 @@ static void listed_done(void *arg, int r, const struct err *e)
 
 static void test_networks(void **state)
 {
-	struct listed listed = {.text = STRBUF_INIT(1000)};
+	struct listed listed = { .text = STRBUF_INIT(1000) };
 
 	(void)state;
 	put(PREFIX "/config", "0");
@@ -712,7 +715,7 @@ static void test_networks(void **state)
 
 static void network_delete(bool force, struct told *ret)
 {
-	*ret = (struct told){0};
+	*ret = (struct told){ 0 };
 	registry_network_delete(registry, force, done_told, ret);
 	turn_until(loop, ret->done);
 }
@@ -755,9 +758,9 @@ static void test_network_delete(void **state)
 static void test_freed_with_calls(void **state)
 {
 	struct subnet subnet = subnet_of("10.1.2.0-24");
-	struct lease_attrs attrs = {0};
-	struct seen seen = {.text = STRBUF_INIT(1000)};
-	struct told got = {0};
+	struct lease_attrs attrs = { 0 };
+	struct seen seen = { .text = STRBUF_INIT(1000) };
+	struct told got = { 0 };
 
 	(void)state;
 	assert_int_equal(lease_attrs_parse(VALUE, strlen(VALUE), &attrs, NULL), 0);
