@@ -1,225 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: tests of fabric/ over the store in memory: several hosts of one network in one loop.
-#include "unit.h"
+#include "fabric_hosts.h"
 
-#include "core/log.h"
 #include "core/mem.h"
-#include "fabric/fabric.h"
-#include "store/memory.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#define PREFIX "/net"
-#define CONFIG "{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"vxlan\"}}"
-#define DEADLINE_MS 5000
-#define HOLD_MS 150
-
-struct host {
-	struct kv *kv;
-	struct registry *registry;
-	struct fabric *fabric;
-	struct lease_attrs attrs;
-	bool joins;
-	unsigned int configs, config_errors, resets, leases;
-	unsigned int added, changed, removed;
-	bool store_up;
-	struct err config_error;
-};
-
-static struct loop *loop;
-static struct kv *first_kv; // keeps the data alive
-
-// ---- hooks ----
-
-static void on_config(void *arg, const struct netconf *conf, const char *text)
-{
-	struct host *host = arg;
-	(void)conf;
-	(void)text;
-	host->configs++;
-	if (host->joins)
-		fabric_join(host->fabric, &host->attrs);
-}
-
-static void on_config_error(void *arg, const struct err *e)
-{
-	struct host *host = arg;
-	host->config_errors++;
-	host->config_error = *e;
-}
-
-static void on_lease(void *arg, enum fabric_lease_state state, const struct lease *lease, const struct err *why)
-{
-	struct host *host = arg;
-	(void)state;
-	(void)lease;
-	(void)why;
-	host->leases++;
-}
-
-static void on_peer(void *arg, const struct lease *old, const struct lease *now)
-{
-	struct host *host = arg;
-	if (!old)
-		host->added++;
-	else if (!now)
-		host->removed++;
-	else
-		host->changed++;
-}
-
-static void on_reset(void *arg)
-{
-	((struct host *)arg)->resets++;
-}
-
-static void on_store(void *arg, bool up, const struct err *why)
-{
-	(void)why;
-	((struct host *)arg)->store_up = up;
-}
-
-static const struct fabric_hooks hooks = {on_config, on_config_error, on_lease, on_peer, on_reset, on_store};
-
-// ---- hosts ----
-
-static struct lease_attrs attrs_of(unsigned int number)
-{
-	struct lease_attrs attrs = {.public_ip = ip_v4(0xc0a80000 + number), .backend_type = "vxlan"};
-	attrs.backend_data = xasprintf("{\"VNI\":1,\"VtepMAC\":\"02:00:00:00:%02x:%02x\"}", number >> 8, number & 0xff);
-	return attrs;
-}
-
-static struct host *host_new(unsigned int number, const struct fabric_config *config)
-{
-	static const struct fabric_config standard = {.peer_hold_ms = HOLD_MS, .retry_max_ms = 300};
-	struct host *host = xnew(struct host);
-	struct err e;
-	host->kv = memory_share(first_kv);
-	assert_int_equal(registry_new(host->kv, PREFIX, &host->registry, &e), 0);
-	host->attrs = attrs_of(number);
-	host->joins = true;
-	host->fabric = fabric_new(loop, host->registry, config ? config : &standard, &hooks, host);
-	return host;
-}
-
-static struct host *host_start(unsigned int number, const struct fabric_config *config)
-{
-	struct host *host = host_new(number, config);
-	fabric_start(host->fabric);
-	return host;
-}
-
-static void host_free(struct host *host)
-{
-	fabric_free(host->fabric);
-	registry_free(host->registry);
-	kv_close(host->kv);
-	lease_attrs_free(&host->attrs);
-	free(host);
-}
-
-static enum fabric_lease_state state_of(const struct host *host)
-{
-	return fabric_lease_state(host->fabric, NULL);
-}
-
-static const char *why_of(const struct host *host)
-{
-	const struct err *why;
-	(void)fabric_lease_state(host->fabric, &why);
-	return why->msg;
-}
-
-#define wait_until(condition)                                                               \
-	do {                                                                                \
-		uint64_t end_ = loop_now_ms() + DEADLINE_MS;                                \
-		while (!(condition) && loop_now_ms() < end_)                                \
-			loop_turn(loop, 20);                                                \
-		check((condition), "line %d: not within %d ms: %s", __LINE__, DEADLINE_MS, #condition); \
-	} while (0)
-
-// For "nothing happens": the loop runs long enough that it would have.
-static void run_for(uint64_t ms)
-{
-	for (uint64_t end = loop_now_ms() + ms; loop_now_ms() < end;)
-		loop_turn(loop, 10);
-}
-
-static void put(const char *key, const char *value)
-{
-	char path[256];
-	snprintf(path, sizeof(path), PREFIX "/%.200s", key);
-	memory_put(first_kv, path, value, strlen(value), 0);
-}
-
-static void put_peer(const char *key, const char *ip, const char *mac)
-{
-	char path[256], value[256];
-	snprintf(path, sizeof(path), "subnets/%.200s", key);
-	snprintf(value, sizeof(value), "{\"PublicIP\":\"%s\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{\"VNI\":1,\"VtepMAC\":\"%s\"}}", ip, mac);
-	put(path, value);
-}
-
-static void key_of(const struct host *host, char ret[static 256])
-{
-	char key[LEASE_KEY_MAX];
-	subnet_format_key(&fabric_lease(host->fabric)->subnet, key);
-	snprintf(ret, 256, PREFIX "/subnets/%s", key);
-}
-
-static bool peer_is_good(const struct host *host, const char *key)
-{
-	struct subnet subnet;
-	assert_int_equal(subnet_parse_key(key, strlen(key), &subnet, NULL), 0);
-	return lease_set_find(fabric_peers(host->fabric), &subnet) != NULL;
-}
-
-struct odd_search {
-	const char *key;
-	enum fabric_peer_state state;
-	char why[256];
-	bool found;
-};
-
-static void match_odd(void *arg, enum fabric_peer_state state, const char *key, const struct lease *lease, const char *why)
-{
-	struct odd_search *search = arg;
-	(void)lease;
-	if (strcmp(key, search->key) != 0)
-		return;
-	search->found = true;
-	search->state = state;
-	snprintf(search->why, sizeof(search->why), "%s", why);
-}
-
-static struct odd_search find_odd(const struct host *host, const char *key)
-{
-	struct odd_search search = {.key = key};
-	fabric_odd_each(host->fabric, match_odd, &search);
-	return search;
-}
-
-static int setup(void **state)
-{
-	struct store_config config = {.kind = "memory"};
-	struct err e;
-	(void)state;
-	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-	loop = loop_new();
-	return kv_open(loop, &config, &first_kv, &e);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	first_kv = kv_close(first_kv);
-	loop = loop_free(loop);
-	return 0;
-}
 
 // ---- the own lease ----
 
@@ -338,7 +126,7 @@ static void test_twenty_hosts_for_twenty_subnets(void **state)
 	char key[256];
 	key_of(hosts[7], key);
 	fabric_free(hosts[7]->fabric);
-	hosts[7]->fabric = fabric_new(loop, hosts[7]->registry, &(struct fabric_config){.peer_hold_ms = 1}, &hooks, hosts[7]);
+	hosts[7]->fabric = fabric_new(loop, hosts[7]->registry, &(struct fabric_config){.peer_hold_ms = 1}, &host_hooks, hosts[7]);
 	memory_delete(first_kv, key);
 	wait_until(state_of(late) == FABRIC_LEASE_HELD);
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
@@ -749,7 +537,7 @@ static void test_many_peers_hold_nobody_up(void **state)
 	host_free(a);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, hosts_setup, hosts_teardown)
 
 int main(void)
 {
