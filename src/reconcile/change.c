@@ -130,17 +130,20 @@ static void add_creates(struct reconcile *reconcile, const struct expanded *old,
 	}
 }
 
-// Backwards: a route goes before its nexthop.
-static void add_deletes(struct reconcile *reconcile, const struct expanded *old,
-			const struct expanded *now, bool shared)
+// A device has one entry for a MAC: writing it with another remote has moved the old one.
+static bool was_moved(const struct expanded *now, const struct kernel_object *object)
 {
-	for (size_t i = old->count; i-- > 0;) {
-		const struct kernel_object *object = &old->objects[i];
-		if (find_key(now, object))
-			continue;
-		if (!shared || (object->kind != KERNEL_FDB && object->kind != KERNEL_NEXTHOP))
-			add_change(reconcile, NETLINK_DELETE, object, OP_NO_PEER);
-	}
+	for (size_t i = 0; object->kind == KERNEL_FDB && i < now->count; i++)
+		if (now->objects[i].kind == KERNEL_FDB &&
+		    now->objects[i].fdb.ifindex == object->fdb.ifindex &&
+		    mac_equal(&now->objects[i].fdb.mac, &object->fdb.mac))
+			return true;
+	return false;
+}
+
+static bool is_superfluous(const struct expanded *now, const struct kernel_object *object)
+{
+	return !find_key(now, object) && !was_moved(now, object);
 }
 
 // Of a host that may have another lease: an object that also its other entries stand on.
@@ -149,10 +152,21 @@ static bool is_of_host(const struct kernel_object *object)
 	return object->kind == KERNEL_FDB || object->kind == KERNEL_NEXTHOP;
 }
 
+// Backwards: a route goes before its nexthop.
+static void add_deletes(struct reconcile *reconcile, const struct expanded *old,
+			const struct expanded *now, bool shared)
+{
+	for (size_t i = old->count; i-- > 0;) {
+		const struct kernel_object *object = &old->objects[i];
+		if (is_superfluous(now, object) && !(shared && is_of_host(object)))
+			add_change(reconcile, NETLINK_DELETE, object, OP_NO_PEER);
+	}
+}
+
 static bool deletes_of_host(const struct expanded *old, const struct expanded *now)
 {
 	for (size_t i = 0; i < old->count; i++)
-		if (is_of_host(&old->objects[i]) && !find_key(now, &old->objects[i]))
+		if (is_of_host(&old->objects[i]) && is_superfluous(now, &old->objects[i]))
 			return true;
 	return false;
 }

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "kernel/link.h"
 #include "netns.h"
+#include "reconcile/reconcile_internal.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #define AWAIT_MS 10000
+#define QUIET_MS 30 // a notification is read at once
 #define EVENTS_SLICE 512
 #define LINES_MAX 65536
 
@@ -288,7 +290,8 @@ void world_await_passes(struct world *world, uint64_t passes)
 
 void world_pass(struct world *world, enum reconcile_reason reason)
 {
-	uint64_t passes = reconcile_stats(world->reconcile)->passes;
+	// One that is under way does not count.
+	uint64_t passes = reconcile_stats(world->reconcile)->passes + (world->reconcile->pass != NULL);
 	reconcile_request(world->reconcile, reason);
 	world_await_passes(world, passes + 1);
 }
@@ -298,6 +301,19 @@ void world_start(struct world *world)
 	reconcile_allow_sweep(world->reconcile, true);
 	world_pass(world, RECONCILE_START);
 	world_run(world, 0);
+}
+
+void world_settle(struct world *world)
+{
+	uint64_t start = loop_now_ms(), quiet_since = start;
+	while (loop_now_ms() - quiet_since < QUIET_MS) {
+		const struct reconcile *reconcile = world->reconcile;
+		loop_turn(world->loop, 2);
+		if (reconcile->pass || reconcile->requested || reconcile->pending_count > 0)
+			quiet_since = loop_now_ms();
+		if (loop_now_ms() - start > AWAIT_MS)
+			fail_msg("no rest within %d ms (device: %s)", AWAIT_MS, world->device_error);
+	}
 }
 
 static bool is_synced(struct world *world)

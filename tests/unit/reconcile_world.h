@@ -60,6 +60,7 @@ typedef bool world_condition_fn(struct world *world);
 bool world_await(struct world *world, world_condition_fn *condition, uint64_t timeout_ms);
 void world_run(struct world *world, uint64_t duration_ms);	    // for what must not happen
 void world_pass(struct world *world, enum reconcile_reason reason); // asks for a pass and waits for its end
+void world_settle(struct world *world);				    // until nothing is to be done
 void world_start(struct world *world);				    // the first pass, sweeping
 void world_await_changes(struct world *world); // until the changed peers are in the kernel
 void world_await_passes(struct world *world, uint64_t passes); // until so many were made in all

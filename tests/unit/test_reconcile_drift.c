@@ -21,7 +21,7 @@ static struct world *open_settled(const struct world_options *options, unsigned 
 	struct world *world = world_open(options);
 	world_fill(world, 1, peers);
 	world_start(world);
-	world_run(world, 60);
+	world_settle(world);
 	memset(world->repaired, 0, sizeof(world->repaired));
 	return world;
 }
@@ -313,7 +313,7 @@ static void test_what_we_change_is_no_repair(void **state)
 	world_put(world, &lease);
 	world_await_passes(world, passes + 1);
 	world_await_changes(world);
-	world_run(world, 60);
+	world_settle(world);
 	assert_int_equal(world_count(world, "route "), 6);
 	assert_int_equal(world_repairs(world), 0);
 	world_close(world);
