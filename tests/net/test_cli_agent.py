@@ -10,10 +10,11 @@ import threading
 
 import pytest
 
-from lab.agent import clean_environment, operator_binary
+from lab.agent import REPOSITORY, clean_environment, operator_binary
 
 OK, FAILED, USAGE, NOT_FOUND, UNREACHABLE = range(5)
 TIMEOUT_S = 30
+COMPLETION = REPOSITORY / "packaging/bash-completion/weft"
 
 LEASE = {"subnet": "10.1.5.0/24", "ipv6_subnet": None, "public_ip": "192.0.2.1",
          "public_ipv6": None, "state": "held", "error": "",
@@ -350,3 +351,31 @@ def test_help_and_version():
     assert weft("version").stdout == weft("--version").stdout
     assert weft("--help").stdout == overview
     assert weft("lease", "--help").stdout == weft("help", "lease").stdout
+
+
+# completion: a bash that asks the function as its line editor would
+
+@pytest.mark.parametrize("line, want", [
+    (["weft", ""], ["help", "lease", "network", "plan", "status", "version", "watch"]),
+    (["weft", "s"], ["status"]),
+    (["weft", "lease", ""], ["list", "rm", "show"]),
+    (["weft", "help", "network", "r"], ["rm"]),
+    (["weft", "--json", "network", "s"], ["set"]),
+    (["weft", "status", "--"], ["--json", "--peers", "--socket="]),
+    (["weft", "network", "rm", "--f"], ["--force"]),
+    (["weft", "lease", "show", "--etcd-pr"], ["--etcd-prefix="]),
+    (["weft", "watch", ""], []),
+])
+def test_completion(line, want):
+    script = """
+        compopt() { :; }    # knows no completion under way
+        source "$1"; shift
+        PATH=$1:$PATH; shift
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        _weft
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(["bash", "-c", script, "bash", COMPLETION, operator_binary().parent, *line],
+                          capture_output=True, text=True, timeout=TIMEOUT_S, check=True,
+                          env=clean_environment())
+    assert done.stdout.split() == want and not done.stderr
