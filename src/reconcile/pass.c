@@ -399,9 +399,13 @@ static void complete(struct reconcile *reconcile)
 	if (!dry_run) {
 		if (reconcile->sweep_allowed && !pass->overrun)
 			nexthop_table_expire(reconcile->nexthops);
-		reconcile->synced |= !pass->overrun;
 		reconcile->stats.passes++;
 		reconcile->stats.last_pass_ms = loop_now_ms() - pass->started_ms;
+		if (!reconcile->synced && !pass->overrun)
+			log_info("reconcile: the kernel is as wanted: %zu peers, in %llu ms",
+				 pass->subnet_count,
+				 (unsigned long long)reconcile->stats.last_pass_ms);
+		reconcile->synced |= !pass->overrun;
 	}
 	reconcile->pass = pass_free(pass);
 	ops_reset(&reconcile->ops);
