@@ -288,8 +288,10 @@ static int want_family(const struct vxlan *vxlan, size_t family, const struct pe
 		ret->why = "";
 	else if (peer->path->error != 0)
 		ret->why = "there is no route to its public address";
-	else
+	else if (ip_is_set(&peer->path->answer.gateway))
 		ret->why = "its public address is behind a router";
+	else
+		ret->why = "its public address is not on a link of ours";
 	return 0;
 }
 
