@@ -256,8 +256,12 @@ static int look_again(struct agent *agent, const struct netconf *conf, struct er
 	int r = choose_interface(agent, conf, &choice, e);
 	if (r < 0 || underlay_choice_equal(&choice, &agent->choice))
 		return r;
+	bool moved = choice.ifindex != agent->choice.ifindex || !ip_equal(&choice.ip4, &agent->choice.ip4) ||
+		     !ip_equal(&choice.ip6, &agent->choice.ip6);
 	agent->choice = choice;
 	log_choice(&choice);
+	if (moved)
+		kv_reconnect(agent->kv);
 	agent->underlay = underlay_of(&choice);
 	backend_set_underlay(agent->backend, &agent->underlay, &choice.public_ip, &choice.public_ipv6);
 	write_subnet_env(agent);

@@ -13,6 +13,7 @@
 
 #include "core/mem.h"
 #include "core/strbuf.h"
+#include "io/http_sockets.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -28,6 +29,7 @@ struct http_client {
 	struct loop *loop;
 	CURLM *multi;
 	struct timer *timer;
+	struct http_sockets *open_sockets;
 	struct socket_watch *sockets;
 	struct http_call *calls;
 	struct http_call *ready_first; // calls that have something to tell
@@ -133,6 +135,7 @@ static void call_detach(struct http_call *call)
 	if (!call->easy)
 		return;
 	leave_ready(call);
+	call->finished = true; // the socket's removal is our doing
 	curl_multi_remove_handle(client->multi, call->easy);
 	curl_easy_cleanup(call->easy);
 	call->easy = NULL;
@@ -366,17 +369,28 @@ static struct socket_watch *socket_watch_new(struct http_client *client, curl_so
 	return socket;
 }
 
+// The server closed a stream on which we have nothing to say at the moment. libcurl would tell only
+// when there is something to upload again.
+static void tell_closed_stream(CURL *easy)
+{
+	struct http_call *call;
+
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call);
+	if (call->upload_paused && !call->download_paused && !call->finished)
+		fail(call, -EPIPE, "the server closed the stream");
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
 	struct http_client *client = arg;
 	struct socket_watch *socket = socket_arg;
 
-	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		if (socket) {
 			curl_multi_assign(client->multi, fd, NULL);
 			socket_watch_free(socket);
 		}
+		tell_closed_stream(easy);
 		return 0;
 	}
 	if (!socket)
@@ -509,6 +523,7 @@ static void set_transport(const struct http_call *call)
 	const struct http_client *client = call->client;
 	CURL *easy = call->easy;
 
+	http_sockets_set(client->open_sockets, easy);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -627,6 +642,7 @@ int http_client_new(struct loop *loop, const struct http_client_config *config,
 	client->multi = curl_multi_init();
 	if (!client->multi)
 		abort();
+	client->open_sockets = http_sockets_new();
 	client->timer = timer_new(loop, timer_due, client);
 	client->ca_file = xstrdup(config->ca_file);
 	client->cert_file = xstrdup(config->cert_file);
@@ -644,6 +660,7 @@ int http_client_new(struct loop *loop, const struct http_client_config *config,
 static void client_destroy(struct http_client *client)
 {
 	curl_multi_cleanup(client->multi);
+	http_sockets_free(client->open_sockets);
 	while (client->sockets)
 		socket_watch_free(client->sockets); // NOLINT(clang-analyzer-unix.Malloc): it takes itself off the list
 	timer_free(client->timer);
@@ -666,4 +683,9 @@ struct http_client *http_client_free(struct http_client *client)
 	else
 		client_destroy(client);
 	return NULL;
+}
+
+void http_client_disconnect(struct http_client *client)
+{
+	http_sockets_shut_down(client->open_sockets);
 }

@@ -24,6 +24,9 @@ struct http_client;
 int http_client_new(struct loop *loop, const struct http_client_config *config,
 		    struct http_client **ret, struct err *e);
 struct http_client *http_client_free(struct http_client *client); // cancels all calls without calling back
+// What is under way ends as if the server had closed its connections; what comes next opens new
+// ones. For when our own address changed and no answer would come any more.
+void http_client_disconnect(struct http_client *client);
 
 struct http_response {
 	int status;	  // HTTP status code

@@ -379,6 +379,11 @@ static const char *endpoint(const struct kv *kv)
 	return etcd->connected ? etcd->endpoints[etcd->current].url : "";
 }
 
+static void reconnect(struct kv *kv)
+{
+	http_client_disconnect(etcd3_of(kv)->http);
+}
+
 const struct kv_ops etcd3_ops = {
 	.kind = "etcd3",
 	.caps = KV_CAP_MULTI_TXN | KV_CAP_SESSION,
@@ -395,4 +400,5 @@ const struct kv_ops etcd3_ops = {
 	.watch = etcd3_watch_start,
 	.watch_free = etcd3_watch_end,
 	.endpoint = endpoint,
+	.reconnect = reconnect,
 };

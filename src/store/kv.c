@@ -93,6 +93,12 @@ const char *kv_endpoint(const struct kv *kv)
 	return kv->ops->endpoint ? kv->ops->endpoint(kv) : "";
 }
 
+void kv_reconnect(struct kv *kv)
+{
+	if (kv->ops->reconnect)
+		kv->ops->reconnect(kv);
+}
+
 const struct kv_stats *kv_stats(const struct kv *kv)
 {
 	return &kv->stats;

@@ -61,6 +61,9 @@ unsigned int kv_caps(const struct kv *kv);
 const char *kv_kind(const struct kv *kv);
 // The endpoint in use, for people; "" if none.
 const char *kv_endpoint(const struct kv *kv);
+// Our own address changed: connections from the old one would never hear of it. Calls go on over new
+// ones, watches resume.
+void kv_reconnect(struct kv *kv);
 
 struct kv_stats {
 	uint64_t requests;
@@ -174,6 +177,7 @@ struct kv_ops {
 		      uint64_t cluster_id);
 	void (*watch_free)(struct kv_watch *watch);   // what it owns, not the watch itself
 	const char *(*endpoint)(const struct kv *kv); // NULL: ""
+	void (*reconnect)(struct kv *kv); // NULL: has no connections
 };
 
 struct kv_call;
