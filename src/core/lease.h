@@ -57,6 +57,7 @@ struct lease {
 	struct lease_attrs attrs;
 	int64_t mod_revision; // of the store's key; the compare of every later write
 	int64_t session;      // the store's lease or session id; 0: a reservation, without expiry
+	int64_t create_revision; // of the key, since it was last absent; 0: unknown
 };
 
 void lease_free(struct lease *lease); // frees what it owns, leaves it zero

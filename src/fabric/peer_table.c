@@ -300,11 +300,23 @@ static void rivals_give_way(struct peer_table *table, const struct rivals *rival
 	}
 }
 
+// Another host's lease at a key that was not free in between. No host that keeps the rules does this: one that moves keeps its key or
+// session, and one that takes a subnet over does so when the key is gone.
+static bool is_written_over(const struct lease *known, const struct lease *lease)
+{
+	const struct lease_attrs *a = &known->attrs, *b = &lease->attrs;
+	bool same_address = (ip_is_set(&a->public_ip) && ip_equal(&a->public_ip, &b->public_ip)) ||
+			    (ip_is_set(&a->public_ipv6) && ip_equal(&a->public_ipv6, &b->public_ipv6));
+
+	return known->create_revision != 0 && known->create_revision == lease->create_revision && known->session != lease->session &&
+	       !same_address && !is_same_host(known, lease);
+}
+
 // Takes over what lease owns, if it is in order. False: it is rejected, buf says why.
 static bool try_accept(struct peer_table *table, struct lease *lease, struct lease *known, enum odd_kind *ret_kind, char *buf, size_t size)
 {
 	struct rivals rivals = { 0 };
-	char text[SUBNET_STR_MAX];
+	char text[SUBNET_STR_MAX], ip[IP_STR_MAX];
 	struct lease old = { 0 };
 	const char *why = judge(table, lease, buf, size);
 
@@ -312,6 +324,12 @@ static bool try_accept(struct peer_table *table, struct lease *lease, struct lea
 	if (why) {
 		if (why != buf)
 			(void)text_copy(buf, size, why);
+		return false;
+	}
+	if (known && is_written_over(known, lease)) {
+		const struct lease_attrs *attrs = &known->attrs;
+		(void)text_format(buf, size, "it was written over the lease of %s, which stays in use; if that host is gone for good, delete the key first",
+				  ip_str(ip_is_set(&attrs->public_ip) ? &attrs->public_ip : &attrs->public_ipv6, ip));
 		return false;
 	}
 	find_rivals(table, lease, &rivals);
@@ -345,6 +363,7 @@ static void put(struct peer_table *table, struct lease *lease)
 	if (known && lease_attrs_equal(&known->attrs, &lease->attrs)) {
 		known->mod_revision = lease->mod_revision;
 		known->session = lease->session;
+		known->create_revision = lease->create_revision;
 		mark_present(table, known, 0);
 		lease_free(lease);
 	} else if (!try_accept(table, lease, known, &kind, why, sizeof(why))) {

@@ -8,7 +8,8 @@
 // different hosts have one public address. A good one is in one of three conditions:
 //
 //   fresh    the store has just this
-//   stale    the store has something at its key that cannot be used: the last good value stays in force, the bad one is listed
+//   stale    the store has something at its key that cannot be used, or that another host wrote over it: the last good value stays in
+//            force, the other one is listed
 //   held     gone from the store, kept until its time is over
 //
 // The first of two rivals keeps what it has; but who is stale or held gives way at once to a lease that is itself in order. A rejected rival

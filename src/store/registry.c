@@ -159,6 +159,7 @@ int registry_decode_lease(const struct registry *registry, const struct kv_pair 
 		.attrs = attrs,
 		.mod_revision = pair->mod_revision,
 		.session = pair->session,
+		.create_revision = pair->create_revision,
 	};
 	return 0;
 }
