@@ -3,10 +3,12 @@
 // Owns: weftd --check-config.
 #include "agent/check_config.h"
 
+#include "backend/backend.h"
 #include "core/mem.h"
 #include "core/netconf.h"
 #include "io/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -47,6 +49,39 @@ static void describe_family(const char *name, const struct netconf_family *famil
 			    ip_str(&family->subnet_min, first), ip_str(&family->subnet_max, last));
 }
 
+static bool no_link(void *arg, const char *name, struct link *ret)
+{
+	(void)arg, (void)name, (void)ret;
+	return false;
+}
+
+static bool no_mac(void *arg, const char *name, struct mac *ret)
+{
+	(void)arg, (void)name, (void)ret;
+	return false;
+}
+
+// As a host would that has all addresses and the largest MTU, so that only the config is judged.
+static int try_backend(const struct netconf *conf, struct err *e)
+{
+	static const struct backend_host host = {
+		.find_link = no_link,
+		.find_mac = no_mac,
+		.identity = "check-config",
+	};
+	struct underlay underlay = { .ifindex = 1, .name = "any", .mtu_bytes = UINT16_MAX };
+	struct backend *backend = NULL;
+	int r;
+
+	r = ip_parse("192.0.2.1", &underlay.ip4);
+	assert(r == 0);
+	r = ip_parse("2001:db8::1", &underlay.ip6);
+	assert(r == 0);
+	r = backend_new(conf, &underlay, &underlay.ip4, &underlay.ip6, &host, &backend, e);
+	backend_free(backend);
+	return r;
+}
+
 int check_config(const char *path, struct strbuf *out, struct err *e)
 {
 	_cleanup_netconf_ struct netconf conf = { 0 };
@@ -60,6 +95,8 @@ int check_config(const char *path, struct strbuf *out, struct err *e)
 	if (r < 0)
 		return r;
 	r = netconf_parse(text, len, &conf, e);
+	if (r == 0)
+		r = try_backend(&conf, e);
 	if (r < 0)
 		return err_wrap(e, "%s", is_stdin ? "standard input" : path);
 	describe_family("IPv4", &conf.v4, out);

@@ -65,7 +65,8 @@ static const struct flag host_flags[] = {
 	{ .name = "no-ip-forward", FLAG_BOOL, AT(no_ip_forward), NULL, NULL,
 	  "Leave the kernel's forwarding switches as they are." },
 	{ .name = "ip-blackhole-route", FLAG_BOOL, AT(ip_blackhole_route), NULL, NULL,
-	  "Drop what is sent to addresses of this host's subnet that no container has." },
+	  "Drop what is sent to addresses of this host's subnet that no container has. Not "
+	  "carried out yet." },
 	{ .name = "scan-interval", FLAG_DURATION, AT(scan_interval_ms), "30s", "TIME",
 	  "How often all kernel entries are compared with the wanted ones, beside the kernel's "
 	  "own notifications.",
@@ -326,6 +327,8 @@ void options_log_notices(const struct options *options)
 	else if (options->iptables_forward_rules)
 		log_info("options: firewall rules are not made yet: the FORWARD chain must accept the "
 			 "network");
+	if (options->ip_blackhole_route)
+		log_warn("options: --ip-blackhole-route is not carried out yet");
 	if (options->kube_api_url[0] != '\0' || options->kubeconfig_file[0] != '\0')
 		log_warn("options: --kube-api-url and --kubeconfig-file are not used");
 	if (options->ignored_vmodule[0] != '\0' || options->ignored_backtrace[0] != '\0')

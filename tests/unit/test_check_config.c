@@ -60,9 +60,9 @@ static const struct {
 	{ "{\"Network\":\"10.3.0.0/16\",\"Backend\":{\"Type\":\"vxlan\",\"VNI\":7}}",
 	  "IPv4 network 10.3.0.0/16: 255 subnets of length /24, 10.3.1.0 to 10.3.255.0\n"
 	  "backend vxlan {\"Type\":\"vxlan\",\"VNI\":7}\n" },
-	{ "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fd00:1::/56\"}",
+	{ "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fd00:1::/56\",\"Backend\":{\"type\":\"Alloc\"}}",
 	  "IPv6 network fd00:1::/56: 255 subnets of length /64, fd00:1:0:1:: to fd00:1:0:ff::\n"
-	  "backend udp {}\n" },
+	  "backend alloc {\"type\":\"Alloc\"}\n" },
 };
 
 static void test_good(void **state)
@@ -96,6 +96,9 @@ static void test_bad(void **state)
 {
 	static char longest[NETCONF_TEXT_MAX + 1];
 	static const char bad[] = "{\"Network\":\"10.3.0.0/16\",\"SubnetLen\":31}";
+	static const char no_backend[] = "{\"Network\":\"10.3.0.0/16\"}";
+	static const char bad_vni[] =
+		"{\"Network\":\"10.3.0.0/16\",\"Backend\":{\"Type\":\"vxlan\",\"VNI\":16777216}}";
 	_cleanup_free_ char *start = NULL;
 	struct fixture *f = *state;
 
@@ -104,6 +107,12 @@ static void test_bad(void **state)
 	assert_refused(f->path, -EINVAL, start);
 	feed_input(f);
 	assert_refused("-", -EINVAL, "standard input: SubnetLen");
+	put(f, no_backend, strlen(no_backend));
+	feed_input(f);
+	assert_refused("-", -EOPNOTSUPP, "standard input: Backend.Type \"udp\" is not in this version");
+	put(f, bad_vni, strlen(bad_vni));
+	feed_input(f);
+	assert_refused("-", -EINVAL, "standard input: backend vxlan: VNI");
 	assert_refused("/no/such/file", -ENOENT, "/no/such/file: ");
 	memset(longest, ' ', sizeof(longest));
 	put(f, longest, sizeof(longest));
