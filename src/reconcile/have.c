@@ -261,7 +261,6 @@ void have_entry_claim(struct have_entry *entry, const struct kernel_object *obje
 		return;
 	wanted.seen = wanted.claimed = true;
 	wanted.moved = entry->moved;
-	wanted.metric = entry->metric; // part of the key
 	wanted.foreign = false;
 	*entry = wanted;
 }
@@ -292,7 +291,10 @@ void have_entry_object(const struct have_entry *entry, struct kernel_object *ret
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->kind = (enum kernel_kind)entry->kind;
-	struct ip value = ip_from_bytes(entry->family, entry->value);
+	static const uint8_t zero[sizeof(entry->value)];
+	struct ip value = { 0 };
+	if (memcmp(entry->value, zero, sizeof(zero)) != 0)
+		value = ip_from_bytes(entry->family, entry->value);
 	switch (ret->kind) {
 	case KERNEL_NEIGH:
 		ret->neigh = (struct neigh){ .ifindex = entry->ifindex,
@@ -322,6 +324,7 @@ void have_entry_object(const struct have_entry *entry, struct kernel_object *ret
 					     .gateway = value,
 					     .ifindex = entry->ifindex,
 					     .protocol = entry->protocol,
+					     .scope = RT_SCOPE_NOWHERE, // a delete: of any scope
 					     .type = RTN_UNICAST,
 					     .onlink = entry->onlink };
 		break;

@@ -46,6 +46,8 @@ static const struct {
 	{ "ip route replace 10.1.1.0/24 via 10.1.2.0 dev flannel.1 onlink proto 157", KERNEL_ROUTE },
 	{ "ip route replace 10.1.1.0/24 dev flannel.1 proto static", KERNEL_ROUTE },
 	{ "ip route add 10.1.77.0/24 via 10.1.1.0 dev flannel.1 onlink proto 157", KERNEL_ROUTE },
+	{ "ip route add 10.1.77.0/24 dev flannel.1 proto 157", KERNEL_ROUTE },
+	{ "ip route add 10.1.77.0/24 via 192.168.9.7 dev e0 proto 157 metric 7", KERNEL_ROUTE },
 	{ "ip neigh del 10.1.1.0 dev flannel.1", KERNEL_NEIGH },
 	{ "ip neigh flush dev flannel.1 nud permanent", KERNEL_NEIGH },
 	{ "ip neigh replace 10.1.1.0 lladdr 02:99:00:00:00:01 dev flannel.1 nud permanent",

@@ -2,6 +2,7 @@
 // Copyright The weft authors
 // Owns: tests of whole passes against a real kernel: what they program, adopt, sweep and leave alone, and what a plan says.
 #include "netns.h"
+#include "reconcile/reconcile_internal.h"
 #include "reconcile_world.h"
 #include "unit.h"
 
@@ -550,10 +551,49 @@ static void test_a_plan_for_a_device_that_is_gone(void **state)
 	assert_int_equal(lines_of(&plan, "create "), 2 + 4 * 5);
 	assert_int_equal(lines_of(&plan, ""), 2 + 4 * 5);
 	strbuf_free(&plan.text);
-	// The plan left nothing behind that an event would trip over.
-	netns_run("true", NULL);
+	// What is known of the device that was there stays known.
+	assert_int_not_equal(world->reconcile->underlay.device_ifindex[0], 0);
 	world_pass(world, RECONCILE_DRIFT);
 	assert_programmed(world, 5);
+	world_close(world);
+}
+
+static void test_a_plan_for_a_device_that_does_not_fit(void **state)
+{
+	struct world_options deaf = { .deaf = true };
+	(void)state;
+	struct world *world = world_open(&deaf);
+	struct plan plan;
+	world_fill(world, 1, 5);
+	world_start(world);
+	netns_run("ip", "link", "del", "flannel.1", NULL);
+	netns_run("ip", "link", "add", "flannel.1", "type", "vxlan", "id", "1", "local",
+		  "192.168.9.1", "dev", "e0", "dstport", "4789", NULL);
+	make_plan(world, &plan);
+	assert_int_equal(lines_of(&plan, "replace link flannel.1 "), 1);
+	assert_int_equal(lines_of(&plan, ""), 2 + 4 * 5);
+	strbuf_free(&plan.text);
+	world_close(world);
+}
+
+static void test_a_plan_does_not_wait_for_a_retry(void **state)
+{
+	struct world_options deaf = { .deaf = true };
+	(void)state;
+	struct world *world = world_open(&deaf);
+	struct plan plan;
+	netns_run("ip", "route", "add", "10.1.1.0/24", "via", "192.168.9.7", "dev", "e0", NULL);
+	world_fill(world, 1, 5);
+	world_start(world);
+	make_plan(world, &plan);
+	assert_string_equal(strbuf_text(&plan.text), "");
+	strbuf_free(&plan.text);
+	netns_run("ip", "route", "del", "10.1.1.0/24", NULL);
+	make_plan(world, &plan);
+	assert_int_equal(lines_of(&plan, "create route 10.1.1.0/24 "), 1);
+	assert_int_equal(lines_of(&plan, ""), 1);
+	strbuf_free(&plan.text);
+	assert_non_null(world_trouble(world, world_subnet(world, 1)));
 	world_close(world);
 }
 
@@ -579,6 +619,8 @@ int main(void)
 		cmocka_unit_test(test_two_peers_with_one_mac_do_not_fight),
 		cmocka_unit_test(test_a_plan_tells_and_does_nothing),
 		cmocka_unit_test(test_a_plan_for_a_device_that_is_gone),
+		cmocka_unit_test(test_a_plan_for_a_device_that_does_not_fit),
+		cmocka_unit_test(test_a_plan_does_not_wait_for_a_retry),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include "core/mem.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #define MANY 3000
@@ -156,10 +157,17 @@ static bool none(unsigned int i)
 	return false;
 }
 
+static size_t allocated_bytes(void)
+{
+	struct mallinfo2 info = mallinfo2();
+	return info.uordblks + info.hblkhd;
+}
+
 static void test_many_come_and_go(void **state)
 {
 	(void)state;
 	struct trouble *trouble = trouble_new();
+	size_t before = allocated_bytes();
 	for (int round = 0; round < 2; round++) {
 		for (unsigned int i = 0; i < MANY; i++)
 			failed(trouble, i, "no", i);
@@ -173,6 +181,7 @@ static void test_many_come_and_go(void **state)
 		for (unsigned int i = MANY; i-- > 0;)
 			clear(trouble, i);
 		expect_every(trouble, MANY, none);
+		assert_in_range(allocated_bytes() - before, 0, 16 * 1024);
 	}
 	trouble_free(trouble);
 }
