@@ -318,7 +318,9 @@ void write_subnet_env(struct agent *agent)
 		.network = {.v4 = conf->v4.network, .v6 = conf->v6.network},
 		.subnet = lease->subnet,
 		.mtu_bytes = backend_mtu_bytes(agent->backend),
-		.ip_masq = agent->options->ip_masq,
+		// "true" tells Docker and CNI to leave masquerading to the agent, which does not do it yet,
+		// whatever --ip-masq says: then nobody would.
+		.ip_masq = false,
 	};
 	struct err e = {0};
 	int r = subnet_env_write(agent->options->subnet_file, &agent->env, &e);

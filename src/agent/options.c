@@ -323,7 +323,8 @@ void options_help(struct strbuf *out)
 void options_log_notices(const struct options *options)
 {
 	if (options->ip_masq)
-		log_warn("options: --ip-masq is not carried out yet: no masquerade rules are made");
+		log_warn("options: --ip-masq is not carried out yet: FLANNEL_IPMASQ says false, so that "
+			 "container runtimes masquerade themselves");
 	else if (options->iptables_forward_rules)
 		log_info("options: firewall rules are not made yet: the FORWARD chain must accept the "
 			 "network");
