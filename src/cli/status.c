@@ -292,10 +292,11 @@ static void print_lease(const json_t *status)
 static void print_store(const json_t *status)
 {
 	const json_t *store = show_member(status, "store");
+	const char *endpoint = show_text(store, "endpoint"); // none while it is looked for
 	char age[SHOW_DURATION_MAX];
 
 	label("store");
-	printf("%s %s, %s for %s\n", show_text(store, "kind"), show_text(store, "endpoint"),
+	printf("%s%s%s, %s for %s\n", show_text(store, "kind"), *endpoint ? " " : "", endpoint,
 	       show_flag(store, "up") ? "up" : "not reached",
 	       show_duration((uint64_t)show_number(store, "since_s"), age));
 }

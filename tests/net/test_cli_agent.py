@@ -172,9 +172,11 @@ def test_status_of_a_troubled_agent(agent):
 
 def test_status_that_is_ready_in_spite_of_trouble(agent):
     agent.answers["/agent/v1/status"] = {
-        **STATUS, "store": {**STATUS["store"], "up": False, "since_s": 5, "error": "timed out"}}
+        **STATUS, "store": {**STATUS["store"], "up": False, "since_s": 5,
+                            "error": "timed out", "endpoint": ""}}
     out = weft("status", agent=agent).stdout
     assert ": ready\n\nPROBLEMS\n  store     not reached for 5s: timed out; traffic goes on" in out
+    assert "\nstore     etcd3, not reached for 5s\n" in out
 
 
 def test_status_before_the_first_lease(agent):

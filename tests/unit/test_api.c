@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PEERS 20000
@@ -92,7 +93,7 @@ static void view_metrics(void *arg, struct strbuf *out)
 	const struct metric_label labels[] = { { "kind", "a\"b\\c\nd" }, { "other", "" } };
 
 	(void)arg;
-	metric_single(out, METRIC_COUNTER, "weft_things_total", "Things.", 12345678901.0);
+	metric_single(out, METRIC_COUNTER, "weft_things_total", "Things.", 9007199254740991.0);
 	metric_family(out, METRIC_GAUGE, "weft_ratio", "A ratio.");
 	metric_sample(out, "weft_ratio", labels, 2, 0.25);
 	metric_process(out);
@@ -216,21 +217,26 @@ static void test_metrics(void **state)
 {
 	struct bench *bench = *state;
 	_cleanup_free_ char *answer = NULL;
-	const char *body;
+	const char *body, *start;
+	uint64_t started_s;
 
 	serve(bench, 0);
 	answer = get(bench, "/metrics", &body);
 	assert_non_null(strstr(answer, "text/plain; version=0.0.4"));
 	assert_non_null(strstr(body, "# HELP weft_things_total Things.\n"
 				     "# TYPE weft_things_total counter\n"
-				     "weft_things_total 12345678901\n"
+				     "weft_things_total 9007199254740991\n"
 				     "# HELP weft_ratio A ratio.\n"
 				     "# TYPE weft_ratio gauge\n"
 				     "weft_ratio{kind=\"a\\\"b\\\\c?d\",other=\"\"} 0.25\n"));
 	assert_non_null(strstr(body, "\nprocess_cpu_seconds_total "));
 	assert_null(strstr(body, "\nprocess_resident_memory_bytes 0\n"));
 	assert_null(strstr(body, "\nprocess_open_fds 0\n"));
-	assert_non_null(strstr(body, "\nprocess_start_time_seconds 1")); // a time since 2001
+	start = strstr(body, "\nprocess_start_time_seconds ");
+	assert_non_null(start);
+	start += strlen("\nprocess_start_time_seconds ");
+	assert_true(parse_u64(&start, UINT64_MAX, &started_s));
+	assert_in_range(started_s, (uint64_t)time(NULL) - 600, (uint64_t)time(NULL) + 1);
 }
 
 // Puts the chunks of a body together, in place.

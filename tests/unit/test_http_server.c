@@ -72,6 +72,19 @@ static int next_breaks(void *arg, struct strbuf *out)
 	return 1;
 }
 
+// Something came while it was being asked, too late for this call.
+static int next_wakes_itself(void *arg, struct strbuf *out)
+{
+	struct bench *bench = arg;
+
+	if (bench->pieces-- > 0) {
+		http_stream_wake(bench->stream);
+		return -EAGAIN;
+	}
+	strbuf_puts(out, "woken");
+	return 0;
+}
+
 static void on_closed(void *arg)
 {
 	struct bench *bench = arg;
@@ -106,6 +119,9 @@ static void handle(void *arg, struct http_exchange *exchange)
 	} else if (strcmp(path, "/broken") == 0) {
 		bench->pieces = 1;
 		answer_stream(bench, exchange, next_breaks);
+	} else if (strcmp(path, "/waking") == 0) {
+		bench->pieces = 2;
+		answer_stream(bench, exchange, next_wakes_itself);
 	} else if (strcmp(path, "/query") == 0) {
 		const char *value = http_exchange_query(exchange, "name");
 
@@ -360,6 +376,17 @@ static void test_stream_sleeps_and_wakes(void **state)
 	wait_until(bench, http_server_connections(bench->server) == 0);
 }
 
+static void test_stream_that_is_woken_while_asked(void **state)
+{
+	struct bench *bench = *state;
+	struct raw_http peer;
+
+	serve(bench, (struct http_server_config){ 0 });
+	raw_http_open_unix(&peer, bench->loop, bench->path);
+	assert_non_null(strstr(raw_http_get(&peer, "/waking"), "woken"));
+	raw_http_close(&peer);
+}
+
 static void test_long_stream_is_whole(void **state)
 {
 	struct bench *bench = *state;
@@ -608,6 +635,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_endless_body_is_cut, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile_heads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stream_sleeps_and_wakes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stream_that_is_woken_while_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_stream_is_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_stream_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_sender_is_dropped, setup, teardown),
