@@ -58,44 +58,56 @@ static void send_all(int fd, const char *data, size_t len)
 	}
 }
 
+// False: no request came.
+static bool read_request(struct fake_http *fake, int fd, char *request, size_t size)
+{
+	size_t len = 0;
+
+	request[0] = '\0';
+	while (!strstr(request, "\r\n\r\n") && len < size - 1 && wait_readable(fake, fd)) {
+		ssize_t n = recv(fd, request + len, size - 1 - len, 0);
+
+		if (n <= 0)
+			return false;
+		len += (size_t)n;
+		request[len] = '\0';
+	}
+	fake->count += len > 0;
+	return len > 0;
+}
+
+static void drain(const struct fake_http *fake, int fd)
+{
+	char rest[4096];
+
+	while (wait_readable(fake, fd))
+		if (recv(fd, rest, sizeof(rest), 0) <= 0)
+			return;
+}
+
 static void answer_one(struct fake_http *fake, int fd)
 {
 	static const char missing[] =
 		"HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\nConnection: close\r\n\r\n404 page not found\n";
 	const struct fake_answer *answer;
-	char request[16384] = "";
-	size_t len = 0;
+	char request[16384];
 	size_t i;
 
-	while (!strstr(request, "\r\n\r\n") && len < sizeof(request) - 1 && wait_readable(fake, fd)) {
-		ssize_t n = recv(fd, request + len, sizeof(request) - 1 - len, 0);
-
-		if (n <= 0)
-			return;
-		len += (size_t)n;
-		request[len] = '\0';
-	}
-	if (len == 0)
+	if (!read_request(fake, fd, request, sizeof(request)))
 		return;
-	fake->count++;
 	answer = find_answer(fake, request);
 	if (!answer) {
 		send_all(fd, missing, sizeof(missing) - 1);
 	} else if (answer->raw) {
 		for (i = 0; i < (answer->repeat ? answer->repeat : 1); i++)
 			send_all(fd, answer->raw, strlen(answer->raw));
-	} else {
-		while (wait_readable(fake, fd))
-			if (recv(fd, request, sizeof(request), 0) <= 0)
-				return;
-		return;
 	}
-	// What is still on its way to us would turn the end into a reset, and the answer might be
-	// lost.
-	shutdown(fd, SHUT_WR);
-	while (wait_readable(fake, fd))
-		if (recv(fd, request, sizeof(request), 0) <= 0)
-			return;
+	if (answer && answer->keeps)
+		(void)read_request(fake, fd, request, sizeof(request));
+	// What is still on its way to us would turn the end into a reset, and the answer might be lost.
+	if (!answer || answer->raw)
+		shutdown(fd, SHUT_WR);
+	drain(fake, fd);
 }
 
 static void *serve(void *arg)

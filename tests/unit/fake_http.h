@@ -4,6 +4,7 @@
 // connection at a time.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct fake_http;
@@ -12,6 +13,7 @@ struct fake_answer {
 	const char *path; // the request's path begins like this
 	const char *raw; // sent as it is, then the connection is closed; NULL: says nothing and keeps the connection
 	size_t repeat; // raw is sent so often; 0: once
+	bool keeps;    // open for one more request, which gets no answer but the end
 };
 
 // Serves http://127.0.0.1:port until freed. The table ends with path NULL and must outlive the

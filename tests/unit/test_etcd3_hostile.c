@@ -162,6 +162,36 @@ static void test_no_answer(void **state)
 	kv_close(kv);
 }
 
+// A kept connection that closes when it is used again: what may be done twice is sent again by
+// itself, a transaction is not.
+static void test_kept_connection_closes(void **state)
+{
+	static const struct fake_answer answers[] = {
+		{ "/", "HTTP/1.1 200 OK\r\nContent-Length: 61\r\n\r\n{" HEADER "}\n", 0, true },
+		{ 0 },
+	};
+	struct kv_answer answer;
+	struct kv *kv;
+
+	(void)state;
+	kv = open_fake(answers);
+	do_range(kv, "/p/a", false, &answer);
+	check(answer.r == 0, "%s", answer.err.msg);
+	kv_answer_free(&answer);
+	do_write(kv, "/p/a", "v", 0, 0, &answer);
+	assert_int_equal(answer.r, -EINPROGRESS);
+	kv_answer_free(&answer);
+	assert_int_equal(fake_http_count(fake), 2);
+	do_range(kv, "/p/a", false, &answer);
+	assert_int_equal(answer.r, 0);
+	kv_answer_free(&answer);
+	do_range(kv, "/p/a", false, &answer);
+	assert_int_equal(answer.r, 0);
+	kv_answer_free(&answer);
+	assert_int_equal(fake_http_count(fake), 5);
+	kv_close(kv);
+}
+
 static void test_older_api(void **state)
 {
 	static const struct fake_answer answers[] = { { "/v3beta/kv/range", OK "{" HEADER "}", 0 },
@@ -555,6 +585,7 @@ int main(void)
 		FAKE_TEST(test_answers),
 		FAKE_TEST(test_answer_without_end),
 		FAKE_TEST(test_no_answer),
+		FAKE_TEST(test_kept_connection_closes),
 		FAKE_TEST(test_older_api),
 		FAKE_TEST(test_no_gateway),
 		FAKE_TEST(test_token_with_newline),
