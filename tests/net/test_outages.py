@@ -131,10 +131,10 @@ def test_restarted_empty(fabric, outage):
         net.etcd.kill()
         sit_out(net, outage)
         net.etcd.restart(empty=True)
-        wait_for(lambda: all(not health(h, "/readyz")[0] == 200 for h in net.hosts),
-                 "all agents to say that they are not ready", timeout=40)
         for host in net.hosts:
-            assert f"{PREFIX}/config" in health(host, "/readyz")[1]
+            wait_for(lambda h=host: f"{PREFIX}/config" in health(h, "/readyz")[1],
+                     f"{host.name} to say that there is no config", timeout=40)
+            assert health(host, "/readyz")[0] == 503
         net.put_config(net.config)
         net.wait_leases(3, timeout=40)
         await_store(net)
