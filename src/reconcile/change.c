@@ -117,6 +117,23 @@ static void add_change(struct reconcile *reconcile, enum netlink_verb verb,
 		pass_touch_object(reconcile->pass, object);
 }
 
+// A device has one entry for a MAC: writing it with another remote moves the old one.
+static bool has_mac(const struct expanded *expanded, const struct kernel_object *object)
+{
+	for (size_t i = 0; object->kind == KERNEL_FDB && i < expanded->count; i++)
+		if (expanded->objects[i].kind == KERNEL_FDB &&
+		    expanded->objects[i].fdb.ifindex == object->fdb.ifindex &&
+		    mac_equal(&expanded->objects[i].fdb.mac, &object->fdb.mac))
+			return true;
+	return false;
+}
+
+// A replace would take the route or the MAC from whoever has it; what is there already only a pass can judge.
+static bool is_new(const struct expanded *old, const struct kernel_object *object)
+{
+	return object->kind == KERNEL_ROUTE || (object->kind == KERNEL_FDB && !has_mac(old, object));
+}
+
 static void add_creates(struct reconcile *reconcile, const struct expanded *old,
 			const struct expanded *now, uint32_t peer)
 {
@@ -125,25 +142,14 @@ static void add_creates(struct reconcile *reconcile, const struct expanded *old,
 		const struct kernel_object *before = find_key(old, object);
 		if (before && object_equals(before, object))
 			continue;
-		bool create = object->kind == KERNEL_ROUTE && !before;
+		bool create = !before && is_new(old, object);
 		add_change(reconcile, create ? NETLINK_CREATE : NETLINK_REPLACE, object, peer);
 	}
 }
 
-// A device has one entry for a MAC: writing it with another remote has moved the old one.
-static bool was_moved(const struct expanded *now, const struct kernel_object *object)
-{
-	for (size_t i = 0; object->kind == KERNEL_FDB && i < now->count; i++)
-		if (now->objects[i].kind == KERNEL_FDB &&
-		    now->objects[i].fdb.ifindex == object->fdb.ifindex &&
-		    mac_equal(&now->objects[i].fdb.mac, &object->fdb.mac))
-			return true;
-	return false;
-}
-
 static bool is_superfluous(const struct expanded *now, const struct kernel_object *object)
 {
-	return !find_key(now, object) && !was_moved(now, object);
+	return !find_key(now, object) && !has_mac(now, object);
 }
 
 // Of a host that may have another lease: an object that also its other entries stand on.

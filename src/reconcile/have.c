@@ -265,6 +265,14 @@ void have_entry_claim(struct have_entry *entry, const struct kernel_object *obje
 	*entry = wanted;
 }
 
+void have_claim_new(struct have *have, const struct kernel_object *object)
+{
+	have_add(have, object);
+	struct have_entry *entry = have_find(have, object);
+	if (entry)
+		entry->seen = entry->claimed = true;
+}
+
 bool object_same_key(const struct kernel_object *a, const struct kernel_object *b)
 {
 	struct have_entry x, y;

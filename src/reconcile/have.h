@@ -42,6 +42,8 @@ struct have_entry *have_find_other_remote(const struct have *have, const struct 
 bool have_entry_equals(const struct have_entry *entry, const struct kernel_object *object);
 // Claims the entry: from now on it stands for the object that is being written.
 void have_entry_claim(struct have_entry *entry, const struct kernel_object *object);
+// The same for an object that is not in the table yet. Entries move: pointers to others are no longer valid.
+void have_claim_new(struct have *have, const struct kernel_object *object);
 struct have_entry *have_next(const struct have *have, size_t *position);
 // For deleting and for showing.
 void have_entry_object(const struct have_entry *entry, struct kernel_object *ret);

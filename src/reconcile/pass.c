@@ -191,7 +191,7 @@ static bool is_refused(struct peer_compare *compare, const struct have_entry *en
 {
 	const struct have *have = compare->reconcile->pass->have;
 	const struct have_entry *rival = have_find_other_remote(have, object);
-	if (rival && (rival->claimed || (entry && entry->moved))) {
+	if (rival && (rival->claimed || rival->seen || (entry && entry->moved))) {
 		refuse(compare, rival, ": another peer has the same MAC");
 		return true;
 	}
@@ -204,6 +204,24 @@ static bool is_refused(struct peer_compare *compare, const struct have_entry *en
 		refuse(compare, entry, " and not weft's; remove it with 'ip route del'");
 		return true;
 	}
+	return false;
+}
+
+// Of two peers with one MAC that is not in the kernel yet, the second must see that the first has it.
+static void claim_new_mac(struct pass *pass, const struct have_entry *entry,
+			  const struct kernel_object *object)
+{
+	if (!entry && object->kind == KERNEL_FDB)
+		have_claim_new(pass->have, object);
+}
+
+// It wants a MAC that the kernel has with another remote: that may be another peer's, which is compared later.
+static bool wants_a_rivals_mac(const struct pass *pass, const struct wanted *wanted)
+{
+	for (size_t i = 0; i < wanted->count; i++)
+		if (!have_find(pass->have, &wanted->objects[i]) &&
+		    have_find_other_remote(pass->have, &wanted->objects[i]))
+			return true;
 	return false;
 }
 
@@ -224,6 +242,7 @@ static void compare_object(struct peer_compare *compare, const struct kernel_obj
 	if (reconcile->pass->dry_run) {
 		reconcile->plan_fn(reconcile->plan_arg, entry ? NETLINK_REPLACE : NETLINK_CREATE,
 				   object);
+		claim_new_mac(reconcile->pass, entry, object);
 		return;
 	}
 	bool held = compare->repair && !repair_allowed(reconcile, object);
@@ -237,6 +256,7 @@ static void compare_object(struct peer_compare *compare, const struct kernel_obj
 	enum netlink_verb verb = object->kind == KERNEL_ROUTE && !entry ? NETLINK_CREATE
 									: NETLINK_REPLACE;
 	ops_add(&reconcile->ops, verb, object, compare->index, compare->repair);
+	claim_new_mac(reconcile->pass, entry, object);
 }
 
 static bool was_touched(const struct pass *pass, const struct subnet *subnet)
@@ -269,6 +289,10 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 		.repair = reconcile->synced && pass->reason == RECONCILE_DRIFT &&
 			  !pass->devices_changed && !trouble,
 	};
+	if (!pass->late && !compare.silent && wants_a_rivals_mac(pass, &want.wanted)) {
+		pass->subnets[pass->late_count++] = peer->subnet;
+		return;
+	}
 	for (size_t i = 0; i < want.wanted.count; i++) {
 		struct kernel_object nexthop;
 		if (route_over_nexthop(reconcile, &want.wanted.objects[i], &nexthop))
@@ -302,8 +326,15 @@ static void peers_step(struct reconcile *reconcile)
 		compare_peer(reconcile, peers[i], paths[i]);
 	free(paths);
 	ops_apply(reconcile);
-	if (pass->subnet_next == pass->subnet_count)
+	if (pass->subnet_next < pass->subnet_count)
+		return;
+	if (pass->late || pass->late_count == 0) {
 		pass->phase = PASS_SWEEP;
+		return;
+	}
+	pass->late = true;
+	pass->subnet_count = pass->late_count;
+	pass->subnet_next = 0;
 }
 
 // ---- sweep ----

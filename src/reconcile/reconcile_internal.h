@@ -55,6 +55,8 @@ struct pass {
 	struct subnet *subnets; // the peers as they were when the comparison began
 	size_t subnet_count;
 	size_t subnet_next;
+	size_t late_count; // at the front of subnets, of those that were compared: what they want another one may have
+	bool late; // they are being compared
 	struct subnet *touched; // changed by events during this pass: the scan knows less than we do. Room for TOUCHED_MAX
 	size_t touched_count;
 	enum kernel_kind sweep_kind;

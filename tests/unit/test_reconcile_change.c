@@ -228,8 +228,8 @@ static void test_changes_during_a_pass(void **state)
 		world_await_passes(world, 1);
 		world_await_changes(world);
 		world_settle(world);
-		// Only what an earlier life left may be met: the pass makes nothing that waits to be made.
-		assert_in_range(netlink_stats(world->nl)->failed - failed, 0, 50);
+		// Only what an earlier life left may be met, a route and an FDB entry each: the pass makes nothing that waits to be made.
+		assert_in_range(netlink_stats(world->nl)->failed - failed, 0, 2 * 50);
 		assert_int_equal(world_count(world, "neighbour "), 850);
 		assert_int_equal(world_count(world, "fdb "), 850);
 		assert_int_equal(world_count(world, "nexthop "), 850);
@@ -289,6 +289,41 @@ static void test_a_change_does_not_hide_a_route_in_the_way(void **state)
 	world_settle(world);
 	assert_true(world_has(world, "route 10.1.1.0/24 via 192.168.9.7"));
 	expect_no_trouble(world);
+	world_close(world);
+}
+
+static void test_a_mac_stays_with_the_peer_that_was_first(void **state)
+{
+	char mac[MAC_STR_MAX], line[128];
+	(void)state;
+	struct world *world = open_settled(&plain, 20);
+	for (unsigned int i = 1; i <= 20; i++) {
+		struct lease lease = world_lease(world, 50 + i);
+		(void)snprintf(mac, sizeof(mac), "02:11:22:00:00:%02x", i);
+		world_set_mac(&lease, mac);
+		world_put(world, &lease);
+	}
+	world_await_changes(world);
+	world_settle(world);
+	for (int pass = 0; pass < 8; pass++)
+		world_pass(world, RECONCILE_DRIFT);
+	for (unsigned int i = 1; i <= 20; i++) {
+		(void)snprintf(line, sizeof(line),
+			       "fdb 02:11:22:00:00:%02x dst 172.16.0.%u dev 1000", i, i + 1);
+		check(world_has(world, line), "%s", line);
+		assert_null(world_trouble(world, world_subnet(world, i)));
+		assert_non_null(world_trouble(world, world_subnet(world, 50 + i)));
+	}
+	assert_int_equal(world_count(world, "fdb "), 20);
+	assert_int_equal(world_repairs(world), 0);
+	assert_int_equal(world->wars, 0);
+	// The first one goes: the other one's turn, at its next try.
+	world_remove(world, world_subnet(world, 1));
+	world_await_changes(world);
+	world_run(world, 1100);
+	world_pass(world, RECONCILE_CHANGE);
+	assert_true(world_has(world, "fdb 02:11:22:00:00:01 dst 172.16.0.52 dev 1000"));
+	assert_null(world_trouble(world, world_subnet(world, 51)));
 	world_close(world);
 }
 
@@ -430,6 +465,7 @@ int main(void)
 		cmocka_unit_test(test_changes_during_a_pass),
 		cmocka_unit_test(test_an_entry_of_an_earlier_life_is_not_foreign),
 		cmocka_unit_test(test_a_change_does_not_hide_a_route_in_the_way),
+		cmocka_unit_test(test_a_mac_stays_with_the_peer_that_was_first),
 		cmocka_unit_test(test_five_thousand_at_once),
 		cmocka_unit_test(test_direct_routing_follows_the_routes),
 	};

@@ -454,6 +454,27 @@ static void test_two_peers_with_one_mac_do_not_fight(void **state)
 	world_close(world);
 }
 
+static void test_two_new_peers_with_one_mac(void **state)
+{
+	(void)state;
+	struct world *world = world_open(&plain);
+	world_fill(world, 1, 3);
+	struct lease rival = world_lease(world, 4);
+	world_set_mac(&rival, "02:11:22:00:00:02");
+	lease_set_put(world->peers, &rival);
+	world_start(world);
+	// The first pass decides, and says so.
+	assert_int_equal(trouble_count(reconcile_trouble(world->reconcile), false), 1);
+	assert_int_equal(world_count(world, "fdb "), 3);
+	_cleanup_free_ char *settled = world_snapshot(world);
+	for (int i = 0; i < 8; i++)
+		world_pass(world, RECONCILE_DRIFT);
+	world_await_snapshot(world, settled);
+	assert_int_equal(world_repairs(world), 0);
+	assert_int_equal(world->wars, 0);
+	world_close(world);
+}
+
 // ---- plans ----
 
 struct plan {
@@ -617,6 +638,7 @@ int main(void)
 		cmocka_unit_test(test_a_route_in_the_way),
 		cmocka_unit_test(test_a_refused_peer_disturbs_nobody),
 		cmocka_unit_test(test_two_peers_with_one_mac_do_not_fight),
+		cmocka_unit_test(test_two_new_peers_with_one_mac),
 		cmocka_unit_test(test_a_plan_tells_and_does_nothing),
 		cmocka_unit_test(test_a_plan_for_a_device_that_is_gone),
 		cmocka_unit_test(test_a_plan_for_a_device_that_does_not_fit),
