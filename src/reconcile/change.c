@@ -261,12 +261,7 @@ void changes_flush(struct reconcile *reconcile)
 void change_tick(void *arg)
 {
 	struct reconcile *reconcile = arg;
+	// What finds the devices missing waits for the pass that makes them.
 	if (reconcile->pending_count > 0 && reconcile->devices_ready)
 		changes_flush(reconcile);
-}
-
-void changes_resume(struct reconcile *reconcile)
-{
-	if (reconcile->pending_count > 0 && !timer_is_pending(reconcile->change_timer))
-		timer_start(reconcile->change_timer, 0);
 }

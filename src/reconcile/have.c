@@ -139,10 +139,12 @@ static size_t key_hash(const struct have_entry *entry)
 	return (size_t)hash_bytes(&seed, sizeof(seed));
 }
 
-struct have *have_new(void)
+struct have *have_new(size_t expected)
 {
 	struct have *have = xnew(struct have);
 	have->capacity = 1024;
+	while (have->capacity * 2 < expected * 3)
+		have->capacity *= 2;
 	have->entries = xnew0_array(struct have_entry, have->capacity);
 	return have;
 }

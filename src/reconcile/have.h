@@ -27,7 +27,8 @@ struct have_entry {
 	uint8_t value[16]; // neigh: mac; fdb: remote (key too); nexthop, route: gateway
 };
 
-struct have *have_new(void);
+// Room for about so many from the start: growing a table of ten thousands takes long.
+struct have *have_new(size_t expected);
 struct have *have_free(struct have *have);
 // A second object with the same key is not stored again. Routes of a TOS, a source or an encapsulation of their own are not stored: they
 // are no hindrance to ours, or the kernel says so.

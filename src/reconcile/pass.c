@@ -27,13 +27,22 @@ struct pass *pass_free(struct pass *pass)
 	return NULL;
 }
 
+// A neighbour, an FDB entry, a nexthop and a route for each peer and family, if all is as it should be.
+static size_t expected_objects(const struct reconcile *reconcile)
+{
+	size_t families = 0;
+	for (size_t i = 0; i < WANTED_DEVICES_MAX; i++)
+		families += reconcile->underlay.device_ifindex[i] != 0;
+	return lease_set_count(reconcile->source.peers(reconcile->arg)) * families * 4;
+}
+
 void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run)
 {
 	struct pass *pass = reconcile->pass = xnew(struct pass);
 	pass->reason = reason;
 	pass->dry_run = dry_run;
 	pass->started_ms = loop_now_ms();
-	pass->have = have_new();
+	pass->have = have_new(expected_objects(reconcile));
 	pass->sweep_kind = KERNEL_ROUTE;
 }
 
@@ -102,11 +111,12 @@ static int start_dump(struct reconcile *reconcile, size_t number, struct err *e)
 	return netlink_dump_start(reconcile->nl, dumps[kind].kind, &filter, &reconcile->pass->dump, e);
 }
 
-static void scan_restart(struct pass *pass)
+static void scan_restart(struct reconcile *reconcile)
 {
+	struct pass *pass = reconcile->pass;
 	pass->dump = netlink_dump_free(pass->dump);
 	have_free(pass->have);
-	pass->have = have_new();
+	pass->have = have_new(expected_objects(reconcile));
 	pass->dump_next = 0;
 }
 
@@ -148,7 +158,7 @@ static int scan_step(struct reconcile *reconcile, struct err *e)
 		return r;
 	if (++pass->scan_restarts > SCAN_RESTARTS_MAX)
 		return err_set(e, -EAGAIN, "the kernel's tables change too fast to be read");
-	scan_restart(pass);
+	scan_restart(reconcile);
 	return 1;
 }
 

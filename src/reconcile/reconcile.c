@@ -165,7 +165,6 @@ static void begin_requested(struct reconcile *reconcile)
 	reconcile->requested = false;
 	pass_begin(reconcile, reason, false);
 	reconcile->pass->devices_changed = changed;
-	changes_resume(reconcile);
 }
 
 static void pass_over(struct reconcile *reconcile)

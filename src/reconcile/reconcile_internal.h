@@ -139,8 +139,6 @@ void change_tick(void *arg);
 // One slice of the changed peers. Only when the devices are ready.
 void changes_flush(struct reconcile *reconcile);
 void changes_clear(struct reconcile *reconcile);
-// The devices are ready: what waited for them goes on.
-void changes_resume(struct reconcile *reconcile);
 
 // ---- pass.c ----
 void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run);

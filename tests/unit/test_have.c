@@ -127,7 +127,7 @@ static void test_keys_and_equality(void **state)
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct have *have = have_new();
+		struct have *have = have_new(0);
 		have_add(have, &cases[i].have);
 		struct have_entry *entry = have_find(have, &cases[i].wanted);
 		check((entry != NULL) == cases[i].same_key, "%s: found %d", cases[i].what,
@@ -150,7 +150,7 @@ static void test_what_is_not_kept(void **state)
 		with(R, route.other = true),
 	};
 	(void)state;
-	struct have *have = have_new();
+	struct have *have = have_new(0);
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
 		have_add(have, &objects[i]);
 	assert_int_equal(have_count(have), 0);
@@ -192,33 +192,35 @@ static struct kernel_object number(unsigned int i)
 static void test_many_and_back(void **state)
 {
 	(void)state;
-	struct have *have = have_new();
-	for (unsigned int i = 0; i < MANY; i++)
-		add(have, number(i));
-	assert_int_equal(have_count(have), MANY);
-	for (unsigned int i = 0; i < MANY; i++) {
-		struct kernel_object object = number(i), back;
-		struct have_entry *entry = have_find(have, &object);
-		check(entry, "number %u is lost", i);
-		have_entry_object(entry, &back);
-		check(have_entry_equals(entry, &back) && object_equals(&object, &back),
-		      "number %u came back otherwise", i);
-		entry->seen = true;
+	for (size_t expected = 0; expected <= 2 * MANY; expected += MANY) {
+		struct have *have = have_new(expected);
+		for (unsigned int i = 0; i < MANY; i++)
+			add(have, number(i));
+		assert_int_equal(have_count(have), MANY);
+		for (unsigned int i = 0; i < MANY; i++) {
+			struct kernel_object object = number(i), back;
+			struct have_entry *entry = have_find(have, &object);
+			check(entry, "number %u is lost", i);
+			have_entry_object(entry, &back);
+			check(have_entry_equals(entry, &back) && object_equals(&object, &back),
+			      "number %u came back otherwise", i);
+			entry->seen = true;
+		}
+		size_t position = 0, count = 0;
+		struct have_entry *entry;
+		while ((entry = have_next(have, &position))) {
+			assert_true(entry->seen);
+			count++;
+		}
+		assert_int_equal(count, MANY);
+		have_free(have);
 	}
-	size_t position = 0, count = 0;
-	struct have_entry *entry;
-	while ((entry = have_next(have, &position))) {
-		assert_true(entry->seen);
-		count++;
-	}
-	assert_int_equal(count, MANY);
-	have_free(have);
 }
 
 static void test_another_remote_of_a_mac(void **state)
 {
 	(void)state;
-	struct have *have = have_new();
+	struct have *have = have_new(0);
 	for (uint8_t i = 0; i < 200; i++)
 		add(have, fdb(7, i, "172.16.0.1", NUD_PERMANENT));
 	struct kernel_object wanted = fdb(7, 9, "172.16.0.2", NUD_PERMANENT),
@@ -245,7 +247,7 @@ static void test_another_remote_of_a_mac(void **state)
 static void test_a_claimed_entry_stands_for_what_is_written(void **state)
 {
 	(void)state;
-	struct have *have = have_new();
+	struct have *have = have_new(0);
 	struct kernel_object flannels = with(R6, route.metric = 1024),
 			     ours = with(R6, route.nexthop_id = 5);
 	flannels.route.protocol = RTPROT_BOOT;
