@@ -175,6 +175,7 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 	backoff_reset(&fabric->start_backoff);
 	fabric->watch = registry_watch_start(fabric->registry, header->revision + 1, header->cluster_id, on_event, fabric);
 	fabric->snapshot_done = true;
+	fabric->seen_revision = header->revision;
 	// The config was read before the leases, at an earlier revision than the watch begins with.
 	fabric->config_unsure = true;
 	timer_start(fabric->start_timer, 0);
@@ -269,8 +270,10 @@ static void on_event(void *arg, const struct registry_event *event)
 		break;
 	case REGISTRY_LOST:
 		on_lost(fabric, event);
-		break;
+		return;
 	}
+	if (event->kind != REGISTRY_UP && event->kind != REGISTRY_DOWN)
+		own_watched(fabric, event->revision);
 }
 
 // ---- life ----

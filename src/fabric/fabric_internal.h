@@ -57,6 +57,10 @@ struct fabric {
 	bool key_is_junk;
 	bool has_candidate; // a lease with our public address, before we have one
 	struct lease candidate;
+	bool proving;	   // created, and not yet sure that nobody had an overlapping one before
+	struct lease proof;
+	uint64_t proof_until_ms;
+	int64_t seen_revision; // up to which the watch has told everything
 	uint64_t expires_at_ms; // loop_boottime_ms clock; 0: does not expire, or unknown
 	struct timer *renew_timer;
 	struct timer *retry_timer;
@@ -79,6 +83,7 @@ void own_junk(struct fabric *fabric, const struct registry_bad *bad);
 void own_verify_soon(struct fabric *fabric); // the store was away: is our session still there
 // Works towards a held lease: whatever is next, if nothing is under way.
 void own_step(struct fabric *fabric);
+void own_watched(struct fabric *fabric, int64_t revision); // an event of this revision was told
 void own_retry_soon(struct fabric *fabric); // a lease went: perhaps there is room now
 void own_config_changed(struct fabric *fabric);
 void own_free(struct fabric *fabric);

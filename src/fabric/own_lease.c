@@ -27,6 +27,7 @@
 #include <string.h>
 
 #define RENEW_PERIOD_MAX_S 600
+#define PROOF_MAX_MS 2000
 #define COLLISIONS_AT_ONCE 64 // then with back-off, lest a store that always says "exists" is asked for ever
 
 static void set_state(struct fabric *fabric, enum fabric_lease_state state, const struct err *why)
@@ -58,8 +59,10 @@ static void take_lease(struct fabric *fabric, const struct lease *lease)
 	lease_free(&fabric->lease);
 	fabric->lease = copy;
 	fabric->has_lease = true;
-	if (!same_subnet)
-		fabric_tell_rules(fabric);
+	if (same_subnet)
+		return;
+	peer_table_forget(fabric->peers, &fabric->lease.subnet);
+	fabric_tell_rules(fabric);
 }
 
 static void set_at_key(struct fabric *fabric, const struct lease *lease)
@@ -295,18 +298,25 @@ static void update_stored(struct fabric *fabric)
 
 static void acquire(struct fabric *fabric);
 
+// Another subnet is to be taken.
+static void abandon(struct fabric *fabric, const struct err *why)
+{
+	timer_stop(fabric->renew_timer);
+	lease_free(&fabric->lease);
+	fabric->has_lease = false;
+	fabric->has_previous = false;
+	set_at_key(fabric, NULL);
+	fabric_tell_rules(fabric);
+	set_state(fabric, FABRIC_LEASE_NONE, why);
+}
+
 // Our subnet's key is another's, or an overlapping one is.
 static void is_foreign(struct fabric *fabric, const struct lease *other)
 {
 	struct err why;
 	describe_other(other, &why, "our subnet is held by another host");
 	if (fabric->config.allow_subnet_change) {
-		log_warn("fabric: %s; taking another subnet", why.msg);
-		lease_free(&fabric->lease);
-		fabric->has_lease = false;
-		fabric->has_previous = false;
-		set_at_key(fabric, NULL);
-		fabric_tell_rules(fabric);
+		abandon(fabric, &why);
 		acquire(fabric);
 		return;
 	}
@@ -351,14 +361,65 @@ static void wait_without(struct fabric *fabric, enum fabric_lease_state state, c
 	retry_later(fabric);
 }
 
+static void on_yielded(void *arg, int r, const struct err *e)
+{
+	struct fabric *fabric = arg;
+
+	fabric->busy = false;
+	set_candidate(fabric, NULL);
+	if (r < 0 && r != -ESTALE && r != -ENOENT)
+		wait_without(fabric, FABRIC_LEASE_NONE, e);
+	else
+		own_step(fabric);
+}
+
+// The watch has told everything that was written before our key: a key of another name may have claimed some of it first.
+static void prove(struct fabric *fabric)
+{
+	struct lease lease = fabric->proof;
+	const struct lease *other = peer_table_find_overlap(fabric->peers, &lease.subnet);
+	char a[SUBNET_STR_MAX], b[SUBNET_STR_MAX];
+
+	fabric->proof = (struct lease){ 0 };
+	fabric->proving = false;
+	if (other && other->mod_revision < lease.mod_revision) {
+		log_info("fabric: give subnet %s back: lease %s was first", subnet_str(&lease.subnet, a), subnet_str(&other->subnet, b));
+		fabric->collisions++;
+		registry_lease_delete(fabric->registry, &lease.subnet, lease.mod_revision, on_yielded, fabric);
+	} else {
+		fabric->busy = false;
+		hold_lease(fabric, &lease, true);
+		if (fabric->again)
+			own_step(fabric);
+	}
+	lease_free(&lease);
+}
+
+void own_watched(struct fabric *fabric, int64_t revision)
+{
+	fabric->seen_revision = revision;
+	if (fabric->proving && revision >= fabric->proof.mod_revision)
+		prove(fabric);
+}
+
 static void on_created(void *arg, int r, const struct lease *lease, const struct err *e)
 {
 	struct fabric *fabric = arg;
-	fabric->busy = false;
+
 	if (r == 0) {
-		hold_lease(fabric, lease, true);
-	} else if (r == -EEXIST) {
+		lease_copy(lease, &fabric->proof);
+		fabric->proving = true;
+		fabric->proof_until_ms = loop_now_ms() + PROOF_MAX_MS;
+		if (fabric->seen_revision >= lease->mod_revision)
+			prove(fabric);
+		else
+			timer_start(fabric->retry_timer, PROOF_MAX_MS);
+		return;
+	}
+	fabric->busy = false;
+	if (r == -EEXIST) {
 		struct lease copy;
+
 		if (lease && is_ours(fabric, lease)) {
 			set_candidate(fabric, lease);
 		} else if (lease) {
@@ -501,19 +562,28 @@ static void acquire(struct fabric *fabric)
 		acquire_previous_or_new(fabric);
 }
 
+static void abandon_unfit(struct fabric *fabric)
+{
+	char text[SUBNET_STR_MAX];
+	struct err why;
+
+	err_set(&why, -EINVAL, "subnet %s does not fit the config; taking another one", subnet_str(&fabric->lease.subnet, text));
+	if (fabric->has_at_key && is_ours(fabric, &fabric->at_key))
+		set_candidate(fabric, &fabric->at_key); // which is to be deleted
+	abandon(fabric, &why);
+}
+
 void own_step(struct fabric *fabric)
 {
 	fabric->again = true;
 	if (fabric->busy || !fabric->joined || !fabric->snapshot_done || !fabric->has_conf)
 		return;
 	fabric->again = false;
+	fabric_tell_rules(fabric); // the agent may have joined anew
 	if (!fabric->has_lease) {
 		acquire(fabric);
 	} else if (!subnet_fits(&fabric->conf, &fabric->lease.subnet) && fabric->config.allow_subnet_change && !fabric->was_held) {
-		if (fabric->has_at_key && is_ours(fabric, &fabric->at_key))
-			set_candidate(fabric, &fabric->at_key);
-		lease_free(&fabric->lease);
-		fabric->has_lease = false;
+		abandon_unfit(fabric);
 		acquire(fabric);
 	} else {
 		settle(fabric);
@@ -538,8 +608,14 @@ void own_config_changed(struct fabric *fabric)
 
 static void retry_tick(void *arg)
 {
-	fabric_tell_rules(arg); // the agent may have joined anew
-	own_step(arg);
+	struct fabric *fabric = arg;
+
+	if (!fabric->proving)
+		own_step(fabric);
+	else if (loop_now_ms() < fabric->proof_until_ms)
+		timer_start(fabric->retry_timer, fabric->proof_until_ms - loop_now_ms());
+	else
+		prove(fabric); // the watch is silent, and the create was not refused
 }
 
 void own_retry_soon(struct fabric *fabric)
@@ -561,6 +637,7 @@ void own_snapshot_begin(struct fabric *fabric)
 {
 	set_at_key(fabric, NULL);
 	set_candidate(fabric, NULL);
+	lease_free(&fabric->proof);
 }
 
 void own_seen(struct fabric *fabric, const struct lease *lease)
@@ -619,6 +696,7 @@ void fabric_join(struct fabric *fabric, const struct lease_attrs *attrs)
 	lease_attrs_free(&fabric->attrs);
 	fabric->attrs = copy;
 	fabric->joined = true;
+	fabric->again = true; // whatever is under way now does not know of it
 	if (!fabric->renew_timer) {
 		fabric->renew_timer = timer_new(fabric->loop, renew_tick, fabric);
 		fabric->retry_timer = timer_new(fabric->loop, retry_tick, fabric);
@@ -636,4 +714,5 @@ void own_free(struct fabric *fabric)
 	lease_free(&fabric->lease);
 	set_at_key(fabric, NULL);
 	set_candidate(fabric, NULL);
+	lease_free(&fabric->proof);
 }

@@ -17,6 +17,8 @@
 #define MARK_NEW (1u << 29) // came with the snapshot of that number
 #define MARK_NUMBER (MARK_NEW - 1)
 
+#define EXPIRE_AT_ONCE 1024 // so that a whole network's end does not hold the loop up
+
 struct peer_table {
 	peer_change_fn *fn;
 	void *arg;
@@ -558,17 +560,18 @@ static struct lease *hold_find(const struct peer_table *table, const struct hold
 	return lease && lease->mark == (MARK_HELD | hold->serial) ? lease : NULL;
 }
 
-static void expire_short(struct peer_table *table, uint64_t now_ms)
+static unsigned int expire_short(struct peer_table *table, uint64_t now_ms)
 {
 	size_t total = lease_set_count(table->good);
 	// Both of two may well have been shut down together; a majority of more is rather the store's doing.
 	bool is_mass = table->held > 2 && table->held * 2 > total && table->long_hold_ms > table->hold_ms;
+	unsigned int count = 0;
 	const struct hold *first;
 
 	if (is_mass && (first = hold_queue_first(&table->short_holds)) && first->until_ms <= now_ms)
 		log_rl(LOG_LEVEL_WARN, "fabric: keep %zu of %zu peers that vanished from the store at once, for %llu s at most", table->held,
 		       total, (unsigned long long)(table->long_hold_ms / 1000));
-	while ((first = hold_queue_first(&table->short_holds)) && first->until_ms <= now_ms) {
+	while ((first = hold_queue_first(&table->short_holds)) && first->until_ms <= now_ms && count++ < EXPIRE_AT_ONCE) {
 		struct lease *lease = hold_find(table, first);
 
 		hold_queue_drop(&table->short_holds);
@@ -577,15 +580,16 @@ static void expire_short(struct peer_table *table, uint64_t now_ms)
 		else if (lease)
 			drop_and_retry(table, lease);
 	}
+	return count;
 }
 
 uint64_t peer_table_expire(struct peer_table *table, uint64_t now_ms)
 {
 	const struct hold *first;
 	uint64_t next = UINT64_MAX;
+	unsigned int count = expire_short(table, now_ms);
 
-	expire_short(table, now_ms);
-	while ((first = hold_queue_first(&table->long_holds)) && first->until_ms <= now_ms) {
+	while ((first = hold_queue_first(&table->long_holds)) && first->until_ms <= now_ms && count++ < EXPIRE_AT_ONCE) {
 		struct lease *lease = hold_find(table, first);
 
 		hold_queue_drop(&table->long_holds);

@@ -48,7 +48,8 @@ void peer_table_forget(struct peer_table *table, const struct subnet *subnet); /
 void peer_table_snapshot_begin(struct peer_table *table);
 void peer_table_snapshot_end(struct peer_table *table, bool store_changed);
 
-// Removes those whose hold is over. Returns when to call again (loop_now_ms clock), or UINT64_MAX.
+// Removes those whose hold is over, some at a time. Returns when to call again (loop_now_ms clock; now_ms or before: there are more),
+// or UINT64_MAX.
 uint64_t peer_table_expire(struct peer_table *table, uint64_t now_ms);
 
 const struct lease_set *peer_table_good(const struct peer_table *table);

@@ -11,6 +11,7 @@
 
 struct loop *loop;
 struct kv *first_kv;
+static bool in_call;
 
 // ---- hooks ----
 
@@ -19,14 +20,18 @@ static void on_config(void *arg, const struct netconf *conf, const char *text)
 	struct host *host = arg;
 	(void)conf;
 	(void)text;
+	assert_false(in_call);
 	host->configs++;
+	if (host->config_after_hook)
+		put("config", TAKE_PTR(host->config_after_hook));
 	if (host->joins)
-		fabric_join(host->fabric, &host->attrs);
+		host_join(host);
 }
 
 static void on_config_error(void *arg, const struct err *e)
 {
 	struct host *host = arg;
+	assert_false(in_call);
 	host->config_errors++;
 	host->config_error = *e;
 }
@@ -34,6 +39,7 @@ static void on_config_error(void *arg, const struct err *e)
 static void on_lease(void *arg, enum fabric_lease_state state, const struct lease *lease, const struct err *why)
 {
 	struct host *host = arg;
+	assert_false(in_call);
 	(void)state;
 	(void)lease;
 	(void)why;
@@ -43,6 +49,7 @@ static void on_lease(void *arg, enum fabric_lease_state state, const struct leas
 static void on_peer(void *arg, const struct lease *old, const struct lease *now)
 {
 	struct host *host = arg;
+	assert_false(in_call);
 	if (!old)
 		host->added++;
 	else if (!now)
@@ -53,6 +60,7 @@ static void on_peer(void *arg, const struct lease *old, const struct lease *now)
 
 static void on_reset(void *arg)
 {
+	assert_false(in_call);
 	((struct host *)arg)->resets++;
 }
 
@@ -93,6 +101,15 @@ struct host *host_start(unsigned int number, const struct fabric_config *config)
 	return host;
 }
 
+void host_join(struct host *host)
+{
+	bool outer = in_call;
+
+	in_call = true;
+	fabric_join(host->fabric, &host->attrs);
+	in_call = outer;
+}
+
 void host_free(struct host *host)
 {
 	fabric_free(host->fabric);
@@ -125,6 +142,18 @@ void put(const char *key, const char *value)
 	char path[256];
 	snprintf(path, sizeof(path), PREFIX "/%.200s", key);
 	memory_put(first_kv, path, value, strlen(value), 0);
+}
+
+bool value_at(const char *key, char ret[static 512])
+{
+	char path[256];
+	struct kv_pair pair;
+
+	snprintf(path, sizeof(path), PREFIX "/%.200s", key);
+	if (!memory_get(first_kv, path, &pair))
+		return false;
+	snprintf(ret, 512, "%.*s", (int)pair.value_len, (const char *)pair.value);
+	return true;
 }
 
 void put_peer(const char *key, const char *ip, const char *mac)

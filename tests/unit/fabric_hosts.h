@@ -23,6 +23,7 @@ struct host {
 	unsigned int added, changed, removed;
 	bool store_up;
 	struct err config_error;
+	const char *config_after_hook; // put when the config hook is called: it changes behind the fabric's back
 };
 
 extern struct loop *loop;
@@ -35,6 +36,7 @@ struct lease_attrs attrs_of(unsigned int number);
 struct host *host_new(unsigned int number, const struct fabric_config *config);
 struct host *host_start(unsigned int number, const struct fabric_config *config);
 void host_free(struct host *host);
+void host_join(struct host *host); // no hook may be called from within
 extern const struct fabric_hooks host_hooks;
 
 enum fabric_lease_state state_of(const struct host *host);
@@ -45,6 +47,7 @@ struct subnet subnet_of(const char *key);
 // For "nothing happens": the loop runs long enough that it would have.
 void run_for(uint64_t ms);
 void put(const char *key, const char *value);
+bool value_at(const char *key, char ret[static 512]); // false: there is none
 void put_peer(const char *key, const char *ip, const char *mac);
 bool peer_is_good(const struct host *host, const char *key);
 

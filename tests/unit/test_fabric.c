@@ -260,7 +260,7 @@ static void test_changed_address_keeps_the_subnet(void **state)
 	wait_until(state_of(a) == FABRIC_LEASE_HELD && state_of(b) == FABRIC_LEASE_HELD && lease_set_count(fabric_peers(b->fabric)) == 1);
 	struct subnet subnet = fabric_lease(a->fabric)->subnet;
 	a->attrs.public_ip = ip_v4(0xc0a800c8);
-	fabric_join(a->fabric, &a->attrs);
+	host_join(a);
 	wait_until(b->changed == 1);
 	const struct lease *seen = lease_set_find(fabric_peers(b->fabric), &subnet);
 	assert_true(ip_equal(&seen->attrs.public_ip, &a->attrs.public_ip));
