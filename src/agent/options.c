@@ -221,7 +221,7 @@ static int check_path(const char *flag, char *path, struct err *e)
 	return 0;
 }
 
-static int check_paths(struct options *options, struct err *e)
+static int check_paths(struct options *options, const struct flag_set *set, struct err *e)
 {
 	int r;
 
@@ -230,6 +230,10 @@ static int check_paths(struct options *options, struct err *e)
 		r = check_path("state-dir", options->state_dir, e);
 	if (r == 0 && options->subnet_file[0] == '\0')
 		r = err_set(e, -EINVAL, "--subnet-file: must not be empty");
+	// Who asks for a check must not get an agent because a variable of a script was empty.
+	if (r == 0 && options->check_config[0] == '\0' &&
+	    flag_set_source(set, "check-config") != FLAG_FROM_DEFAULT)
+		r = err_set(e, -EINVAL, "--check-config: must not be empty");
 	return r;
 }
 
@@ -245,7 +249,7 @@ static int check_together(struct options *options, struct flag_set *set, struct 
 	r = check_interface(options, e);
 	if (r < 0)
 		return r;
-	r = check_paths(options, e);
+	r = check_paths(options, set, e);
 	if (r < 0)
 		return r;
 	if (!ip_is_set(&options->healthz_ip))

@@ -219,6 +219,7 @@ static const struct refusal refusals[] = {
 	{ { "--run-dir=" }, "--run-dir: must not be empty" },
 	{ { "--state-dir=" }, "--state-dir: must not be empty" },
 	{ { "--subnet-file=" }, "--subnet-file: must not be empty" },
+	{ { "--check-config", "" }, "--check-config: must not be empty" },
 	{ { "--etcd-prefix=//" }, "--etcd-prefix: must not be empty" },
 	{ { "--etcd-endpoints=" }, "--etcd-endpoints: no server is given" },
 	{ { "--etcd-endpoints=ftp://a" },
