@@ -216,8 +216,10 @@ static void on_renewed(void *arg, int r, int64_t session, int64_t ttl_s, const s
 	set_state(fabric, FABRIC_LEASE_LOST, &why);
 	own_step(fabric);
 	// The watch did not tell: the store may be another one, of the same name and of a later revision.
-	if (fabric->watch)
+	if (fabric->watch) {
+		fabric->store_was_changed = true;
 		fabric_read_again(fabric, "our session ended, and the watch did not say so");
+	}
 }
 
 void own_verify_soon(struct fabric *fabric)

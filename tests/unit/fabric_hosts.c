@@ -83,10 +83,15 @@ struct lease_attrs attrs_of(unsigned int number)
 
 struct host *host_new(unsigned int number, const struct fabric_config *config)
 {
+	return host_of(memory_share(first_kv), number, config);
+}
+
+struct host *host_of(struct kv *kv, unsigned int number, const struct fabric_config *config)
+{
 	static const struct fabric_config standard = {.peer_hold_ms = HOLD_MS, .retry_max_ms = 300};
 	struct host *host = xnew(struct host);
 	struct err e;
-	host->kv = memory_share(first_kv);
+	host->kv = kv;
 	assert_int_equal(registry_new(host->kv, PREFIX, &host->registry, &e), 0);
 	host->attrs = attrs_of(number);
 	host->joins = true;

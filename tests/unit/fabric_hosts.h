@@ -34,6 +34,7 @@ int hosts_teardown(void **state);
 
 struct lease_attrs attrs_of(unsigned int number);
 struct host *host_new(unsigned int number, const struct fabric_config *config);
+struct host *host_of(struct kv *kv, unsigned int number, const struct fabric_config *config); // takes kv over
 struct host *host_start(unsigned int number, const struct fabric_config *config);
 void host_free(struct host *host);
 void host_join(struct host *host); // no hook may be called from within

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/text.h"
+#include "fabric/fabric_internal.h"
 #include "fabric/odd_list.h"
 #include "fabric/peer_table.h"
 #include "io/loop.h"
@@ -312,6 +313,11 @@ static void test_another_way_to_write_a_key(void **state)
 	counts(0, 1, 1); // that other key is still there
 	peer_table_bad_gone(table, "10.1.2.0-024");
 	counts(0, 1, 0);
+	put("10.1.2.0-24", "192.168.0.2", "a");
+	peer_table_snapshot_begin(table);
+	bad("10.1.2.0-024", "10.1.2.0-24"); // which does not say that the usual one is
+	peer_table_snapshot_end(table, false);
+	counts(0, 1, 1);
 }
 
 static void test_a_stale_one_gives_way(void **state)
@@ -325,6 +331,11 @@ static void test_a_stale_one_gives_way(void **state)
 	counts(2, 0, 0);
 	assert_string_equal(peer("10.1.2.0-24"), "192.168.0.3");
 	assert_string_equal(peer("10.1.3.0-24"), "192.168.0.2");
+	// Nobody can say whether what is unreadable still claims anything.
+	bad("10.1.2.0-24", "10.1.2.0-24");
+	put("10.1.4.0-24", "192.168.0.3", "c");
+	assert_string_equal(peer("10.1.4.0-24"), "192.168.0.3");
+	assert_string_equal(peer("10.1.2.0-24"), "");
 }
 
 // ---- rivals ----
@@ -415,6 +426,13 @@ static void test_in_a_later_snapshot_who_has_it_keeps(void **state)
 	peer_table_snapshot_end(table, false);
 	assert_string_equal(peer("10.1.4.0-24"), "192.168.0.5");
 	counts(1, 0, 1);
+	rival = lease_of("10.1.4.0-25", "192.168.0.4", "a");
+	rival.mod_revision = 1;
+	peer_table_snapshot_begin(table);
+	put("10.1.4.0-24", "192.168.0.5", "b");
+	peer_table_put(table, &rival); // whatever their order
+	peer_table_snapshot_end(table, false);
+	assert_string_equal(peer("10.1.4.0-24"), "192.168.0.5");
 	rival = lease_of("10.1.4.0-25", "192.168.0.4", "a");
 	peer_table_snapshot_begin(table);
 	peer_table_put(table, &rival);
@@ -610,6 +628,40 @@ static void test_room(void **state)
 	assert_non_null(peer_table_find_overlap(table, &subnet));
 }
 
+static void test_choice(void **state)
+{
+	struct ip ip = ip_v4(0xc0a80009);
+	struct subnet first, subnet;
+	unsigned int count;
+
+	teardown(state);
+	start("{\"Network\":\"10.1.0.0/16\",\"SubnetMin\":\"10.1.1.0\",\"SubnetMax\":\"10.1.20.0\",\"EnableIPv6\":true,"
+	      "\"IPv6Network\":\"fd00:1::/48\"}",
+	      NULL, NULL);
+	assert_true(choose_subnet(&conf, table, &ip, 0, &first));
+	assert_true(choose_subnet(&conf, table, &ip, 0, &subnet));
+	assert_true(subnet_equal(&first, &subnet)); // the same on every host and every day
+	assert_true(choose_subnet(&conf, table, &ip, 1, &subnet));
+	assert_false(ipnet_equal(&first.v4, &subnet.v4));
+	for (count = 0; count < 21; count++) {
+		struct lease lease = { .attrs.backend_type = "vxlan", .mod_revision = ++revision };
+		uint32_t place;
+
+		if (!choose_subnet(&conf, table, &ip, 0, &subnet))
+			break;
+		assert_true(subnet_fits(&conf, &subnet));
+		// Equal choices must be equal keys: the IPv6 subnet is the one of the same place.
+		place = (ip_v4_value(&subnet.v4.addr) >> 8) - 0x0a0101;
+		assert_int_equal(subnet.v6.addr.bytes[7], place + 1);
+		lease.subnet = subnet;
+		lease.attrs.public_ip = ip_v4(0xac100001 + count);
+		assert_int_equal(ip_parse("2001:db8::1", &lease.attrs.public_ipv6), 0);
+		lease.attrs.public_ipv6.bytes[14] = (uint8_t)count;
+		peer_table_put(table, &lease);
+	}
+	assert_int_equal(count, 20); // all of them, and no more
+}
+
 static void put_number(unsigned int i, bool is_odd_length)
 {
 	struct lease lease = { .attrs.backend_type = "vxlan", .mod_revision = ++revision };
@@ -686,6 +738,7 @@ int main(void)
 		TEST(test_failed_snapshot_takes_nothing_away),
 		TEST(test_rejected_ones_are_bounded),
 		TEST(test_room),
+		TEST(test_choice),
 		TEST(test_65000_peers),
 	};
 
