@@ -11,7 +11,8 @@
 #include <string.h>
 
 #define SCAN_SLICE_OBJECTS 1500
-#define SCAN_RESTARTS_MAX 10
+#define SCAN_SLICED_TRIES 3
+#define SCAN_RESTARTS_MAX 20
 #define SWEEP_SLICE 1500
 #define SWEEP_LOOK_SLICE 100000
 
@@ -111,15 +112,6 @@ static int start_dump(struct reconcile *reconcile, size_t number, struct err *e)
 	return netlink_dump_start(reconcile->nl, dumps[kind].kind, &filter, &reconcile->pass->dump, e);
 }
 
-static void scan_restart(struct reconcile *reconcile)
-{
-	struct pass *pass = reconcile->pass;
-	pass->dump = netlink_dump_free(pass->dump);
-	have_free(pass->have);
-	pass->have = have_new(expected_objects(reconcile));
-	pass->dump_next = 0;
-}
-
 // Who is in trouble comes last: of two peers that want the same, the one that has it keeps it.
 static void begin_comparison(struct reconcile *reconcile)
 {
@@ -149,16 +141,19 @@ static int scan_step(struct reconcile *reconcile, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	int r = netlink_dump_step(pass->dump, SCAN_SLICE_OBJECTS, scan_object, reconcile, e);
-	if (r == 0) {
-		pass->dump = netlink_dump_free(pass->dump);
-		return 1;
-	}
-	if (r != -EINTR)
+	// Between slices peers change, and their nexthops with them; a table that is read in one go is only disturbed by others.
+	size_t slice = pass->scan_restarts < SCAN_SLICED_TRIES ? SCAN_SLICE_OBJECTS : SIZE_MAX;
+	int r = netlink_dump_step(pass->dump, slice, scan_object, reconcile, e);
+	if (r > 0)
 		return r;
+	pass->dump = netlink_dump_free(pass->dump);
+	if (r != -EINTR)
+		return r < 0 ? r : 1;
 	if (++pass->scan_restarts > SCAN_RESTARTS_MAX)
 		return err_set(e, -EAGAIN, "the kernel's tables change too fast to be read");
-	scan_restart(reconcile);
+	// Once more, and only this one. What was read of it stays: who changed it either is us, or is told of.
+	pass->disturbed = true;
+	pass->dump_next--;
 	return 1;
 }
 
@@ -277,6 +272,13 @@ static bool was_touched(const struct pass *pass, const struct subnet *subnet)
 	return false;
 }
 
+static bool others_are_to_blame(const struct reconcile *reconcile)
+{
+	const struct pass *pass = reconcile->pass;
+	return reconcile->synced && pass->reason == RECONCILE_DRIFT && !pass->devices_changed &&
+	       !pass->disturbed;
+}
+
 static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 			 const struct underlay_path *paths)
 {
@@ -296,8 +298,7 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 		.index = (uint32_t)reconcile->ops.peer_count,
 		.silent = (waits && !pass->dry_run) || pass->overrun ||
 			  was_touched(pass, &peer->subnet),
-		.repair = reconcile->synced && pass->reason == RECONCILE_DRIFT &&
-			  !pass->devices_changed && !trouble,
+		.repair = others_are_to_blame(reconcile) && !trouble,
 	};
 	if (!pass->late && !compare.silent && wants_a_rivals_mac(pass, &want.wanted)) {
 		pass->subnets[pass->late_count++] = peer->subnet;
@@ -392,8 +393,7 @@ static void sweep_entry(struct reconcile *reconcile, const struct have_entry *en
 {
 	struct pass *pass = reconcile->pass;
 	// An entry that was moved is what the repair of its MAC was about: it is gone, or one of several.
-	bool repair = reconcile->synced && pass->reason == RECONCILE_DRIFT &&
-		      !pass->devices_changed && !entry->moved;
+	bool repair = others_are_to_blame(reconcile) && !entry->moved;
 	struct kernel_object object;
 	have_entry_object(entry, &object);
 	if (pass->dry_run)
@@ -504,6 +504,7 @@ void pass_touch_object(struct pass *pass, const struct kernel_object *object)
 
 bool pass_touch_peer(struct pass *pass, const struct subnet *subnet)
 {
+	pass->disturbed |= pass->phase == PASS_SCAN;
 	if (pass->touched_count == TOUCHED_MAX) {
 		pass->overrun = true;
 		return false;

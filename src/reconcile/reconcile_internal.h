@@ -51,6 +51,7 @@ struct pass {
 	unsigned int scan_restarts;
 	size_t dump_next; // which dump comes next
 	struct netlink_dump *dump;
+	bool disturbed; // peers changed during the scan, and dumps of changing tables leave things out
 	struct have *have;
 	struct subnet *subnets; // the peers as they were when the comparison began
 	size_t subnet_count;

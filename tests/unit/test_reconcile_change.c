@@ -2,6 +2,7 @@
 // Copyright The weft authors
 // Owns: tests of peers changed by events: what is sent for each kind of change, beside a running pass, and in masses.
 #include "netns.h"
+#include "reconcile/reconcile_internal.h"
 #include "reconcile_world.h"
 #include "unit.h"
 
@@ -245,6 +246,29 @@ static void test_changes_during_a_pass(void **state)
 	}
 }
 
+// The kernel leaves entries out of a dump while the table changes: that is nobody's doing.
+static void test_churn_is_no_drift(void **state)
+{
+	(void)state;
+	struct world *world = open_settled(&plain, 3000);
+	for (unsigned int i = 0; i < 150; i++) {
+		if (i % 2 == 0) {
+			struct lease lease = world_lease(world, 4000 + i);
+			world_put(world, &lease);
+		} else {
+			world_remove(world, world_subnet(world, 4000 + i - 1));
+		}
+		if (!world->reconcile->pass)
+			reconcile_request(world->reconcile, RECONCILE_DRIFT);
+		world_run(world, 6);
+	}
+	world_settle(world);
+	assert_int_equal(world_repairs(world), 0);
+	assert_int_equal(world_count(world, "route "), 3000);
+	expect_no_trouble(world);
+	world_close(world);
+}
+
 static void test_an_entry_of_an_earlier_life_is_not_foreign(void **state)
 {
 	struct world_options again = { .keep_kernel = true };
@@ -463,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_a_host_keeps_its_entry_for_another_lease),
 		cmocka_unit_test(test_a_host_moves_to_another_subnet),
 		cmocka_unit_test(test_changes_during_a_pass),
+		cmocka_unit_test(test_churn_is_no_drift),
 		cmocka_unit_test(test_an_entry_of_an_earlier_life_is_not_foreign),
 		cmocka_unit_test(test_a_change_does_not_hide_a_route_in_the_way),
 		cmocka_unit_test(test_a_mac_stays_with_the_peer_that_was_first),

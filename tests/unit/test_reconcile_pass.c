@@ -590,6 +590,8 @@ static void test_a_plan_for_a_device_that_does_not_fit(void **state)
 	netns_run("ip", "link", "del", "flannel.1", NULL);
 	netns_run("ip", "link", "add", "flannel.1", "type", "vxlan", "id", "1", "local",
 		  "192.168.9.1", "dev", "e0", "dstport", "4789", NULL);
+	netns_run("ip", "neigh", "add", "10.1.1.0", "lladdr", "02:11:22:00:00:01", "dev",
+		  "flannel.1", "nud", "permanent", NULL);
 	make_plan(world, &plan);
 	assert_int_equal(lines_of(&plan, "replace link flannel.1 "), 1);
 	assert_int_equal(lines_of(&plan, ""), 2 + 4 * 5);
