@@ -110,7 +110,9 @@ static void on_store(void *arg, bool up, const struct err *why)
 	if (up)
 		log_info("agent: store %s is reached", kv_endpoint(agent->kv));
 	else
-		log_warn("agent: store is not reached: %s", err_msg(why));
+		log_warn("agent: store is not reached: %s%s", err_msg(why),
+			 agent->store_was_up ? "" : "; is etcd up there, and --etcd-endpoints right?");
+	agent->store_was_up = agent->store_was_up || up;
 	publish(agent, "store", json_pack("{s:b, s:s}", "up", up, "error", up ? "" : err_msg(why)));
 }
 

@@ -34,6 +34,7 @@ struct agent {
 	struct timer *watchdog_timer;
 
 	struct kv *kv;
+	bool store_was_up; // in this life
 	struct registry *registry;
 	struct fabric *fabric;
 	struct state state; // what was on disk at start: MACs

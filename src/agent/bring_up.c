@@ -216,8 +216,7 @@ static void log_choice(const struct underlay_choice *choice)
 
 static void note_bring_up_error(struct agent *agent, const struct err *e)
 {
-	if (strcmp(agent->bring_up_error.msg, e->msg) != 0)
-		log_error("agent: %s", e->msg);
+	bool is_news = strcmp(agent->bring_up_error.msg, e->msg) != 0;
 	agent->bring_up_error = *e;
 	notify_status(agent->notify, "%s", e->msg);
 	if (e->code == -EPERM && !agent->backend) {
@@ -226,6 +225,8 @@ static void note_bring_up_error(struct agent *agent, const struct err *e)
 		loop_stop(agent->loop);
 		return;
 	}
+	if (is_news)
+		log_error("agent: %s", e->msg);
 	timer_start(agent->bring_up_timer, BRING_UP_RETRY_MS);
 }
 

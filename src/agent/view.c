@@ -392,9 +392,13 @@ static void ready_store(const struct agent *agent, struct strbuf *reasons)
 {
 	const struct err *why = NULL;
 	uint64_t since_ms = 0;
-	if (!fabric_store_up(agent->fabric, &why, &since_ms) && loop_now_ms() - since_ms > STORE_GRACE_MS)
+	if (fabric_store_up(agent->fabric, &why, &since_ms) || !why || why->code == 0)
+		return;
+	// Without a lease of our own nothing else matters.
+	bool is_held = fabric_lease_state(agent->fabric, NULL) == FABRIC_LEASE_HELD;
+	if (!is_held || loop_now_ms() - since_ms > STORE_GRACE_MS)
 		(void)strbuf_printf(reasons, "store not reached for %llu s: %s\n", (unsigned long long)((loop_now_ms() - since_ms) / 1000),
-				    why ? why->msg : "");
+				    why->msg);
 }
 
 static bool view_ready(void *arg, struct strbuf *reasons)
