@@ -2,6 +2,7 @@
 // Copyright The weft authors
 // Owns: tests of repair: what another program undoes is put back, noticed by notification and by looking, and a war is recognised.
 #include "netns.h"
+#include "reconcile/reconcile_internal.h"
 #include "reconcile_world.h"
 #include "unit.h"
 
@@ -239,6 +240,8 @@ static void test_the_sixth_time_is_war(void **state)
 		size_t position = 0;
 		assert_non_null(war_next(reconcile_war(world->reconcile), &position, loop_now_ms()));
 		assert_null(war_next(reconcile_war(world->reconcile), &position, loop_now_ms()));
+		// When the hold ends it is looked at, whatever else there is to do.
+		assert_true(timer_is_pending(world->reconcile->retry_timer));
 		// The others are repaired all the same.
 		tamper("ip neigh del 10.1.3.0 dev flannel.1");
 		world_pass(world, RECONCILE_DRIFT);
@@ -303,6 +306,41 @@ static void test_a_war_is_none_of_an_events_business(void **state)
 	world_close(world);
 }
 
+static void test_drift_beside_a_change_is_not_counted(void **state)
+{
+	(void)state;
+	for (int order = 0; order < 2; order++) {
+		struct world *world = open_settled(&deaf, 5);
+		tamper("ip neigh del 10.1.1.0 dev flannel.1");
+		reconcile_request(world->reconcile, order == 0 ? RECONCILE_DRIFT : RECONCILE_CHANGE);
+		reconcile_request(world->reconcile, order == 0 ? RECONCILE_CHANGE : RECONCILE_DRIFT);
+		world_settle(world);
+		assert_int_equal(world_count(world, "neighbour "), 5);
+		assert_int_equal(world_repairs(world), 0);
+		world_close(world);
+	}
+}
+
+// The peer is not at fault, so it does not wait for its turn to be tried again.
+static bool has_no_trouble(struct world *world)
+{
+	return trouble_count(reconcile_trouble(world->reconcile), false) == 0;
+}
+
+static void test_a_peer_that_fails_for_the_device(void **state)
+{
+	(void)state;
+	struct world *world = open_settled(&deaf, 5);
+	netns_run("ip", "link", "set", "flannel.1", "down", NULL);
+	struct lease lease = world_lease(world, 6);
+	world_put(world, &lease);
+	world_await_changes(world);
+	assert_false(has_no_trouble(world));
+	assert_true(world_await(world, has_no_trouble, 900)); // before its first back-off ends
+	assert_int_equal(world_count(world, "route "), 6);
+	world_close(world);
+}
+
 static void test_what_we_change_is_no_repair(void **state)
 {
 	(void)state;
@@ -337,6 +375,8 @@ int main(void)
 		cmocka_unit_test(test_a_device_at_war),
 		cmocka_unit_test(test_a_renamed_device),
 		cmocka_unit_test(test_a_war_is_none_of_an_events_business),
+		cmocka_unit_test(test_a_peer_that_fails_for_the_device),
+		cmocka_unit_test(test_drift_beside_a_change_is_not_counted),
 		cmocka_unit_test(test_what_we_change_is_no_repair),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

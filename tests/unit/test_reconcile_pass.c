@@ -620,6 +620,61 @@ static void test_a_plan_does_not_wait_for_a_retry(void **state)
 	world_close(world);
 }
 
+static void test_a_plan_says_why_there_is_none(void **state)
+{
+	(void)state;
+	struct world *world = world_open(&plain);
+	struct plan plan = { .text = STRBUF_INIT(1024) };
+	netns_run("ip", "link", "add", "flannel.1", "type", "bridge", NULL);
+	reconcile_request(world->reconcile, RECONCILE_START); // fails, and is tried again every two seconds
+	while (world->device_error[0] == '\0')
+		loop_turn(world->loop, 5);
+	assert_int_equal(reconcile_plan(world->reconcile, plan_change, plan_done, &plan), 0);
+	for (uint64_t end = loop_now_ms() + 5000; !plan.done && loop_now_ms() < end;)
+		loop_turn(world->loop, 5);
+	assert_true(plan.done);
+	assert_int_equal(plan.r, -EEXIST);
+	// What we know to have changed is not kept waiting for the next try.
+	netns_run("ip", "link", "del", "flannel.1", NULL);
+	uint64_t start = loop_now_ms();
+	reconcile_request(world->reconcile, RECONCILE_CHANGE);
+	world_await_passes(world, 1);
+	assert_in_range(loop_now_ms() - start, 0, 1000);
+	assert_string_equal(world->device_error, "");
+	world_close(world);
+}
+
+// ---- a pass that cannot be finished ----
+
+static bool is_between_two_dumps(struct world *world)
+{
+	const struct pass *pass = world->reconcile->pass;
+	return pass && pass->phase == PASS_SCAN && !pass->dump && pass->dump_next > 0;
+}
+
+static bool is_given_up(struct world *world)
+{
+	return !world->reconcile->pass;
+}
+
+static void test_a_scan_that_fails_is_repeated(void **state)
+{
+	(void)state;
+	struct world *world = world_open(&plain);
+	struct netlink_dump *dump = NULL;
+	struct err e;
+	world_fill(world, 1, 3);
+	reconcile_request(world->reconcile, RECONCILE_START);
+	while (!is_between_two_dumps(world))
+		loop_turn(world->loop, 5);
+	assert_int_equal(netlink_dump_start(world->nl, KERNEL_LINK, NULL, &dump, &e), 0);
+	assert_true(world_await(world, is_given_up, 1000));
+	netlink_dump_free(dump);
+	world_await_passes(world, 1);
+	assert_programmed(world, 3);
+	world_close(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -645,6 +700,8 @@ int main(void)
 		cmocka_unit_test(test_a_plan_for_a_device_that_is_gone),
 		cmocka_unit_test(test_a_plan_for_a_device_that_does_not_fit),
 		cmocka_unit_test(test_a_plan_does_not_wait_for_a_retry),
+		cmocka_unit_test(test_a_plan_says_why_there_is_none),
+		cmocka_unit_test(test_a_scan_that_fails_is_repeated),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
