@@ -274,7 +274,8 @@ static int look_again(struct agent *agent, const struct netconf *conf, struct er
 
 void bring_up(struct agent *agent)
 {
-	const struct netconf *conf = fabric_netconf(agent->fabric);
+	// Families that were switched on or off since the backend was opened wait for a restart.
+	const struct netconf *conf = agent->backend ? backend_netconf(agent->backend) : fabric_netconf(agent->fabric);
 	struct err e = {0};
 	if (!conf)
 		return;
@@ -293,28 +294,53 @@ void bring_up_again_soon(struct agent *agent)
 	timer_start(agent->bring_up_timer, UNDERLAY_SETTLE_MS);
 }
 
+static void log_restart_needed(const char *lines)
+{
+	_cleanup_strbuf_ struct strbuf members = STRBUF_INIT(4096);
+	for (const char *line = lines; *line;) {
+		size_t len = strcspn(line, "\n");
+		(void)strbuf_printf(&members, "%s%.*s", members.len > 0 ? ", " : "", (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+	if (members.len > 0)
+		log_warn("agent: restart needed for changes of: %s", strbuf_text(&members));
+}
+
 void take_config(struct agent *agent, const struct netconf *conf)
 {
 	struct err e = {0};
 	strbuf_reset(&agent->restart_needed);
 	if (backend_set_netconf(agent->backend, conf, &agent->restart_needed, &e) < 0) {
+		err_wrap(&e, "the changed config is not taken over");
 		agent->config_error = e;
-		log_error("agent: the changed config is not taken over: %s", e.msg);
+		log_error("agent: %s", e.msg);
 		return;
 	}
-	if (agent->restart_needed.len > 0)
-		log_warn("agent: restart needed for changes of: %s", strbuf_text(&agent->restart_needed));
+	log_restart_needed(strbuf_text(&agent->restart_needed));
 	write_subnet_env(agent);
 	if (agent->peers_known)
 		reconcile_request(agent->reconcile, RECONCILE_CHANGE);
 }
 
+static bool conf_holds(const struct netconf *conf, const struct subnet *subnet)
+{
+	return (!ipnet_is_set(&subnet->v4) || ipnet_contains_net(&conf->v4.network, &subnet->v4)) &&
+	       (!ipnet_is_set(&subnet->v6) || ipnet_contains_net(&conf->v6.network, &subnet->v6));
+}
+
+// A Network that was changed waits for a restart, as the subnet does: network and subnet of the file belong together.
+static const struct netconf *conf_of_lease(const struct agent *agent, const struct lease *lease)
+{
+	const struct netconf *opened = backend_netconf(agent->backend), *now = fabric_netconf(agent->fabric);
+	return now && !conf_holds(opened, &lease->subnet) && conf_holds(now, &lease->subnet) ? now : opened;
+}
+
 void write_subnet_env(struct agent *agent)
 {
 	const struct lease *lease = fabric_lease(agent->fabric);
-	const struct netconf *conf = fabric_netconf(agent->fabric);
-	if (!lease || !conf || !agent->backend)
+	if (!lease || !agent->backend)
 		return;
+	const struct netconf *conf = conf_of_lease(agent, lease);
 	agent->env = (struct subnet_env){
 		.network = {.v4 = conf->v4.network, .v6 = conf->v6.network},
 		.subnet = lease->subnet,

@@ -103,6 +103,11 @@ void backend_set_underlay(struct backend *backend, const struct underlay *underl
 	backend->public_ipv6 = *public_ipv6;
 }
 
+const struct netconf *backend_netconf(const struct backend *backend)
+{
+	return &backend->netconf;
+}
+
 static void compare_family(const struct netconf_family *old, const struct netconf_family *now,
 			   const char *enable, const char *network, struct strbuf *restart)
 {

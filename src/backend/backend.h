@@ -34,6 +34,8 @@ void backend_set_subnet(struct backend *backend, const struct subnet *subnet);
 // The interface's index, addresses or MTU, or the advertised addresses, changed.
 void backend_set_underlay(struct backend *backend, const struct underlay *underlay,
 			  const struct ip *public_ip, const struct ip *public_ipv6);
+// The config as it was opened with; what changed since then needs a restart.
+const struct netconf *backend_netconf(const struct backend *backend);
 // The config changed: takes over what can change while running, and adds a line to restart for each member that cannot. -EINVAL: nothing was taken over.
 int backend_set_netconf(struct backend *backend, const struct netconf *conf, struct strbuf *restart,
 			struct err *e);
