@@ -14,12 +14,14 @@ bool subnet_fits(const struct netconf *conf, const struct subnet *subnet)
 {
 	if (conf->v4.enabled ? !netconf_family_fits(&conf->v4, &subnet->v4) : ipnet_is_set(&subnet->v4))
 		return false;
-	return conf->v6.enabled ? netconf_family_fits(&conf->v6, &subnet->v6) : !ipnet_is_set(&subnet->v6);
+	return conf->v6.enabled ? netconf_family_fits(&conf->v6, &subnet->v6)
+				: !ipnet_is_set(&subnet->v6);
 }
 
 // The first free one from `start` on; *ret_index is its place.
-static bool choose_family(const struct netconf_family *family, const struct peer_table *peers, const struct occupied *occupied, uint64_t start,
-			  uint64_t *ret_index, struct ipnet *ret)
+static bool choose_family(const struct netconf_family *family, const struct peer_table *peers,
+			  const struct occupied *occupied, uint64_t start, uint64_t *ret_index,
+			  struct ipnet *ret)
 {
 	uint64_t count = netconf_family_subnets(family);
 	uint64_t probes = count < PROBES_MAX ? count : PROBES_MAX;
@@ -43,7 +45,8 @@ static bool choose_family(const struct netconf_family *family, const struct peer
 	return false;
 }
 
-bool choose_subnet(const struct netconf *conf, const struct peer_table *peers, const struct ip *public_ip, uint64_t skip, struct subnet *ret)
+bool choose_subnet(const struct netconf *conf, const struct peer_table *peers,
+		   const struct ip *public_ip, uint64_t skip, struct subnet *ret)
 {
 	uint64_t place = hash_stable(public_ip->bytes, ip_width_bytes(public_ip)) + skip;
 	struct subnet subnet = { 0 };
@@ -53,8 +56,10 @@ bool choose_subnet(const struct netconf *conf, const struct peer_table *peers, c
 	peer_table_occupied(peers, &occupied);
 	// The IPv6 subnet has the place of the IPv4 one: hosts that choose the same IPv4 subnet at the same moment then choose the same key, and
 	// the store lets only one of them have it.
-	found = (!conf->v4.enabled || choose_family(&conf->v4, peers, &occupied, place, &place, &subnet.v4)) &&
-		(!conf->v6.enabled || choose_family(&conf->v6, peers, &occupied, place, &place, &subnet.v6));
+	found = (!conf->v4.enabled ||
+		 choose_family(&conf->v4, peers, &occupied, place, &place, &subnet.v4)) &&
+		(!conf->v6.enabled ||
+		 choose_family(&conf->v6, peers, &occupied, place, &place, &subnet.v6));
 	free(occupied.list);
 	if (found)
 		*ret = subnet;

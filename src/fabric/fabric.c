@@ -10,8 +10,9 @@
 #include <string.h>
 
 const char *const fabric_lease_state_names[FABRIC_LEASE_STATE_COUNT] = {
-	[FABRIC_LEASE_NONE] = "none",	    [FABRIC_LEASE_CACHED] = "cached", [FABRIC_LEASE_HELD] = "held",
-	[FABRIC_LEASE_LOST] = "lost",	    [FABRIC_LEASE_FOREIGN] = "foreign", [FABRIC_LEASE_UNFIT] = "unfit",
+	[FABRIC_LEASE_NONE] = "none",	    [FABRIC_LEASE_CACHED] = "cached",
+	[FABRIC_LEASE_HELD] = "held",	    [FABRIC_LEASE_LOST] = "lost",
+	[FABRIC_LEASE_FOREIGN] = "foreign", [FABRIC_LEASE_UNFIT] = "unfit",
 };
 
 const char *const fabric_peer_state_names[FABRIC_PEER_STATE_COUNT] = {
@@ -59,8 +60,9 @@ void fabric_tell_rules(struct fabric *fabric)
 		netconf_copy(&fabric->conf, &fabric->base);
 		fabric->has_base = true;
 	}
-	peer_table_set_rules(fabric->peers, fabric->has_base ? &fabric->base : &fabric->conf, &fabric->conf,
-			     fabric->has_lease ? &fabric->lease.subnet : NULL, fabric->joined ? &fabric->attrs : NULL);
+	peer_table_set_rules(fabric->peers, fabric->has_base ? &fabric->base : &fabric->conf,
+			     &fabric->conf, fabric->has_lease ? &fabric->lease.subnet : NULL,
+			     fabric->joined ? &fabric->attrs : NULL);
 }
 
 int64_t fabric_ttl_s(const struct fabric *fabric)
@@ -87,8 +89,8 @@ static void tell_config_error(struct fabric *fabric, const struct err *e)
 // False: it cannot be used, and was told.
 static bool take_config_text(struct fabric *fabric, const char *text)
 {
-	struct netconf conf = {0};
-	struct err e = {0};
+	struct netconf conf = { 0 };
+	struct err e = { 0 };
 	if (fabric->has_conf && !fabric->conf_error && strcmp(fabric->conf_text, text) == 0)
 		return true;
 	if (netconf_parse(text, strlen(text), &conf, &e) < 0) {
@@ -173,7 +175,8 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 	if (!fabric->peers_told)
 		tell_peers_reset(fabric);
 	backoff_reset(&fabric->start_backoff);
-	fabric->watch = registry_watch_start(fabric->registry, header->revision + 1, header->cluster_id, on_event, fabric);
+	fabric->watch = registry_watch_start(fabric->registry, header->revision + 1,
+					     header->cluster_id, on_event, fabric);
 	fabric->snapshot_done = true;
 	fabric->seen_revision = header->revision;
 	// The config was read before the leases, at an earlier revision than the watch begins with.
@@ -239,7 +242,7 @@ static void on_lease_delete(struct fabric *fabric, const struct subnet *subnet, 
 static void on_event(void *arg, const struct registry_event *event)
 {
 	struct fabric *fabric = arg;
-	struct err e = {0};
+	struct err e = { 0 };
 	switch (event->kind) {
 	case REGISTRY_LEASE_PUT:
 		on_lease_put(fabric, event->lease);
@@ -257,7 +260,8 @@ static void on_event(void *arg, const struct registry_event *event)
 		on_config_put(fabric, event);
 		break;
 	case REGISTRY_CONFIG_DELETE:
-		err_set(&e, -ENOENT, "the network's config was deleted from the store; going on with the last one");
+		err_set(&e, -ENOENT,
+			"the network's config was deleted from the store; going on with the last one");
 		tell_config_error(fabric, &e);
 		break;
 	case REGISTRY_UP:
@@ -306,7 +310,8 @@ static void start_tick(void *arg)
 		fabric->seeded = false;
 		tell_seed(fabric);
 	}
-	if (fabric->reading_config || fabric->reading_leases || (fabric->watch && !fabric->config_unsure))
+	if (fabric->reading_config || fabric->reading_leases ||
+	    (fabric->watch && !fabric->config_unsure))
 		return;
 	if (fabric->config_is_fresh && fabric->joined) {
 		fabric->config_is_fresh = false;
@@ -317,7 +322,8 @@ static void start_tick(void *arg)
 	registry_config_get(fabric->registry, on_config, fabric);
 }
 
-struct fabric *fabric_new(struct loop *loop, struct registry *registry, const struct fabric_config *config, const struct fabric_hooks *hooks,
+struct fabric *fabric_new(struct loop *loop, struct registry *registry,
+			  const struct fabric_config *config, const struct fabric_hooks *hooks,
 			  void *arg)
 {
 	struct fabric *fabric = xnew(struct fabric);
@@ -331,10 +337,11 @@ struct fabric *fabric_new(struct loop *loop, struct registry *registry, const st
 	fabric->config.previous = NULL;
 	fabric->hooks = *hooks;
 	fabric->arg = arg;
-	fabric->peers = peer_table_new(config->peer_hold_ms, (uint64_t)fabric_ttl_s(fabric) * 1000, on_peer_change, fabric);
+	fabric->peers = peer_table_new(config->peer_hold_ms, (uint64_t)fabric_ttl_s(fabric) * 1000,
+				       on_peer_change, fabric);
 	fabric->start_timer = timer_new(loop, start_tick, fabric);
 	fabric->hold_timer = timer_new(loop, expire_tick, fabric);
-	fabric->start_backoff = (struct backoff){.base_ms = 100, .max_ms = 2000};
+	fabric->start_backoff = (struct backoff){ .base_ms = 100, .max_ms = 2000 };
 	fabric->up_since_ms = loop_now_ms();
 	return fabric;
 }
@@ -356,7 +363,8 @@ struct fabric *fabric_free(struct fabric *fabric)
 	return NULL;
 }
 
-void fabric_seed(struct fabric *fabric, const char *config_text, const struct lease *lease, struct lease_set *peers)
+void fabric_seed(struct fabric *fabric, const char *config_text, const struct lease *lease,
+		 struct lease_set *peers)
 {
 	struct err e;
 	if (netconf_parse(config_text, strlen(config_text), &fabric->conf, &e) < 0) {

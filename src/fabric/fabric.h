@@ -18,12 +18,12 @@
 struct fabric;
 
 enum fabric_lease_state {
-	FABRIC_LEASE_NONE,	// none yet: config or store missing, or acquiring
-	FABRIC_LEASE_CACHED,	// serving with the subnet of an earlier life, the store has not confirmed it yet
+	FABRIC_LEASE_NONE, // none yet: config or store missing, or acquiring
+	FABRIC_LEASE_CACHED, // serving with the subnet of an earlier life, the store has not confirmed it yet
 	FABRIC_LEASE_HELD,
-	FABRIC_LEASE_LOST,	// the key is gone (deleted or expired): being regained, the subnet is kept
-	FABRIC_LEASE_FOREIGN,	// another owner holds our subnet's key (or an overlapping one): named in the error; kept, retried
-	FABRIC_LEASE_UNFIT,	// the config changed and our subnet no longer fits: kept until restart with --allow-subnet-change
+	FABRIC_LEASE_LOST, // the key is gone (deleted or expired): being regained, the subnet is kept
+	FABRIC_LEASE_FOREIGN, // another owner holds our subnet's key (or an overlapping one): named in the error; kept, retried
+	FABRIC_LEASE_UNFIT, // the config changed and our subnet no longer fits: kept until restart with --allow-subnet-change
 	FABRIC_LEASE_STATE_COUNT
 };
 extern const char *const fabric_lease_state_names[FABRIC_LEASE_STATE_COUNT];
@@ -39,10 +39,10 @@ extern const char *const fabric_peer_state_names[FABRIC_PEER_STATE_COUNT];
 struct fabric_config {
 	const struct subnet *previous; // of subnet.env or the cached lease; NULL: none
 	bool allow_subnet_change;
-	int64_t lease_ttl_s;	       // 0: LEASE_TTL_S; tests use short ones
-	int64_t renew_margin_s;	       // --subnet-lease-renew-margin: renew at the latest when this much is left
-	uint64_t peer_hold_ms;	       // 3000
-	uint64_t retry_max_ms;	       // longest pause between tries to get or regain the lease; 0: 5000
+	int64_t lease_ttl_s; // 0: LEASE_TTL_S; tests use short ones
+	int64_t renew_margin_s; // --subnet-lease-renew-margin: renew at the latest when this much is left
+	uint64_t peer_hold_ms; // 3000
+	uint64_t retry_max_ms; // longest pause between tries to get or regain the lease; 0: 5000
 };
 
 // Called from the loop, never from within a fabric_ call. Leases are borrowed.
@@ -52,7 +52,8 @@ struct fabric_hooks {
 	// The config is missing, invalid or unreadable; asked again by itself. Said once per reason.
 	void (*config_error)(void *arg, const struct err *e);
 	// State, lease (NULL in NONE) and the reason in words ("" if held).
-	void (*lease)(void *arg, enum fabric_lease_state state, const struct lease *lease, const struct err *why);
+	void (*lease)(void *arg, enum fabric_lease_state state, const struct lease *lease,
+		      const struct err *why);
 	// One peer appeared (old NULL), changed, or went (now NULL): after validation and hold.
 	void (*peer_changed)(void *arg, const struct lease *old, const struct lease *now);
 	// The whole set may be different: compare with everything.
@@ -60,10 +61,13 @@ struct fabric_hooks {
 	void (*store)(void *arg, bool up, const struct err *why);
 };
 
-struct fabric *fabric_new(struct loop *loop, struct registry *registry, const struct fabric_config *config, const struct fabric_hooks *hooks, void *arg);
+struct fabric *fabric_new(struct loop *loop, struct registry *registry,
+			  const struct fabric_config *config, const struct fabric_hooks *hooks,
+			  void *arg);
 struct fabric *fabric_free(struct fabric *fabric); // the lease stays in the store
 // Before fabric_start: what an earlier life knew. peers is taken over. lease may be NULL.
-void fabric_seed(struct fabric *fabric, const char *config_text, const struct lease *lease, struct lease_set *peers);
+void fabric_seed(struct fabric *fabric, const char *config_text, const struct lease *lease,
+		 struct lease_set *peers);
 void fabric_start(struct fabric *fabric);
 // We are ready to have a lease with these attributes (copied). Again later: they changed (public IP, MAC): the subnet is kept, the value rewritten.
 void fabric_join(struct fabric *fabric, const struct lease_attrs *attrs);
@@ -71,8 +75,8 @@ void fabric_join(struct fabric *fabric, const struct lease_attrs *attrs);
 void fabric_refresh(struct fabric *fabric);
 
 const struct netconf *fabric_netconf(const struct fabric *fabric); // NULL until known
-const char *fabric_config_text(const struct fabric *fabric);	    // as stored; NULL until known
-const struct lease *fabric_lease(const struct fabric *fabric);	    // NULL in NONE
+const char *fabric_config_text(const struct fabric *fabric);	   // as stored; NULL until known
+const struct lease *fabric_lease(const struct fabric *fabric);	   // NULL in NONE
 enum fabric_lease_state fabric_lease_state(const struct fabric *fabric, const struct err **ret_why);
 int64_t fabric_lease_expires_in_s(const struct fabric *fabric); // -1: does not expire or unknown
 bool fabric_store_up(const struct fabric *fabric, const struct err **ret_why, uint64_t *ret_since_ms);
@@ -81,5 +85,6 @@ bool fabric_store_up(const struct fabric *fabric, const struct err **ret_why, ui
 const struct lease_set *fabric_peers(const struct fabric *fabric);
 size_t fabric_peer_count(const struct fabric *fabric, enum fabric_peer_state state);
 // Held and rejected ones only (good ones are in fabric_peers): for each, the lease if it could be read, the key and why.
-typedef void fabric_odd_fn(void *arg, enum fabric_peer_state state, const char *key, const struct lease *lease, const char *why);
+typedef void fabric_odd_fn(void *arg, enum fabric_peer_state state, const char *key,
+			   const struct lease *lease, const char *why);
 void fabric_odd_each(const struct fabric *fabric, fabric_odd_fn *fn, void *arg);

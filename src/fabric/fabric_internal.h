@@ -28,11 +28,11 @@ struct fabric {
 	struct registry_watch *watch;
 	bool reading_config;
 	bool reading_leases;
-	bool snapshot_done;	 // the table is the store's
-	bool store_was_changed; // the snapshot being read is of another store than before
-	bool seeded;		// the hooks have not been told of the cache yet
-	bool config_is_fresh;	// read, and the leases not yet: waiting for the agent to join
-	bool config_unsure;	// may have changed between its reading and the snapshot's
+	bool snapshot_done;	   // the table is the store's
+	bool store_was_changed;	   // the snapshot being read is of another store than before
+	bool seeded;		   // the hooks have not been told of the cache yet
+	bool config_is_fresh;	   // read, and the leases not yet: waiting for the agent to join
+	bool config_unsure;	   // may have changed between its reading and the snapshot's
 	struct timer *start_timer; // deferred beginnings and retries of config and snapshot
 	struct backoff start_backoff;
 	struct timer *hold_timer;
@@ -49,18 +49,18 @@ struct fabric {
 	struct lease lease;
 	enum fabric_lease_state state;
 	struct err why;
-	bool was_held;	// in this life
-	bool busy;	// a request about our lease is under way
-	bool again;	// something happened meanwhile
+	bool was_held;	 // in this life
+	bool busy;	 // a request about our lease is under way
+	bool again;	 // something happened meanwhile
 	bool has_at_key; // what the store has at our subnet's key
 	struct lease at_key;
 	bool key_is_junk;
 	bool has_candidate; // a lease with our public address, before we have one
 	struct lease candidate;
-	bool proving;	   // created, and not yet sure that nobody had an overlapping one before
+	bool proving; // created, and not yet sure that nobody had an overlapping one before
 	struct lease proof;
 	uint64_t proof_until_ms;
-	int64_t seen_revision; // up to which the watch has told everything
+	int64_t seen_revision;	// up to which the watch has told everything
 	uint64_t expires_at_ms; // loop_boottime_ms clock; 0: does not expire, or unknown
 	struct timer *renew_timer;
 	struct timer *retry_timer;
@@ -72,10 +72,12 @@ struct fabric {
 // ---- fabric.c ----
 void fabric_tell_rules(struct fabric *fabric); // our lease, attributes or the config changed: judge the peers anew
 int64_t fabric_ttl_s(const struct fabric *fabric);
-void fabric_read_again(struct fabric *fabric, const char *why); // the watch cannot be trusted: a snapshot, soon
+void fabric_read_again(struct fabric *fabric,
+		       const char *why); // the watch cannot be trusted: a snapshot, soon
 
 // ---- own_lease.c ----
-bool lease_is_own(const struct fabric *fabric, const struct lease *lease); // about our key, or with our identity: not a peer's
+bool lease_is_own(const struct fabric *fabric,
+		  const struct lease *lease); // about our key, or with our identity: not a peer's
 void own_snapshot_begin(struct fabric *fabric);
 void own_seen(struct fabric *fabric, const struct lease *lease); // in a snapshot or an event
 void own_gone(struct fabric *fabric, const struct subnet *subnet, int64_t revision);
@@ -90,5 +92,6 @@ void own_free(struct fabric *fabric);
 
 // ---- choose.c ----
 // The first free subnet from a place that the public address decides, `skip` places further. False: none is free.
-bool choose_subnet(const struct netconf *conf, const struct peer_table *peers, const struct ip *public_ip, uint64_t skip, struct subnet *ret);
+bool choose_subnet(const struct netconf *conf, const struct peer_table *peers,
+		   const struct ip *public_ip, uint64_t skip, struct subnet *ret);
 bool subnet_fits(const struct netconf *conf, const struct subnet *subnet);

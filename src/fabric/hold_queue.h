@@ -18,7 +18,7 @@ struct hold_queue {
 	size_t capacity;
 };
 
-void hold_queue_clear(struct hold_queue *queue);			     // leaves it zero
-void hold_queue_add(struct hold_queue *queue, const struct hold *hold);	     // not before the last one's time
-const struct hold *hold_queue_first(const struct hold_queue *queue);	     // NULL if empty
-void hold_queue_drop(struct hold_queue *queue);				     // the first one
+void hold_queue_clear(struct hold_queue *queue);			// leaves it zero
+void hold_queue_add(struct hold_queue *queue, const struct hold *hold); // not before the last one's time
+const struct hold *hold_queue_first(const struct hold_queue *queue); // NULL if empty
+void hold_queue_drop(struct hold_queue *queue);			     // the first one

@@ -83,7 +83,8 @@ static bool odd_set(struct odd_list *list, struct odd *odd, struct odd *taken)
 	return news && odd;
 }
 
-bool odd_list_put(struct odd_list *list, enum odd_kind kind, struct lease *lease, const char *why, uint32_t generation)
+bool odd_list_put(struct odd_list *list, enum odd_kind kind, struct lease *lease, const char *why,
+		  uint32_t generation)
 {
 	char key[LEASE_KEY_MAX];
 	struct odd taken = {
@@ -101,8 +102,8 @@ bool odd_list_put(struct odd_list *list, enum odd_kind kind, struct lease *lease
 	return odd_set(list, odd_list_find(list, &taken.lease.subnet), &taken);
 }
 
-bool odd_list_put_unreadable(struct odd_list *list, const char *key, const struct subnet *subnet, int64_t mod_revision, const char *why,
-			     uint32_t generation)
+bool odd_list_put_unreadable(struct odd_list *list, const char *key, const struct subnet *subnet,
+			     int64_t mod_revision, const char *why, uint32_t generation)
 {
 	char usual[LEASE_KEY_MAX];
 	struct odd taken = {
@@ -126,7 +127,8 @@ static int compare_age(const void *a, const void *b)
 {
 	const struct odd *left = a, *right = b;
 
-	return (left->lease.mod_revision > right->lease.mod_revision) - (left->lease.mod_revision < right->lease.mod_revision);
+	return (left->lease.mod_revision > right->lease.mod_revision) -
+	       (left->lease.mod_revision < right->lease.mod_revision);
 }
 
 void odd_list_sort(struct odd_list *list)

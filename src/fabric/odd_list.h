@@ -33,11 +33,13 @@ struct odd_list {
 void odd_list_clear(struct odd_list *list); // leaves it zero
 struct odd *odd_list_find(const struct odd_list *list, const struct subnet *subnet); // at its usual key
 struct odd *odd_list_find_key(const struct odd_list *list, const char *key);
-void odd_list_remove(struct odd_list *list, struct odd *odd); // NULL: nothing. Moves another one into its place.
+void odd_list_remove(struct odd_list *list,
+		     struct odd *odd); // NULL: nothing. Moves another one into its place.
 // Takes over what lease owns. One of the same subnet is replaced. True: there is no such one with that reason yet, so it is worth a log line.
-bool odd_list_put(struct odd_list *list, enum odd_kind kind, struct lease *lease, const char *why, uint32_t generation);
+bool odd_list_put(struct odd_list *list, enum odd_kind kind, struct lease *lease, const char *why,
+		  uint32_t generation);
 // subnet NULL: the key says none.
-bool odd_list_put_unreadable(struct odd_list *list, const char *key, const struct subnet *subnet, int64_t mod_revision, const char *why,
-			     uint32_t generation);
+bool odd_list_put_unreadable(struct odd_list *list, const char *key, const struct subnet *subnet,
+			     int64_t mod_revision, const char *why, uint32_t generation);
 // Oldest first, so that of several that wait for the same the first one gets it.
 void odd_list_sort(struct odd_list *list);

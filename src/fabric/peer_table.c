@@ -1,52 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: the table of peers.
-#include "fabric/peer_table.h"
+#include "fabric/peer_table_internal.h"
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "fabric/hold_queue.h"
-#include "fabric/lease_index.h"
-#include "fabric/odd_list.h"
 
 #include <string.h>
 
-// What a good lease's mark says: its condition, and a number: of the last snapshot that had it or, while it is held, of its hold.
-#define MARK_HELD (1u << 31)
-#define MARK_STALE (1u << 30)
-#define MARK_NEW (1u << 29) // came with the snapshot of that number
-#define MARK_NUMBER (MARK_NEW - 1)
-
 #define EXPIRE_AT_ONCE 1024 // so that a whole network's end does not hold the loop up
 
-struct peer_table {
-	peer_change_fn *fn;
-	void *arg;
-	uint64_t hold_ms;
-	uint64_t long_hold_ms;
-
-	bool has_rules;
-	struct netconf base;
-	struct netconf conf;
-	bool has_own;
-	struct subnet own;
-	bool has_own_attrs;
-	struct lease_attrs own_attrs;
-
-	struct lease_set *good;
-	struct lease_index *index[LEASE_INDEX_KEY_COUNT];
-	struct odd_list odd;
-
-	size_t held;
-	struct hold_queue short_holds;
-	struct hold_queue long_holds;
-	uint32_t hold_serial;
-
-	bool in_snapshot;
-	uint32_t generation;
-};
-
-struct peer_table *peer_table_new(uint64_t hold_ms, uint64_t long_hold_ms, peer_change_fn *fn, void *arg)
+struct peer_table *peer_table_new(uint64_t hold_ms, uint64_t long_hold_ms, peer_change_fn *fn,
+				  void *arg)
 {
 	struct peer_table *table = xnew(struct peer_table);
 
@@ -79,20 +44,10 @@ struct peer_table *peer_table_free(struct peer_table *table)
 
 // ---- conditions ----
 
-static bool is_held(const struct lease *lease)
-{
-	return lease->mark & MARK_HELD;
-}
-
-static bool gives_way(const struct lease *lease)
-{
-	return lease->mark & (MARK_HELD | MARK_STALE);
-}
-
 // The store has something at the key of this good lease.
 static void mark_present(struct peer_table *table, struct lease *lease, uint32_t flags)
 {
-	if (is_held(lease) && --table->held == 0) {
+	if (peer_is_held(lease) && --table->held == 0) {
 		hold_queue_clear(&table->short_holds);
 		hold_queue_clear(&table->long_holds);
 	}
@@ -107,7 +62,7 @@ static void hold_until(struct peer_table *table, struct lease *lease, bool is_lo
 		.until_ms = now_ms + (is_long ? table->long_hold_ms : table->hold_ms),
 	};
 
-	if (!is_held(lease))
+	if (!peer_is_held(lease))
 		table->held++;
 	lease->mark = MARK_HELD | hold.serial;
 	hold_queue_add(is_long ? &table->long_holds : &table->short_holds, &hold);
@@ -151,7 +106,8 @@ static void good_add(struct peer_table *table, struct lease *lease)
 }
 
 // Gives ret_old what it was.
-static void good_change(struct peer_table *table, struct lease *known, struct lease *lease, struct lease *ret_old)
+static void good_change(struct peer_table *table, struct lease *known, struct lease *lease,
+			struct lease *ret_old)
 {
 	index_remove(table, known);
 	*ret_old = *known;
@@ -163,97 +119,11 @@ static void good_change(struct peer_table *table, struct lease *known, struct le
 	table->fn(table->arg, ret_old, known);
 }
 
-// ---- rivals ----
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-// One host may hold two subnets for a while, as after a change of SubnetLen.
-static bool is_same_host(const struct lease *a, const struct lease *b)
-{
-	return strcmp(a->attrs.backend_type, b->attrs.backend_type) == 0 &&
-	       same_text(a->attrs.backend_data, b->attrs.backend_data) &&
-	       same_text(a->attrs.backend_v6_data, b->attrs.backend_v6_data);
-}
-
-struct rivals {
-	struct lease **leases;
-	size_t count;
-	struct lease *winner; // the one that does not give way; NULL: all do
-	const char *what;     // it has
-};
-
-// The search ends at the first one that does not give way. One is listed once for each thing that both claim.
-static bool rivals_add(const struct peer_table *table, struct rivals *rivals, const struct lease *lease, struct lease *rival, const char *what)
-{
-	bool is_older = table->in_snapshot && (rival->mark & MARK_NEW) && (rival->mark & MARK_NUMBER) == table->generation &&
-			lease->mod_revision < rival->mod_revision;
-
-	rivals->leases = xrealloc_array(rivals->leases, rivals->count + 1, sizeof(struct lease *));
-	rivals->leases[rivals->count++] = rival;
-	rivals->what = what;
-	if (!gives_way(rival) && !is_older)
-		rivals->winner = rival;
-	return !rivals->winner;
-}
-
-// Good leases never overlap, so the one that starts last before the end of net overlaps if any does.
-static struct lease *overlap_before(const struct lease_index *index, const struct ipnet *net, struct ip *end)
-{
-	struct lease *found = lease_index_at_or_before(index, end);
-	const struct ipnet *other;
-
-	if (!found)
-		return NULL;
-	other = net->addr.family == AF_INET ? &found->subnet.v4 : &found->subnet.v6;
-	return ipnet_overlaps(other, net) ? found : NULL;
-}
-
-static bool find_overlaps(const struct peer_table *table, const struct lease *lease, enum lease_index_key key, struct rivals *rivals)
-{
-	const struct ipnet *net = key == LEASE_INDEX_V4 ? &lease->subnet.v4 : &lease->subnet.v6;
-	struct ip end = ipnet_last(net);
-	struct lease *rival;
-
-	if (!ipnet_is_set(net))
-		return true;
-	while ((rival = overlap_before(table->index[key], net, &end))) {
-		const struct ip *start = lease_index_key(key, rival);
-
-		if (!subnet_equal(&rival->subnet, &lease->subnet) && !rivals_add(table, rivals, lease, rival, "overlaps"))
-			return false;
-		if (ip_compare(start, &net->addr) <= 0)
-			return true;
-		end = ip_from_value(start->family, ip_value(start) - 1);
-	}
-	return true;
-}
-
-static bool find_same_address(const struct peer_table *table, const struct lease *lease, enum lease_index_key key, struct rivals *rivals)
-{
-	const struct ip *ip = lease_index_key(key, lease);
-	struct lease *rival;
-
-	for (size_t i = 0; ip_is_set(ip) && (rival = lease_index_equal(table->index[key], ip, i)); i++)
-		if (!subnet_equal(&rival->subnet, &lease->subnet) && !is_same_host(rival, lease) &&
-		    !rivals_add(table, rivals, lease, rival, "has the public address of"))
-			return false;
-	return true;
-}
-
-static void find_rivals(const struct peer_table *table, const struct lease *lease, struct rivals *ret)
-{
-	(void)(find_overlaps(table, lease, LEASE_INDEX_V4, ret) && find_overlaps(table, lease, LEASE_INDEX_V6, ret) &&
-	       find_same_address(table, lease, LEASE_INDEX_PUBLIC_IP, ret) &&
-	       find_same_address(table, lease, LEASE_INDEX_PUBLIC_IPV6, ret));
-}
-
 // ---- judging ----
 
 // NULL: it can be a peer, if no other one is in its way.
-static const char *judge(const struct peer_table *table, const struct lease *lease, char *buf, size_t size)
+static const char *judge(const struct peer_table *table, const struct lease *lease, char *buf,
+			 size_t size)
 {
 	const struct lease_attrs *own_attrs = table->has_own_attrs ? &table->own_attrs : NULL;
 	const struct subnet *own = table->has_own ? &table->own : NULL;
@@ -280,14 +150,15 @@ static void reject(struct peer_table *table, enum odd_kind kind, struct lease *l
 
 static void retry_rejected(struct peer_table *table, const struct lease *gone);
 
-static void rivals_give_way(struct peer_table *table, const struct rivals *rivals, const struct lease *lease)
+static void rivals_give_way(struct peer_table *table, const struct rivals *rivals,
+			    const struct lease *lease)
 {
 	char text[SUBNET_STR_MAX], why[ERR_MSG_MAX];
 
 	for (size_t i = 0; i < rivals->count; i++) {
 		struct lease *rival = rivals->leases[i];
 		struct lease old;
-		bool is_listed = gives_way(rival), is_twice = false;
+		bool is_listed = peer_gives_way(rival), is_twice = false;
 
 		for (size_t j = 0; j < i; j++)
 			is_twice = is_twice || rivals->leases[j] == rival;
@@ -295,7 +166,8 @@ static void rivals_give_way(struct peer_table *table, const struct rivals *rival
 			continue;
 		good_drop(table, rival, &old);
 		if (!is_listed) {
-			(void)text_format(why, sizeof(why), "it %s the older lease %s", rivals->what, subnet_str(&lease->subnet, text));
+			(void)text_format(why, sizeof(why), "it %s the older lease %s",
+					  rivals->what, subnet_str(&lease->subnet, text));
 			reject(table, ODD_RIVAL, &old, why);
 		}
 		lease_free(&old);
@@ -310,12 +182,13 @@ static bool is_written_over(const struct lease *known, const struct lease *lease
 	bool same_address = (ip_is_set(&a->public_ip) && ip_equal(&a->public_ip, &b->public_ip)) ||
 			    (ip_is_set(&a->public_ipv6) && ip_equal(&a->public_ipv6, &b->public_ipv6));
 
-	return known->create_revision != 0 && known->create_revision == lease->create_revision && known->session != lease->session &&
-	       !same_address && !is_same_host(known, lease);
+	return known->create_revision != 0 && known->create_revision == lease->create_revision &&
+	       known->session != lease->session && !same_address && !peer_is_same_host(known, lease);
 }
 
 // Takes over what lease owns, if it is in order. False: it is rejected, buf says why.
-static bool try_accept(struct peer_table *table, struct lease *lease, struct lease *known, enum odd_kind *ret_kind, char *buf, size_t size)
+static bool try_accept(struct peer_table *table, struct lease *lease, struct lease *known,
+		       enum odd_kind *ret_kind, char *buf, size_t size)
 {
 	struct rivals rivals = { 0 };
 	char text[SUBNET_STR_MAX], ip[IP_STR_MAX];
@@ -330,14 +203,18 @@ static bool try_accept(struct peer_table *table, struct lease *lease, struct lea
 	}
 	if (known && is_written_over(known, lease)) {
 		const struct lease_attrs *attrs = &known->attrs;
-		(void)text_format(buf, size, "it was written over the lease of %s, which stays in use; if that host is gone for good, delete the key first",
-				  ip_str(ip_is_set(&attrs->public_ip) ? &attrs->public_ip : &attrs->public_ipv6, ip));
+		(void)text_format(
+			buf, size,
+			"it was written over the lease of %s, which stays in use; if that host is gone for good, delete the key first",
+			ip_str(ip_is_set(&attrs->public_ip) ? &attrs->public_ip : &attrs->public_ipv6,
+			       ip));
 		return false;
 	}
-	find_rivals(table, lease, &rivals);
+	peer_find_rivals(table, lease, &rivals);
 	if (rivals.winner) {
 		*ret_kind = ODD_RIVAL;
-		(void)text_format(buf, size, "it %s lease %s, which was first", rivals.what, subnet_str(&rivals.winner->subnet, text));
+		(void)text_format(buf, size, "it %s lease %s, which was first", rivals.what,
+				  subnet_str(&rivals.winner->subnet, text));
 		free(rivals.leases);
 		return false;
 	}
@@ -380,8 +257,10 @@ static bool concerns(const struct odd *odd, const struct lease *gone)
 	if (odd->kind != ODD_RIVAL)
 		return false;
 	return !gone || subnet_overlaps(&odd->lease.subnet, &gone->subnet) ||
-	       (ip_is_set(&gone->attrs.public_ip) && ip_equal(&odd->lease.attrs.public_ip, &gone->attrs.public_ip)) ||
-	       (ip_is_set(&gone->attrs.public_ipv6) && ip_equal(&odd->lease.attrs.public_ipv6, &gone->attrs.public_ipv6));
+	       (ip_is_set(&gone->attrs.public_ip) &&
+		ip_equal(&odd->lease.attrs.public_ip, &gone->attrs.public_ip)) ||
+	       (ip_is_set(&gone->attrs.public_ipv6) &&
+		ip_equal(&odd->lease.attrs.public_ipv6, &gone->attrs.public_ipv6));
 }
 
 // Judges what is listed again; whoever gets in leaves the list.
@@ -449,7 +328,8 @@ void peer_table_bad(struct peer_table *table, const struct registry_bad *bad)
 
 	if (known)
 		mark_present(table, known, MARK_STALE);
-	if (odd_list_put_unreadable(&table->odd, bad->key, subnet, bad->mod_revision, bad->why, table->generation))
+	if (odd_list_put_unreadable(&table->odd, bad->key, subnet, bad->mod_revision, bad->why,
+				    table->generation))
 		log_rl(LOG_LEVEL_WARN, "fabric: reject key %s: %s", bad->key, bad->why);
 }
 
@@ -466,7 +346,8 @@ void peer_table_bad_gone(struct peer_table *table, const char *key)
 static bool is_claimed(const struct peer_table *table, const struct lease *lease)
 {
 	for (size_t i = 0; i < table->odd.count; i++)
-		if (concerns(&table->odd.odds[i], lease) && !subnet_equal(&table->odd.odds[i].lease.subnet, &lease->subnet))
+		if (concerns(&table->odd.odds[i], lease) &&
+		    !subnet_equal(&table->odd.odds[i].lease.subnet, &lease->subnet))
 			return true;
 	return false;
 }
@@ -497,7 +378,7 @@ void peer_table_gone(struct peer_table *table, const struct subnet *subnet)
 	if (!odd && !lease && table->odd.uncounted > 0)
 		table->odd.uncounted--;
 	odd_list_remove(&table->odd, odd);
-	if (lease && !is_held(lease))
+	if (lease && !peer_is_held(lease))
 		vanish(table, lease);
 }
 
@@ -547,7 +428,7 @@ void peer_table_snapshot_end(struct peer_table *table, bool store_changed)
 	}
 	// First all that vanished, then those that wait for them: what a rival gets must not depend on the order of the table.
 	while ((lease = lease_set_next(table->good, &position)))
-		if (!is_held(lease) && (lease->mark & MARK_NUMBER) != table->generation)
+		if (!peer_is_held(lease) && (lease->mark & MARK_NUMBER) != table->generation)
 			hold_until(table, lease, store_changed, loop_now_ms());
 	retry_rejected(table, NULL);
 }
@@ -564,14 +445,17 @@ static unsigned int expire_short(struct peer_table *table, uint64_t now_ms)
 {
 	size_t total = lease_set_count(table->good);
 	// Both of two may well have been shut down together; a majority of more is rather the store's doing.
-	bool is_mass = table->held > 2 && table->held * 2 > total && table->long_hold_ms > table->hold_ms;
+	bool is_mass = table->held > 2 && table->held * 2 > total &&
+		       table->long_hold_ms > table->hold_ms;
 	unsigned int count = 0;
 	const struct hold *first;
 
 	if (is_mass && (first = hold_queue_first(&table->short_holds)) && first->until_ms <= now_ms)
-		log_rl(LOG_LEVEL_WARN, "fabric: keep %zu of %zu peers that vanished from the store at once, for %llu s at most", table->held,
-		       total, (unsigned long long)(table->long_hold_ms / 1000));
-	while ((first = hold_queue_first(&table->short_holds)) && first->until_ms <= now_ms && count++ < EXPIRE_AT_ONCE) {
+		log_rl(LOG_LEVEL_WARN,
+		       "fabric: keep %zu of %zu peers that vanished from the store at once, for %llu s at most",
+		       table->held, total, (unsigned long long)(table->long_hold_ms / 1000));
+	while ((first = hold_queue_first(&table->short_holds)) && first->until_ms <= now_ms &&
+	       count++ < EXPIRE_AT_ONCE) {
 		struct lease *lease = hold_find(table, first);
 
 		hold_queue_drop(&table->short_holds);
@@ -589,7 +473,8 @@ uint64_t peer_table_expire(struct peer_table *table, uint64_t now_ms)
 	uint64_t next = UINT64_MAX;
 	unsigned int count = expire_short(table, now_ms);
 
-	while ((first = hold_queue_first(&table->long_holds)) && first->until_ms <= now_ms && count++ < EXPIRE_AT_ONCE) {
+	while ((first = hold_queue_first(&table->long_holds)) && first->until_ms <= now_ms &&
+	       count++ < EXPIRE_AT_ONCE) {
 		struct lease *lease = hold_find(table, first);
 
 		hold_queue_drop(&table->long_holds);
@@ -624,7 +509,7 @@ static void judge_all(struct peer_table *table)
 		bad[count++] = lease;
 	}
 	for (size_t i = 0; i < count; i++) {
-		bool is_stored = !gives_way(bad[i]);
+		bool is_stored = !peer_gives_way(bad[i]);
 		const char *reason = judge(table, bad[i], why, sizeof(why));
 		struct lease old;
 
@@ -640,13 +525,17 @@ static void judge_all(struct peer_table *table)
 	retry_rejected(table, NULL);
 }
 
-void peer_table_set_rules(struct peer_table *table, const struct netconf *base, const struct netconf *conf, const struct subnet *own,
+void peer_table_set_rules(struct peer_table *table, const struct netconf *base,
+			  const struct netconf *conf, const struct subnet *own,
 			  const struct lease_attrs *own_attrs)
 {
-	bool same = table->has_rules && same_family(&base->v4, &table->base.v4) && same_family(&base->v6, &table->base.v6) &&
-		    same_family(&conf->v4, &table->conf.v4) && same_family(&conf->v6, &table->conf.v6) &&
-		    table->has_own == (own != NULL) && (!own || subnet_equal(own, &table->own)) &&
-		    table->has_own_attrs == (own_attrs != NULL) && (!own_attrs || lease_attrs_equal(own_attrs, &table->own_attrs));
+	bool same = table->has_rules && same_family(&base->v4, &table->base.v4) &&
+		    same_family(&base->v6, &table->base.v6) &&
+		    same_family(&conf->v4, &table->conf.v4) &&
+		    same_family(&conf->v6, &table->conf.v6) && table->has_own == (own != NULL) &&
+		    (!own || subnet_equal(own, &table->own)) &&
+		    table->has_own_attrs == (own_attrs != NULL) &&
+		    (!own_attrs || lease_attrs_equal(own_attrs, &table->own_attrs));
 
 	if (same)
 		return;
@@ -663,106 +552,4 @@ void peer_table_set_rules(struct peer_table *table, const struct netconf *base, 
 	if (own_attrs)
 		lease_attrs_copy(own_attrs, &table->own_attrs);
 	judge_all(table);
-}
-
-// ---- views ----
-
-const struct lease_set *peer_table_good(const struct peer_table *table)
-{
-	return table->good;
-}
-
-size_t peer_table_count(const struct peer_table *table, enum fabric_peer_state state)
-{
-	switch (state) {
-	case FABRIC_PEER_GOOD:
-		return lease_set_count(table->good) - table->held;
-	case FABRIC_PEER_HELD:
-		return table->held;
-	case FABRIC_PEER_REJECTED:
-		return table->odd.count + table->odd.uncounted;
-	case FABRIC_PEER_STATE_COUNT:
-		break;
-	}
-	return 0;
-}
-
-void peer_table_odd_each(const struct peer_table *table, fabric_odd_fn *fn, void *arg)
-{
-	const struct lease *lease;
-	char key[LEASE_KEY_MAX];
-	size_t position = 0;
-
-	for (size_t i = 0; i < table->odd.count; i++) {
-		const struct odd *odd = &table->odd.odds[i];
-
-		fn(arg, FABRIC_PEER_REJECTED, odd->key, odd->has_subnet ? &odd->lease : NULL, odd->why);
-	}
-	while (table->held > 0 && (lease = lease_set_next(table->good, &position))) {
-		if (!is_held(lease))
-			continue;
-		subnet_format_key(&lease->subnet, key);
-		fn(arg, FABRIC_PEER_HELD, key, lease, "gone from the store, kept for a while");
-	}
-}
-
-// A key that claims the whole network, or something outside it, must not keep others from their subnets.
-static bool takes_room(const struct peer_table *table, const struct odd *odd)
-{
-	const struct subnet *subnet = &odd->lease.subnet;
-	const struct ipnet *v4 = &table->conf.v4.network, *v6 = &table->conf.v6.network;
-
-	if (!odd->has_subnet || !table->has_rules || (table->has_own && subnet_equal(&table->own, subnet)))
-		return false;
-	return (subnet->v4.len > v4->len && ipnet_contains_net(v4, &subnet->v4)) ||
-	       (subnet->v6.len > v6->len && ipnet_contains_net(v6, &subnet->v6));
-}
-
-static const struct lease *find_good_overlap(const struct peer_table *table, const struct subnet *subnet)
-{
-	const struct lease *found = NULL;
-	struct ip end;
-
-	if (ipnet_is_set(&subnet->v4)) {
-		end = ipnet_last(&subnet->v4);
-		found = overlap_before(table->index[LEASE_INDEX_V4], &subnet->v4, &end);
-	}
-	if (!found && ipnet_is_set(&subnet->v6)) {
-		end = ipnet_last(&subnet->v6);
-		found = overlap_before(table->index[LEASE_INDEX_V6], &subnet->v6, &end);
-	}
-	return found;
-}
-
-const struct lease *peer_table_find_overlap(const struct peer_table *table, const struct subnet *subnet)
-{
-	for (size_t i = 0; i < table->odd.count; i++)
-		if (takes_room(table, &table->odd.odds[i]) && subnet_overlaps(&table->odd.odds[i].lease.subnet, subnet))
-			return &table->odd.odds[i].lease;
-	return find_good_overlap(table, subnet);
-}
-
-bool peer_table_has_v4(const struct peer_table *table)
-{
-	for (size_t i = 0; i < table->odd.count; i++)
-		if (table->odd.odds[i].has_subnet && ipnet_is_set(&table->odd.odds[i].lease.subnet.v4))
-			return true;
-	return lease_index_count(table->index[LEASE_INDEX_V4]) > 0;
-}
-
-void peer_table_occupied(const struct peer_table *table, struct occupied *ret)
-{
-	ret->list = xnew0_array(struct subnet, table->odd.count + 1);
-	ret->count = 0;
-	for (size_t i = 0; i < table->odd.count; i++)
-		if (takes_room(table, &table->odd.odds[i]))
-			ret->list[ret->count++] = table->odd.odds[i].lease.subnet;
-}
-
-bool peer_table_is_free(const struct peer_table *table, const struct occupied *occupied, const struct subnet *subnet)
-{
-	for (size_t i = 0; i < occupied->count; i++)
-		if (subnet_overlaps(&occupied->list[i], subnet))
-			return false;
-	return !find_good_overlap(table, subnet);
 }

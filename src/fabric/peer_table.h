@@ -26,12 +26,14 @@
 typedef void peer_change_fn(void *arg, const struct lease *old, const struct lease *now);
 
 struct peer_table;
-struct peer_table *peer_table_new(uint64_t hold_ms, uint64_t long_hold_ms, peer_change_fn *fn, void *arg);
+struct peer_table *peer_table_new(uint64_t hold_ms, uint64_t long_hold_ms, peer_change_fn *fn,
+				  void *arg);
 struct peer_table *peer_table_free(struct peer_table *table);
 
 // What peers are held against. base is the config that this host started with: a lease that fits it stays good when the store's config
 // changes. own and own_attrs may be NULL. Called again when any of it changes; the peers are judged anew.
-void peer_table_set_rules(struct peer_table *table, const struct netconf *base, const struct netconf *conf, const struct subnet *own,
+void peer_table_set_rules(struct peer_table *table, const struct netconf *base,
+			  const struct netconf *conf, const struct subnet *own,
 			  const struct lease_attrs *own_attrs);
 // Peers of an earlier life. Taken over; they count as good until the store says otherwise.
 void peer_table_seed(struct peer_table *table, struct lease_set *peers);
@@ -56,7 +58,8 @@ const struct lease_set *peer_table_good(const struct peer_table *table);
 size_t peer_table_count(const struct peer_table *table, enum fabric_peer_state state);
 void peer_table_odd_each(const struct peer_table *table, fabric_odd_fn *fn, void *arg);
 // Any lease of the store, good or rejected, that overlaps; NULL if none. For choosing our own subnet.
-const struct lease *peer_table_find_overlap(const struct peer_table *table, const struct subnet *subnet);
+const struct lease *peer_table_find_overlap(const struct peer_table *table,
+					    const struct subnet *subnet);
 bool peer_table_has_v4(const struct peer_table *table);
 
 // For choosing a subnet among many: what cannot be told from an index, gathered once.
@@ -65,8 +68,10 @@ struct occupied {
 	size_t count;
 };
 void peer_table_occupied(const struct peer_table *table, struct occupied *ret);
-bool peer_table_is_free(const struct peer_table *table, const struct occupied *occupied, const struct subnet *subnet);
+bool peer_table_is_free(const struct peer_table *table, const struct occupied *occupied,
+			const struct subnet *subnet);
 
 // Why this lease cannot be a peer in this network, by itself and beside our own lease; NULL: it can. buf holds the words.
-const char *peer_judge(const struct netconf *conf, const struct subnet *own, const struct lease_attrs *own_attrs, const struct lease *lease,
-		       char *buf, size_t size);
+const char *peer_judge(const struct netconf *conf, const struct subnet *own,
+		       const struct lease_attrs *own_attrs, const struct lease *lease, char *buf,
+		       size_t size);

@@ -36,7 +36,8 @@ static void on_config_error(void *arg, const struct err *e)
 	host->config_error = *e;
 }
 
-static void on_lease(void *arg, enum fabric_lease_state state, const struct lease *lease, const struct err *why)
+static void on_lease(void *arg, enum fabric_lease_state state, const struct lease *lease,
+		     const struct err *why)
 {
 	struct host *host = arg;
 	assert_false(in_call);
@@ -70,14 +71,16 @@ static void on_store(void *arg, bool up, const struct err *why)
 	((struct host *)arg)->store_up = up;
 }
 
-const struct fabric_hooks host_hooks = {on_config, on_config_error, on_lease, on_peer, on_reset, on_store};
+const struct fabric_hooks host_hooks = { on_config, on_config_error, on_lease,
+					 on_peer,   on_reset,	     on_store };
 
 // ---- hosts ----
 
 struct lease_attrs attrs_of(unsigned int number)
 {
-	struct lease_attrs attrs = {.public_ip = ip_v4(0xc0a80000 + number), .backend_type = "vxlan"};
-	attrs.backend_data = xasprintf("{\"VNI\":1,\"VtepMAC\":\"02:00:00:00:%02x:%02x\"}", number >> 8, number & 0xff);
+	struct lease_attrs attrs = { .public_ip = ip_v4(0xc0a80000 + number), .backend_type = "vxlan" };
+	attrs.backend_data = xasprintf("{\"VNI\":1,\"VtepMAC\":\"02:00:00:00:%02x:%02x\"}",
+				       number >> 8, number & 0xff);
 	return attrs;
 }
 
@@ -88,7 +91,7 @@ struct host *host_new(unsigned int number, const struct fabric_config *config)
 
 struct host *host_of(struct kv *kv, unsigned int number, const struct fabric_config *config)
 {
-	static const struct fabric_config standard = {.peer_hold_ms = HOLD_MS, .retry_max_ms = 300};
+	static const struct fabric_config standard = { .peer_hold_ms = HOLD_MS, .retry_max_ms = 300 };
 	struct host *host = xnew(struct host);
 	struct err e;
 	host->kv = kv;
@@ -165,7 +168,9 @@ void put_peer(const char *key, const char *ip, const char *mac)
 {
 	char path[256], value[256];
 	snprintf(path, sizeof(path), "subnets/%.200s", key);
-	snprintf(value, sizeof(value), "{\"PublicIP\":\"%s\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{\"VNI\":1,\"VtepMAC\":\"%s\"}}", ip, mac);
+	snprintf(value, sizeof(value),
+		 "{\"PublicIP\":\"%s\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{\"VNI\":1,\"VtepMAC\":\"%s\"}}",
+		 ip, mac);
 	put(path, value);
 }
 
@@ -189,7 +194,8 @@ bool peer_is_good(const struct host *host, const char *key)
 	return lease_set_find(fabric_peers(host->fabric), &subnet) != NULL;
 }
 
-static void match_odd(void *arg, enum fabric_peer_state state, const char *key, const struct lease *lease, const char *why)
+static void match_odd(void *arg, enum fabric_peer_state state, const char *key,
+		      const struct lease *lease, const char *why)
 {
 	struct odd_search *search = arg;
 	(void)lease;
@@ -202,14 +208,14 @@ static void match_odd(void *arg, enum fabric_peer_state state, const char *key, 
 
 struct odd_search find_odd(const struct host *host, const char *key)
 {
-	struct odd_search search = {.key = key};
+	struct odd_search search = { .key = key };
 	fabric_odd_each(host->fabric, match_odd, &search);
 	return search;
 }
 
 int hosts_setup(void **state)
 {
-	struct store_config config = {.kind = "memory"};
+	struct store_config config = { .kind = "memory" };
 	struct err e;
 	(void)state;
 	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);

@@ -34,7 +34,8 @@ int hosts_teardown(void **state);
 
 struct lease_attrs attrs_of(unsigned int number);
 struct host *host_new(unsigned int number, const struct fabric_config *config);
-struct host *host_of(struct kv *kv, unsigned int number, const struct fabric_config *config); // takes kv over
+struct host *host_of(struct kv *kv, unsigned int number,
+		     const struct fabric_config *config); // takes kv over
 struct host *host_start(unsigned int number, const struct fabric_config *config);
 void host_free(struct host *host);
 void host_join(struct host *host); // no hook may be called from within
@@ -60,10 +61,11 @@ struct odd_search {
 };
 struct odd_search find_odd(const struct host *host, const char *key);
 
-#define wait_until(condition)                                                                           \
-	do {                                                                                            \
-		uint64_t end_ = loop_now_ms() + DEADLINE_MS;                                            \
-		while (!(condition) && loop_now_ms() < end_)                                            \
-			loop_turn(loop, 20);                                                            \
-		check((condition), "line %d: not within %d ms: %s", __LINE__, DEADLINE_MS, #condition); \
+#define wait_until(condition)                                                              \
+	do {                                                                               \
+		uint64_t end_ = loop_now_ms() + DEADLINE_MS;                               \
+		while (!(condition) && loop_now_ms() < end_)                               \
+			loop_turn(loop, 20);                                               \
+		check((condition), "line %d: not within %d ms: %s", __LINE__, DEADLINE_MS, \
+		      #condition);                                                         \
 	} while (0)

@@ -23,7 +23,9 @@ static void test_first_lease(void **state)
 	assert_true(memory_get(first_kv, key, &pair));
 	char value[256];
 	snprintf(value, sizeof(value), "%.*s", (int)pair.value_len, (const char *)pair.value);
-	assert_string_equal(value, "{\"PublicIP\":\"192.168.0.1\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{\"VNI\":1,\"VtepMAC\":\"02:00:00:00:00:01\"}}");
+	assert_string_equal(
+		value,
+		"{\"PublicIP\":\"192.168.0.1\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{\"VNI\":1,\"VtepMAC\":\"02:00:00:00:00:01\"}}");
 	assert_int_not_equal(pair.session, 0);
 	assert_int_equal(memory_session_count(first_kv), 1);
 	assert_true(a->store_up);
@@ -73,7 +75,9 @@ static void test_previous_subnet(void **state)
 	put("config", CONFIG);
 	struct subnet previous;
 	assert_int_equal(subnet_parse_key("10.1.77.0-24", 12, &previous, NULL), 0);
-	struct fabric_config config = {.previous = &previous, .peer_hold_ms = HOLD_MS, .retry_max_ms = 300};
+	struct fabric_config config = { .previous = &previous,
+					.peer_hold_ms = HOLD_MS,
+					.retry_max_ms = 300 };
 	struct host *a = host_start(1, &config);
 	wait_until(state_of(a) == FABRIC_LEASE_HELD);
 	assert_true(subnet_equal(&previous, &fabric_lease(a->fabric)->subnet));
@@ -93,7 +97,9 @@ static void test_previous_subnet_of_another(void **state)
 	put_peer("10.1.77.0-24", "192.168.9.9", "02:99:00:00:00:01");
 	struct subnet previous;
 	assert_int_equal(subnet_parse_key("10.1.77.0-24", 12, &previous, NULL), 0);
-	struct fabric_config config = {.previous = &previous, .peer_hold_ms = HOLD_MS, .retry_max_ms = 100};
+	struct fabric_config config = { .previous = &previous,
+					.peer_hold_ms = HOLD_MS,
+					.retry_max_ms = 100 };
 	struct host *a = host_start(1, &config);
 	wait_until(state_of(a) == FABRIC_LEASE_FOREIGN);
 	assert_non_null(strstr(why_of(a), "192.168.9.9"));
@@ -111,14 +117,16 @@ static void test_twenty_hosts_for_twenty_subnets(void **state)
 {
 	struct host *hosts[20];
 	(void)state;
-	put("config", "{\"Network\":\"10.1.0.0/16\",\"SubnetLen\":24,\"SubnetMin\":\"10.1.1.0\",\"SubnetMax\":\"10.1.20.0\",\"Backend\":{\"Type\":\"vxlan\"}}");
+	put("config",
+	    "{\"Network\":\"10.1.0.0/16\",\"SubnetLen\":24,\"SubnetMin\":\"10.1.1.0\",\"SubnetMax\":\"10.1.20.0\",\"Backend\":{\"Type\":\"vxlan\"}}");
 	for (unsigned int i = 0; i < ARRAY_SIZE(hosts); i++)
 		hosts[i] = host_start(i + 1, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
 		wait_until(state_of(hosts[i]) == FABRIC_LEASE_HELD);
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
 		for (size_t j = 0; j < i; j++)
-			assert_false(subnet_overlaps(&fabric_lease(hosts[i]->fabric)->subnet, &fabric_lease(hosts[j]->fabric)->subnet));
+			assert_false(subnet_overlaps(&fabric_lease(hosts[i]->fabric)->subnet,
+						     &fabric_lease(hosts[j]->fabric)->subnet));
 	assert_int_equal(memory_session_count(first_kv), 20);
 	struct host *late = host_start(99, NULL);
 	wait_until(strstr(why_of(late), "no subnet is free"));
@@ -126,7 +134,9 @@ static void test_twenty_hosts_for_twenty_subnets(void **state)
 	char key[256];
 	key_of(hosts[7], key);
 	fabric_free(hosts[7]->fabric);
-	hosts[7]->fabric = fabric_new(loop, hosts[7]->registry, &(struct fabric_config){.peer_hold_ms = 1}, &host_hooks, hosts[7]);
+	hosts[7]->fabric = fabric_new(loop, hosts[7]->registry,
+				      &(struct fabric_config){ .peer_hold_ms = 1 }, &host_hooks,
+				      hosts[7]);
 	memory_delete(first_kv, key);
 	wait_until(state_of(late) == FABRIC_LEASE_HELD);
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
@@ -220,7 +230,7 @@ static void test_predecessor_is_taken_over(void **state)
 	wait_until(state_of(a) == FABRIC_LEASE_HELD);
 	struct subnet subnet = fabric_lease(a->fabric)->subnet;
 	host_free(a);
-	struct fabric_config config = {.previous = &subnet, .peer_hold_ms = HOLD_MS};
+	struct fabric_config config = { .previous = &subnet, .peer_hold_ms = HOLD_MS };
 	struct host *b = host_new(2, &config);
 	b->attrs.public_ip = ip_v4(0xc0a80001);
 	fabric_start(b->fabric);
@@ -257,7 +267,8 @@ static void test_changed_address_keeps_the_subnet(void **state)
 	(void)state;
 	put("config", CONFIG);
 	struct host *a = host_start(1, NULL), *b = host_start(2, NULL);
-	wait_until(state_of(a) == FABRIC_LEASE_HELD && state_of(b) == FABRIC_LEASE_HELD && lease_set_count(fabric_peers(b->fabric)) == 1);
+	wait_until(state_of(a) == FABRIC_LEASE_HELD && state_of(b) == FABRIC_LEASE_HELD &&
+		   lease_set_count(fabric_peers(b->fabric)) == 1);
 	struct subnet subnet = fabric_lease(a->fabric)->subnet;
 	a->attrs.public_ip = ip_v4(0xc0a800c8);
 	host_join(a);
@@ -309,7 +320,7 @@ static void test_short_lease_is_renewed(void **state)
 {
 	(void)state;
 	put("config", CONFIG);
-	struct fabric_config config = {.lease_ttl_s = 1, .peer_hold_ms = HOLD_MS};
+	struct fabric_config config = { .lease_ttl_s = 1, .peer_hold_ms = HOLD_MS };
 	struct host *a = host_start(1, &config);
 	wait_until(state_of(a) == FABRIC_LEASE_HELD);
 	unsigned int told = a->leases;
@@ -326,18 +337,18 @@ static void test_peers_are_held_against_the_rules(void **state)
 	static const struct {
 		const char *key, *value, *why;
 	} cases[] = {
-		{"10.2.1.0-24", "{\"PublicIP\":\"192.168.9.1\"}", "not inside"},
-		{"10.1.0.0-16", "{\"PublicIP\":\"192.168.9.1\"}", "not inside"},
-		{"10.1.90.0-24", "{\"PublicIP\":\"0.0.0.0\"}", "cannot be sent"},
-		{"10.1.91.0-24", "{}", "cannot be sent"},
-		{"10.1.92.0-24", "{\"PublicIP\":\"127.0.0.1\"}", "cannot be sent"},
-		{"10.1.93.0-24", "{\"PublicIP\":null}", "PublicIP"},
-		{"10.1.94.0-24", "not json", ""},
-		{"10.1.95.0-24&fd00::-64", "{\"PublicIP\":\"192.168.9.1\"}", "IPv6"},
-		{"10.1.96.0-24", "{\"PublicIP\":\"192.168.0.1\"}", "our own"},
-		{"10.1.98.0-23", "{\"PublicIP\":\"192.168.9.3\"}", "overlaps"},
-		{"10.1.97.0-24", "{\"PublicIP\":\"192.168.9.2\"}", "public address of"},
-		{"what-is-this", "{}", ""},
+		{ "10.2.1.0-24", "{\"PublicIP\":\"192.168.9.1\"}", "not inside" },
+		{ "10.1.0.0-16", "{\"PublicIP\":\"192.168.9.1\"}", "not inside" },
+		{ "10.1.90.0-24", "{\"PublicIP\":\"0.0.0.0\"}", "cannot be sent" },
+		{ "10.1.91.0-24", "{}", "cannot be sent" },
+		{ "10.1.92.0-24", "{\"PublicIP\":\"127.0.0.1\"}", "cannot be sent" },
+		{ "10.1.93.0-24", "{\"PublicIP\":null}", "PublicIP" },
+		{ "10.1.94.0-24", "not json", "" },
+		{ "10.1.95.0-24&fd00::-64", "{\"PublicIP\":\"192.168.9.1\"}", "IPv6" },
+		{ "10.1.96.0-24", "{\"PublicIP\":\"192.168.0.1\"}", "our own" },
+		{ "10.1.98.0-23", "{\"PublicIP\":\"192.168.9.3\"}", "overlaps" },
+		{ "10.1.97.0-24", "{\"PublicIP\":\"192.168.9.2\"}", "public address of" },
+		{ "what-is-this", "{}", "" },
 	};
 	(void)state;
 	put("config", CONFIG);
@@ -352,8 +363,10 @@ static void test_peers_are_held_against_the_rules(void **state)
 	wait_until(fabric_peer_count(a->fabric, FABRIC_PEER_REJECTED) == ARRAY_SIZE(cases));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct odd_search odd = find_odd(a, cases[i].key);
-		check(odd.found && odd.state == FABRIC_PEER_REJECTED, "%s is not rejected", cases[i].key);
-		check(strstr(odd.why, cases[i].why), "%s: \"%s\" does not say \"%s\"", cases[i].key, odd.why, cases[i].why);
+		check(odd.found && odd.state == FABRIC_PEER_REJECTED, "%s is not rejected",
+		      cases[i].key);
+		check(strstr(odd.why, cases[i].why), "%s: \"%s\" does not say \"%s\"", cases[i].key,
+		      odd.why, cases[i].why);
 	}
 	assert_int_equal(lease_set_count(fabric_peers(a->fabric)), 1);
 	assert_true(peer_is_good(a, "10.1.98.0-24"));
@@ -365,7 +378,8 @@ static void test_peers_are_held_against_the_rules(void **state)
 	assert_true(find_odd(b, "10.1.97.0-24").found);
 	// What was in the way goes: the others have their turn, after the hold of the first.
 	memory_delete(first_kv, PREFIX "/subnets/10.1.98.0-24");
-	wait_until(!peer_is_good(a, "10.1.98.0-24") && peer_is_good(a, "10.1.97.0-24") && peer_is_good(a, "10.1.98.0-23"));
+	wait_until(!peer_is_good(a, "10.1.98.0-24") && peer_is_good(a, "10.1.97.0-24") &&
+		   peer_is_good(a, "10.1.98.0-23"));
 	memory_delete(first_kv, PREFIX "/subnets/what-is-this");
 	wait_until(!find_odd(a, "what-is-this").found);
 	host_free(a);
@@ -445,11 +459,13 @@ static void test_wiped_store(void **state)
 	(void)state;
 	put("config", CONFIG);
 	struct host *a = host_start(1, NULL), *b = host_start(2, NULL);
-	wait_until(state_of(a) == FABRIC_LEASE_HELD && state_of(b) == FABRIC_LEASE_HELD && lease_set_count(fabric_peers(a->fabric)) == 1 &&
+	wait_until(state_of(a) == FABRIC_LEASE_HELD && state_of(b) == FABRIC_LEASE_HELD &&
+		   lease_set_count(fabric_peers(a->fabric)) == 1 &&
 		   lease_set_count(fabric_peers(b->fabric)) == 1);
 	struct subnet of_a = fabric_lease(a->fabric)->subnet, of_b = fabric_lease(b->fabric)->subnet;
 	memory_wipe(first_kv);
-	wait_until(memory_key_count(first_kv) == 2); // each makes its lease anew; the config is the operator's
+	wait_until(memory_key_count(first_kv) ==
+		   2); // each makes its lease anew; the config is the operator's
 	wait_until(state_of(a) == FABRIC_LEASE_HELD && state_of(b) == FABRIC_LEASE_HELD);
 	run_for(HOLD_MS * 2);
 	assert_true(subnet_equal(&of_a, &fabric_lease(a->fabric)->subnet));
@@ -463,8 +479,8 @@ static void test_wiped_store(void **state)
 
 static void test_start_from_cache(void **state)
 {
-	struct lease lease = {.attrs = attrs_of(1), .session = 99, .mod_revision = 9};
-	struct lease peer = {.attrs = attrs_of(2)};
+	struct lease lease = { .attrs = attrs_of(1), .session = 99, .mod_revision = 9 };
+	struct lease peer = { .attrs = attrs_of(2) };
 	(void)state;
 	assert_int_equal(subnet_parse_key("10.1.44.0-24", 12, &lease.subnet, NULL), 0);
 	assert_int_equal(subnet_parse_key("10.1.45.0-24", 12, &peer.subnet, NULL), 0);
@@ -492,12 +508,15 @@ static void test_start_from_cache(void **state)
 static void test_ipv6_only(void **state)
 {
 	(void)state;
-	put("config", "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fd00:1::/48\",\"Backend\":{\"Type\":\"vxlan\"}}");
+	put("config",
+	    "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fd00:1::/48\",\"Backend\":{\"Type\":\"vxlan\"}}");
 	struct host *a = host_new(1, NULL), *b = host_new(2, NULL);
 	for (unsigned int i = 0; i < 2; i++) {
 		struct host *host = i == 0 ? a : b;
 		memset(&host->attrs.public_ip, 0, sizeof(host->attrs.public_ip));
-		assert_int_equal(ip_parse(i == 0 ? "2001:db8::1" : "2001:db8::2", &host->attrs.public_ipv6), 0);
+		assert_int_equal(ip_parse(i == 0 ? "2001:db8::1" : "2001:db8::2",
+					  &host->attrs.public_ipv6),
+				 0);
 		host->attrs.backend_v6_data = TAKE_PTR(host->attrs.backend_data);
 		fabric_start(host->fabric);
 	}
@@ -505,7 +524,8 @@ static void test_ipv6_only(void **state)
 	char key[256];
 	key_of(a, key);
 	assert_non_null(strstr(key, "/0.0.0.0-0&fd00:1:"));
-	wait_until(lease_set_count(fabric_peers(a->fabric)) == 1 && lease_set_count(fabric_peers(b->fabric)) == 1);
+	wait_until(lease_set_count(fabric_peers(a->fabric)) == 1 &&
+		   lease_set_count(fabric_peers(b->fabric)) == 1);
 	host_free(a);
 	host_free(b);
 	put_peer("10.1.46.0-24", "192.168.9.4", "02:99:00:00:00:04"); // a flannel

@@ -11,7 +11,8 @@
 
 #define EXIT_SKIPPED 77 // as meson understands it
 #define HOSTS 20
-#define TWENTY "{\"Network\":\"10.1.0.0/16\",\"SubnetLen\":24,\"SubnetMin\":\"10.1.1.0\",\"SubnetMax\":\"10.1.20.0\",\"Backend\":{\"Type\":\"vxlan\"}}"
+#define TWENTY \
+	"{\"Network\":\"10.1.0.0/16\",\"SubnetLen\":24,\"SubnetMin\":\"10.1.1.0\",\"SubnetMax\":\"10.1.20.0\",\"Backend\":{\"Type\":\"vxlan\"}}"
 
 // A disk that is slow to sync holds etcd up.
 #define wait_long(condition)                                                              \
@@ -48,7 +49,8 @@ static void start_hosts(unsigned int count)
 static bool all_hold(unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++)
-		if (state_of(hosts[i]) != FABRIC_LEASE_HELD || lease_set_count(fabric_peers(hosts[i]->fabric)) != count - 1)
+		if (state_of(hosts[i]) != FABRIC_LEASE_HELD ||
+		    lease_set_count(fabric_peers(hosts[i]->fabric)) != count - 1)
 			return false;
 	return true;
 }
@@ -83,7 +85,8 @@ static void test_twenty_hosts_for_twenty_subnets(void **state)
 	wait_long(all_hold(HOSTS));
 	for (unsigned int i = 0; i < HOSTS; i++)
 		for (unsigned int j = 0; j < i; j++)
-			assert_false(subnet_overlaps(&fabric_lease(hosts[i]->fabric)->subnet, &fabric_lease(hosts[j]->fabric)->subnet));
+			assert_false(subnet_overlaps(&fabric_lease(hosts[i]->fabric)->subnet,
+						     &fabric_lease(hosts[j]->fabric)->subnet));
 }
 
 // With the same name and address it is the same cluster to etcd, only younger, or, after some writes, not even that.
@@ -105,7 +108,8 @@ static void test_store_restarted_empty(void **state)
 	for (unsigned int i = 0; i < 30; i++) // it overtakes what we had seen
 		etcd_ctl(cluster, "put", "/elsewhere", "x", NULL);
 	wait_long(all_hold(3) && hosts[0]->store_up && hosts[1]->store_up && hosts[2]->store_up &&
-		  fabric_lease(hosts[0]->fabric)->mod_revision > 1 && hosts[0]->leases > 1 && hosts[1]->leases > 1 && hosts[2]->leases > 1);
+		  fabric_lease(hosts[0]->fabric)->mod_revision > 1 && hosts[0]->leases > 1 &&
+		  hosts[1]->leases > 1 && hosts[2]->leases > 1);
 	for (unsigned int i = 0; i < 3; i++) {
 		assert_true(subnet_equal(&subnets[i], &fabric_lease(hosts[i]->fabric)->subnet));
 		assert_int_equal(hosts[i]->removed, 0);

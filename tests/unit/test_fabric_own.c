@@ -9,17 +9,23 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VALUE(ip, mac) \
-	"{\"PublicIP\":\"" ip "\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{\"VNI\":1,\"VtepMAC\":\"" mac "\"}}"
+#define VALUE(ip, mac)                                                                                   \
+	"{\"PublicIP\":\"" ip                                                                            \
+	"\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{\"VNI\":1,\"VtepMAC\":\"" mac \
+	"\"}}"
 #define MAC_1 "02:00:00:00:00:01" // of host 1
 
 static struct lease cached_lease(const char *key, unsigned int number, int64_t session)
 {
-	return (struct lease){ .subnet = subnet_of(key), .attrs = attrs_of(number), .session = session, .mod_revision = 3 };
+	return (struct lease){ .subnet = subnet_of(key),
+			       .attrs = attrs_of(number),
+			       .session = session,
+			       .mod_revision = 3 };
 }
 
 // Host 1 with this cached lease.
-static struct host *start_from_cache(const char *key, unsigned int number, const struct fabric_config *config)
+static struct host *start_from_cache(const char *key, unsigned int number,
+				     const struct fabric_config *config)
 {
 	struct lease lease = cached_lease(key, number, 99);
 	struct host *host = host_new(1, config);
@@ -34,7 +40,8 @@ static bool holds(const struct host *host, const char *key)
 {
 	struct subnet subnet = subnet_of(key);
 
-	return state_of(host) == FABRIC_LEASE_HELD && subnet_equal(&fabric_lease(host->fabric)->subnet, &subnet);
+	return state_of(host) == FABRIC_LEASE_HELD &&
+	       subnet_equal(&fabric_lease(host->fabric)->subnet, &subnet);
 }
 
 // ---- whose is it ----
@@ -50,10 +57,12 @@ static void test_whose_is_the_lease(void **state)
 		{ "our address and MAC", "192.168.0.1", MAC_1, 0, true },
 		{ "our MAC, subnet.env: the address changed", "192.168.0.7", MAC_1, 1, true },
 		{ "our MAC, cached: the address changed", "192.168.0.7", MAC_1, 2, true },
-		{ "our address, subnet.env: flannel was here", "192.168.0.1", "02:77:00:00:00:01", 1, true },
+		{ "our address, subnet.env: flannel was here", "192.168.0.1", "02:77:00:00:00:01",
+		  1, true },
 		{ "our address only", "192.168.0.1", "02:77:00:00:00:01", 0, false },
 		{ "our MAC only: a copy of us", "192.168.0.7", MAC_1, 0, false },
-		{ "our address, but we wrote another MAC there", "192.168.0.1", "02:77:00:00:00:01", 2, false },
+		{ "our address, but we wrote another MAC there", "192.168.0.1", "02:77:00:00:00:01",
+		  2, false },
 		{ "subnet.env only", "192.168.0.7", "02:77:00:00:00:01", 1, false },
 		{ "cached only", "192.168.0.7", "02:77:00:00:00:01", 2, false },
 	};
@@ -66,9 +75,11 @@ static void test_whose_is_the_lease(void **state)
 
 		put("config", CONFIG);
 		// A live host's: its session is fresh.
-		live = host_new(1, &(struct fabric_config){ .previous = &subnet, .peer_hold_ms = HOLD_MS });
+		live = host_new(1, &(struct fabric_config){ .previous = &subnet,
+							    .peer_hold_ms = HOLD_MS });
 		free(live->attrs.backend_data);
-		live->attrs.backend_data = xasprintf("{\"VNI\":1,\"VtepMAC\":\"%s\"}", cases[i].stored_mac);
+		live->attrs.backend_data =
+			xasprintf("{\"VNI\":1,\"VtepMAC\":\"%s\"}", cases[i].stored_mac);
 		assert_int_equal(ip_parse(cases[i].stored_ip, &live->attrs.public_ip), 0);
 		fabric_start(live->fabric);
 		wait_until(holds(live, "10.1.50.0-24"));
@@ -87,7 +98,8 @@ static void test_whose_is_the_lease(void **state)
 		if (cases[i].taken) {
 			wait_until(holds(host, "10.1.50.0-24"));
 			assert_true(value_at("subnets/10.1.50.0-24", value));
-			check(strcmp(value, VALUE("192.168.0.1", MAC_1)) == 0, "%s: %s", cases[i].name, value);
+			check(strcmp(value, VALUE("192.168.0.1", MAC_1)) == 0, "%s: %s",
+			      cases[i].name, value);
 			assert_int_equal(memory_session_count(first_kv), 1); // it kept the session
 		} else {
 			run_for(200);
@@ -111,7 +123,8 @@ static void test_copies_of_one_image(void **state)
 	b->attrs.public_ip = ip_v4(0xc0a80002);
 	fabric_start(b->fabric);
 	wait_until(state_of(b) == FABRIC_LEASE_HELD);
-	assert_false(subnet_overlaps(&fabric_lease(a->fabric)->subnet, &fabric_lease(b->fabric)->subnet));
+	assert_false(subnet_overlaps(&fabric_lease(a->fabric)->subnet,
+				     &fabric_lease(b->fabric)->subnet));
 	wait_until(fabric_peer_count(a->fabric, FABRIC_PEER_REJECTED) == 1);
 	wait_until(fabric_peer_count(b->fabric, FABRIC_PEER_REJECTED) == 1);
 	host_free(a);
@@ -151,7 +164,8 @@ static void test_dead_predecessor(void **state)
 {
 	(void)state;
 	put("config", CONFIG);
-	struct host *a = host_start(2, &(struct fabric_config){ .lease_ttl_s = 3600, .peer_hold_ms = HOLD_MS });
+	struct host *a = host_start(2, &(struct fabric_config){ .lease_ttl_s = 3600,
+								.peer_hold_ms = HOLD_MS });
 	wait_until(state_of(a) == FABRIC_LEASE_HELD);
 	struct subnet subnet = fabric_lease(a->fabric)->subnet;
 	host_free(a);
@@ -173,7 +187,8 @@ static void test_second_host_takes_over_when_the_first_goes(void **state)
 	char key[256];
 	key_of(a, key);
 	host_free(a);
-	struct host *b = host_new(1, &(struct fabric_config){ .peer_hold_ms = HOLD_MS, .retry_max_ms = 60000 });
+	struct host *b = host_new(1, &(struct fabric_config){ .peer_hold_ms = HOLD_MS,
+							      .retry_max_ms = 60000 });
 	b->attrs.public_ip = ip_v4(0xc0a80002);
 	fabric_start(b->fabric);
 	wait_until(state_of(b) == FABRIC_LEASE_FOREIGN);
@@ -196,7 +211,8 @@ static void test_deleted_key_leaves_no_session(void **state)
 	assert_true(memory_delete(first_kv, key));
 	wait_until(state_of(a) == FABRIC_LEASE_HELD && fabric_lease(a->fabric)->session != session);
 	wait_until(memory_session_count(first_kv) == 1);
-	assert_true(memory_expire_session(first_kv, fabric_lease(a->fabric)->session)); // the new one is the one that is left
+	assert_true(memory_expire_session(
+		first_kv, fabric_lease(a->fabric)->session)); // the new one is the one that is left
 	host_free(a);
 }
 
@@ -230,7 +246,9 @@ static void test_foreign_key_that_becomes_ours_again(void **state)
 
 static void test_allowed_to_change_it_does(void **state)
 {
-	struct fabric_config config = { .peer_hold_ms = HOLD_MS, .retry_max_ms = 100, .allow_subnet_change = true };
+	struct fabric_config config = { .peer_hold_ms = HOLD_MS,
+					.retry_max_ms = 100,
+					.allow_subnet_change = true };
 
 	(void)state;
 	put("config", CONFIG);
@@ -240,7 +258,8 @@ static void test_allowed_to_change_it_does(void **state)
 	char key[256];
 	key_of(a, key);
 	put_peer(key + strlen(PREFIX "/subnets/"), "192.168.9.9", "02:99:00:00:00:01");
-	wait_until(state_of(a) == FABRIC_LEASE_HELD && !subnet_equal(&old, &fabric_lease(a->fabric)->subnet));
+	wait_until(state_of(a) == FABRIC_LEASE_HELD &&
+		   !subnet_equal(&old, &fabric_lease(a->fabric)->subnet));
 	wait_until(peer_is_good(a, key + strlen(PREFIX "/subnets/"))); // the new owner is a peer
 	host_free(a);
 }
@@ -255,7 +274,8 @@ static void test_config_changed_while_away(void **state)
 	struct host *a = start_from_cache("10.1.50.0-24", 1, &config);
 	wait_until(holds(a, "10.1.50.0-24"));
 	host_free(a);
-	put("config", "{\"Network\":\"10.1.0.0/16\",\"SubnetLen\":25,\"Backend\":{\"Type\":\"vxlan\"}}");
+	put("config",
+	    "{\"Network\":\"10.1.0.0/16\",\"SubnetLen\":25,\"Backend\":{\"Type\":\"vxlan\"}}");
 	a = start_from_cache("10.1.50.0-24", 1, &config);
 	wait_until(state_of(a) == FABRIC_LEASE_UNFIT);
 	assert_true(value_at("subnets/10.1.50.0-24", value));
@@ -324,7 +344,8 @@ static void test_overlap_of_another_key(void **state)
 	subnet_format_key(&inside, half);
 	a = host_start(1, NULL);
 	// Its snapshot is over, its create is not: from here on only the watch tells.
-	wait_until(fabric_store_up(a->fabric, NULL, NULL) || memory_key_count(first_kv) == 2 || a->resets == 1);
+	wait_until(fabric_store_up(a->fabric, NULL, NULL) || memory_key_count(first_kv) == 2 ||
+		   a->resets == 1);
 	put_peer(half, "192.168.9.9", "02:99:00:00:00:01");
 	wait_until(state_of(a) == FABRIC_LEASE_HELD);
 	assert_false(subnet_overlaps(&wish, &fabric_lease(a->fabric)->subnet));
@@ -339,8 +360,9 @@ static void test_dual_stack_mass_start(void **state)
 
 	(void)state;
 	// Many more IPv6 subnets than IPv4 ones.
-	put("config", "{\"Network\":\"10.1.0.0/16\",\"SubnetMin\":\"10.1.1.0\",\"SubnetMax\":\"10.1.22.0\",\"EnableIPv6\":true,"
-		      "\"IPv6Network\":\"fd00:1::/48\",\"Backend\":{\"Type\":\"vxlan\"}}");
+	put("config",
+	    "{\"Network\":\"10.1.0.0/16\",\"SubnetMin\":\"10.1.1.0\",\"SubnetMax\":\"10.1.22.0\",\"EnableIPv6\":true,"
+	    "\"IPv6Network\":\"fd00:1::/48\",\"Backend\":{\"Type\":\"vxlan\"}}");
 	for (unsigned int i = 0; i < ARRAY_SIZE(hosts); i++) {
 		hosts[i] = host_new(i + 1, NULL);
 		assert_int_equal(ip_parse("2001:db8::", &hosts[i]->attrs.public_ipv6), 0);
@@ -352,7 +374,8 @@ static void test_dual_stack_mass_start(void **state)
 		wait_until(state_of(hosts[i]) == FABRIC_LEASE_HELD);
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
 		for (size_t j = 0; j < i; j++)
-			assert_false(subnet_overlaps(&fabric_lease(hosts[i]->fabric)->subnet, &fabric_lease(hosts[j]->fabric)->subnet));
+			assert_false(subnet_overlaps(&fabric_lease(hosts[i]->fabric)->subnet,
+						     &fabric_lease(hosts[j]->fabric)->subnet));
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
 		wait_until(lease_set_count(fabric_peers(hosts[i]->fabric)) == ARRAY_SIZE(hosts) - 1);
 	assert_int_equal(memory_session_count(first_kv), ARRAY_SIZE(hosts));
@@ -382,7 +405,8 @@ static void test_config_changes_while_we_start(void **state)
 	(void)state;
 	put("config", CONFIG);
 	struct host *a = host_new(1, NULL);
-	a->config_after_hook = "{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"vxlan\",\"MTU\":1400}}";
+	a->config_after_hook =
+		"{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"vxlan\",\"MTU\":1400}}";
 	fabric_start(a->fabric);
 	wait_until(a->configs == 2);
 	assert_non_null(strstr(fabric_config_text(a->fabric), "1400"));
@@ -417,7 +441,8 @@ static void test_requests_at_start(void **state)
 		run_for(100);
 		requests = kv_stats(a->kv)->requests;
 		// Config, leases, watch, config again; and a session and a create, or a keep-alive.
-		check(requests <= (i == 0 ? 6 : 5), "start %u: %llu requests", i, (unsigned long long)requests);
+		check(requests <= (i == 0 ? 6 : 5), "start %u: %llu requests", i,
+		      (unsigned long long)requests);
 		run_for(200);
 		assert_int_equal(kv_stats(a->kv)->requests, requests); // and then silence
 		host_free(a);

@@ -90,7 +90,8 @@ static void test_ascending_and_descending(void **state)
 			lease_index_add(index, &leases[at]);
 		}
 		for (size_t i = 0; i < LEASES; i++)
-			assert_ptr_equal(lease_index_equal(index, &leases[i].attrs.public_ip, 0), &leases[i]);
+			assert_ptr_equal(lease_index_equal(index, &leases[i].attrs.public_ip, 0),
+					 &leases[i]);
 		for (size_t i = 0; i < LEASES; i++)
 			lease_index_remove(index, &leases[i]);
 		assert_int_equal(lease_index_count(index), 0);

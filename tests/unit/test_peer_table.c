@@ -52,7 +52,9 @@ static struct subnet subnet_of(const char *key)
 
 static struct lease lease_of(const char *key, const char *ip, const char *data)
 {
-	struct lease lease = { .subnet = subnet_of(key), .attrs.backend_type = "vxlan", .mod_revision = ++revision };
+	struct lease lease = { .subnet = subnet_of(key),
+			       .attrs.backend_type = "vxlan",
+			       .mod_revision = ++revision };
 
 	check(ip_parse(ip, &lease.attrs.public_ip) == 0, "%s", ip);
 	lease.attrs.backend_data = xasprintf("\"%s\"", data);
@@ -101,7 +103,8 @@ struct search {
 	unsigned int found;
 };
 
-static void match(void *arg, enum fabric_peer_state state, const char *key, const struct lease *lease, const char *why)
+static void match(void *arg, enum fabric_peer_state state, const char *key,
+		  const struct lease *lease, const char *why)
 {
 	struct search *search = arg;
 
@@ -122,16 +125,19 @@ static unsigned int listed(const char *key, enum fabric_peer_state state)
 
 static void counts(size_t good, size_t held, size_t rejected)
 {
-	check(peer_table_count(table, FABRIC_PEER_GOOD) == good && peer_table_count(table, FABRIC_PEER_HELD) == held &&
+	check(peer_table_count(table, FABRIC_PEER_GOOD) == good &&
+		      peer_table_count(table, FABRIC_PEER_HELD) == held &&
 		      peer_table_count(table, FABRIC_PEER_REJECTED) == rejected,
-	      "%zu good, %zu held, %zu rejected; not %zu, %zu, %zu", peer_table_count(table, FABRIC_PEER_GOOD),
-	      peer_table_count(table, FABRIC_PEER_HELD), peer_table_count(table, FABRIC_PEER_REJECTED), good, held, rejected);
+	      "%zu good, %zu held, %zu rejected; not %zu, %zu, %zu",
+	      peer_table_count(table, FABRIC_PEER_GOOD), peer_table_count(table, FABRIC_PEER_HELD),
+	      peer_table_count(table, FABRIC_PEER_REJECTED), good, held, rejected);
 }
 
 static void told(unsigned int want_added, unsigned int want_changed, unsigned int want_removed)
 {
-	check(added == want_added && changed == want_changed && removed == want_removed, "told %u added, %u changed, %u removed; not %u, %u, %u",
-	      added, changed, removed, want_added, want_changed, want_removed);
+	check(added == want_added && changed == want_changed && removed == want_removed,
+	      "told %u added, %u changed, %u removed; not %u, %u, %u", added, changed, removed,
+	      want_added, want_changed, want_removed);
 }
 
 static void start(const char *text, const char *own, const char *own_ip)
@@ -140,7 +146,8 @@ static void start(const char *text, const char *own, const char *own_ip)
 
 	config_of(text, &conf);
 	table = peer_table_new(HOLD_MS, LONG_HOLD_MS, on_change, NULL);
-	peer_table_set_rules(table, &conf, &conf, own ? &lease.subnet : NULL, own ? &lease.attrs : NULL);
+	peer_table_set_rules(table, &conf, &conf, own ? &lease.subnet : NULL,
+			     own ? &lease.attrs : NULL);
 	lease_free(&lease);
 }
 
@@ -180,8 +187,10 @@ static void test_judge(void **state)
 		{ V4, "10.1.1.0-24", "192.168.0.2", "", "overlaps our own subnet" },
 		{ V4, "10.1.1.128-25", "192.168.0.2", "", "overlaps our own subnet" },
 		{ V4, "10.1.0.0-23", "192.168.0.2", "", "overlaps our own subnet" },
-		{ V4, "10.1.2.0-24&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2", "it has an IPv6 subnet" },
-		{ V4, "0.0.0.0-0&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2", "it has no IPv4 subnet" },
+		{ V4, "10.1.2.0-24&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2",
+		  "it has an IPv6 subnet" },
+		{ V4, "0.0.0.0-0&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2",
+		  "it has no IPv4 subnet" },
 		{ V4, "10.1.2.0-24", "", "", "PublicIP is none" },
 		{ V4, "10.1.2.0-24", "127.0.0.1", "", "PublicIP is 127.0.0.1" },
 		{ V4, "10.1.2.0-24", "224.0.0.5", "", "PublicIP is 224.0.0.5" },
@@ -189,13 +198,16 @@ static void test_judge(void **state)
 		{ V4, "10.1.2.0-24", "192.168.0.1", "", "is our own" },
 		{ DUAL, "10.1.2.0-24&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2", "" },
 		{ DUAL, "10.1.2.0-24", "192.168.0.2", "", "" },
-		{ DUAL, "0.0.0.0-0&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2", "it has no IPv4 subnet" },
-		{ DUAL, "10.1.2.0-24&fd00:2:0:2::-64", "192.168.0.2", "2001:db8::2", "not inside the network" },
+		{ DUAL, "0.0.0.0-0&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2",
+		  "it has no IPv4 subnet" },
+		{ DUAL, "10.1.2.0-24&fd00:2:0:2::-64", "192.168.0.2", "2001:db8::2",
+		  "not inside the network" },
 		{ DUAL, "10.1.2.0-24&fd00:1:0:2::-64", "192.168.0.2", "::1", "PublicIPv6 is ::1" },
 		{ DUAL, "10.1.2.0-24&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::1", "is our own" },
 		{ V6, "0.0.0.0-0&fd00:1:0:2::-64", "", "2001:db8::2", "" },
 		{ V6, "10.1.2.0-24", "192.168.0.2", "", "it has an IPv4 subnet" },
-		{ V6, "10.1.2.0-24&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2", "it has an IPv4 subnet" },
+		{ V6, "10.1.2.0-24&fd00:1:0:2::-64", "192.168.0.2", "2001:db8::2",
+		  "it has an IPv4 subnet" },
 		{ V6, "0.0.0.0-0&fd00:1:0:2::-64", "192.168.0.2", "", "PublicIPv6 is none" },
 	};
 	struct subnet own = subnet_of("10.1.1.0-24");
@@ -217,7 +229,8 @@ static void test_judge(void **state)
 			assert_int_equal(ip_parse(cases[i].ipv6, &lease.attrs.public_ipv6), 0);
 		why = peer_judge(&network, &own, &attrs, &lease, buf, sizeof(buf));
 		if (*cases[i].why)
-			check(why && strstr(why, cases[i].why), "case %zu: \"%s\" is not \"%s\"", i, why ? why : "good", cases[i].why);
+			check(why && strstr(why, cases[i].why), "case %zu: \"%s\" is not \"%s\"", i,
+			      why ? why : "good", cases[i].why);
 		else
 			check(!why, "case %zu is not good: %s", i, why);
 	}
@@ -359,10 +372,12 @@ static void test_the_first_keeps(void **state)
 		put(cases[i].first, cases[i].first_ip, "a");
 		put(cases[i].second, cases[i].second_ip, cases[i].second_data);
 		assert_string_equal(peer(cases[i].first), cases[i].first_ip);
-		check((strcmp(peer(cases[i].second), cases[i].second_ip) == 0) == cases[i].both, "case %zu", i);
+		check((strcmp(peer(cases[i].second), cases[i].second_ip) == 0) == cases[i].both,
+		      "case %zu", i);
 		if (!cases[i].both) { // the loser's turn comes by itself, and at once
 			gone(cases[i].first);
-			check(strcmp(peer(cases[i].second), cases[i].second_ip) == 0, "case %zu: the loser waits on", i);
+			check(strcmp(peer(cases[i].second), cases[i].second_ip) == 0,
+			      "case %zu: the loser waits on", i);
 			assert_string_equal(peer(cases[i].first), "");
 		}
 		teardown(state);
@@ -397,7 +412,8 @@ static void test_one_of_many_overlapped_is_enough(void **state)
 static void test_oldest_of_a_first_snapshot(void **state)
 {
 	(void)state;
-	struct lease young = lease_of("10.1.4.0-24", "192.168.0.5", "b"), old = lease_of("10.1.4.0-25", "192.168.0.4", "a");
+	struct lease young = lease_of("10.1.4.0-24", "192.168.0.5", "b"),
+		     old = lease_of("10.1.4.0-25", "192.168.0.4", "a");
 	struct lease middle = lease_of("10.1.4.128-25", "192.168.0.6", "c");
 
 	old.mod_revision = 1;
@@ -514,7 +530,8 @@ static void test_a_majority_is_held_long(void **state)
 	static const struct {
 		unsigned int count, gone;
 		bool is_long;
-	} cases[] = { { 2, 2, false }, { 4, 2, false }, { 5, 3, true }, { 10, 5, false }, { 10, 6, true }, { 10, 10, true } };
+	} cases[] = { { 2, 2, false },	{ 4, 2, false }, { 5, 3, true },
+		      { 10, 5, false }, { 10, 6, true }, { 10, 10, true } };
 
 	for (unsigned int by_snapshot = 0; by_snapshot < 2; by_snapshot++) {
 		for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -534,8 +551,10 @@ static void test_a_majority_is_held_long(void **state)
 			}
 			counts(cases[i].count - cases[i].gone, cases[i].gone, 0);
 			next = peer_table_expire(table, loop_now_ms() + HOLD_MS);
-			check((next != UINT64_MAX) == cases[i].is_long, "case %zu: next is %llu", i, (unsigned long long)next);
-			check(removed == (cases[i].is_long ? 0 : cases[i].gone), "case %zu: %u removed", i, removed);
+			check((next != UINT64_MAX) == cases[i].is_long, "case %zu: next is %llu", i,
+			      (unsigned long long)next);
+			check(removed == (cases[i].is_long ? 0 : cases[i].gone),
+			      "case %zu: %u removed", i, removed);
 			(void)peer_table_expire(table, loop_now_ms() + HOLD_MS + LONG_HOLD_MS);
 			assert_int_equal(removed, cases[i].gone);
 			teardown(state);
@@ -559,7 +578,8 @@ static void test_another_store_holds_long(void **state)
 static void test_seed_and_first_snapshot(void **state)
 {
 	struct lease_set *peers = lease_set_new();
-	struct lease a = lease_of("10.1.2.0-24", "192.168.0.2", "a"), b = lease_of("10.1.3.0-24", "192.168.0.3", "b");
+	struct lease a = lease_of("10.1.2.0-24", "192.168.0.2", "a"),
+		     b = lease_of("10.1.3.0-24", "192.168.0.3", "b");
 
 	(void)state;
 	lease_set_put(peers, &a);
@@ -688,7 +708,8 @@ static void test_65000_peers(void **state)
 		put_number(i, i % 3 == 0); // of two lengths
 	peer_table_snapshot_end(table, false);
 	counts(COUNT, 0, 0);
-	print_message("%d peers: snapshot %llu ms\n", COUNT, (unsigned long long)(loop_now_ms() - start_ms));
+	print_message("%d peers: snapshot %llu ms\n", COUNT,
+		      (unsigned long long)(loop_now_ms() - start_ms));
 	now_ms = loop_now_ms();
 	peer_table_snapshot_begin(table);
 	peer_table_snapshot_end(table, true);
