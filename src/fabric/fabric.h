@@ -51,7 +51,8 @@ struct fabric_hooks {
 	void (*config)(void *arg, const struct netconf *conf, const char *text);
 	// The config is missing, invalid or unreadable; asked again by itself. Said once per reason.
 	void (*config_error)(void *arg, const struct err *e);
-	// State, lease (NULL in NONE) and the reason in words ("" if held).
+	// State, lease (NULL in NONE, and in FOREIGN if we never had one) and the reason in words ("" if held).
+	// Also when only the lease's attributes or session changed.
 	void (*lease)(void *arg, enum fabric_lease_state state, const struct lease *lease,
 		      const struct err *why);
 	// One peer appeared (old NULL), changed, or went (now NULL): after validation and hold.
@@ -64,7 +65,8 @@ struct fabric_hooks {
 struct fabric *fabric_new(struct loop *loop, struct registry *registry,
 			  const struct fabric_config *config, const struct fabric_hooks *hooks,
 			  void *arg);
-struct fabric *fabric_free(struct fabric *fabric); // the lease stays in the store
+// The lease stays in the store. The registry must be freed before the loop turns again: calls may be under way.
+struct fabric *fabric_free(struct fabric *fabric);
 // Before fabric_start: what an earlier life knew. peers is taken over. lease may be NULL.
 void fabric_seed(struct fabric *fabric, const char *config_text, const struct lease *lease,
 		 struct lease_set *peers);
@@ -76,7 +78,7 @@ void fabric_refresh(struct fabric *fabric);
 
 const struct netconf *fabric_netconf(const struct fabric *fabric); // NULL until known
 const char *fabric_config_text(const struct fabric *fabric);	   // as stored; NULL until known
-const struct lease *fabric_lease(const struct fabric *fabric);	   // NULL in NONE
+const struct lease *fabric_lease(const struct fabric *fabric); // NULL without one: in NONE, perhaps in FOREIGN
 enum fabric_lease_state fabric_lease_state(const struct fabric *fabric, const struct err **ret_why);
 int64_t fabric_lease_expires_in_s(const struct fabric *fabric); // -1: does not expire or unknown
 bool fabric_store_up(const struct fabric *fabric, const struct err **ret_why, uint64_t *ret_since_ms);

@@ -57,6 +57,8 @@ struct fabric {
 	bool key_is_junk;
 	bool has_candidate; // a lease with our public address, before we have one
 	struct lease candidate;
+	uint64_t candidate_until_ms; // loop_boottime_ms clock: it is known to be alive until then
+	bool lease_changed;	     // since its state was last told
 	bool proving; // created, and not yet sure that nobody had an overlapping one before
 	struct lease proof;
 	uint64_t proof_until_ms;

@@ -144,37 +144,54 @@ static void take_candidate(struct fabric *fabric)
 	}
 }
 
+// How much less than this a live weft's lease never has left: a period with its jitter, and 2 s for the
+// store's rounding.
+static int64_t alive_above_s(const struct fabric *fabric)
+{
+	return fabric_ttl_s(fabric) - own_renew_period_s(fabric) * 5 / 4 - 2;
+}
+
+static void leave_candidate_alone(struct fabric *fabric, int64_t ttl_s)
+{
+	int64_t pause_s = ttl_s - alive_above_s(fabric) + 1;
+	struct err why;
+
+	// Until then there is nothing to learn by asking; what happens to its key the watch tells.
+	fabric->candidate_until_ms = loop_boottime_ms() + (uint64_t)pause_s * 1000;
+	timer_start(fabric->retry_timer, (uint64_t)pause_s * 1000 + random_below(1000));
+	own_describe_other(&fabric->candidate, &why, "our public address is used by another host");
+	own_set_state(fabric, FABRIC_LEASE_FOREIGN, &why);
+}
+
 static void on_candidate_ttl(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
 {
 	struct fabric *fabric = arg;
-	(void)session;
+	bool still_asked = fabric->has_candidate && !fabric->has_lease &&
+			   fabric->candidate.session == session;
+
 	fabric->busy = false;
-	if (!fabric->has_candidate || fabric->has_lease) {
-		own_step(fabric);
-		return;
-	}
-	if (r < 0 && r != -ENOENT) {
+	if (still_asked && r < 0 && r != -ENOENT) {
 		wait_without(fabric, FABRIC_LEASE_NONE, e);
 		return;
 	}
-	// A live weft's lease never has less left than the TTL less one period with its jitter, and 2 s for the store's rounding.
-	if (r == 0 && ttl_s > fabric_ttl_s(fabric) - own_renew_period_s(fabric) * 5 / 4 - 2) {
-		struct err why;
-		own_describe_other(&fabric->candidate, &why,
-				   "our public address is used by another host");
-		wait_without(fabric, FABRIC_LEASE_FOREIGN, &why);
-		return;
+	if (still_asked && r == 0 && ttl_s > alive_above_s(fabric)) {
+		leave_candidate_alone(fabric, ttl_s);
+		still_asked = false;
 	}
-	take_candidate(fabric);
+	if (still_asked)
+		take_candidate(fabric);
+	else
+		own_step(fabric);
 }
 
 static void use_candidate(struct fabric *fabric)
 {
 	const struct lease *lease = &fabric->candidate;
+
 	// Without a session it is a reservation for whoever has the address.
 	if (own_is_ours(fabric, lease) || lease->session == 0) {
 		take_candidate(fabric);
-	} else {
+	} else if (loop_boottime_ms() >= fabric->candidate_until_ms) {
 		fabric->busy = true;
 		registry_lease_ttl(fabric->registry, lease->session, on_candidate_ttl, fabric);
 	}

@@ -19,9 +19,11 @@ void own_set_state(struct fabric *fabric, enum fabric_lease_state state, const s
 {
 	static const struct err none = { 0 };
 	const struct err *reason = why ? why : &none;
-	bool same = state == fabric->state && strcmp(reason->msg, fabric->why.msg) == 0;
+	bool same = state == fabric->state && !fabric->lease_changed &&
+		    strcmp(reason->msg, fabric->why.msg) == 0;
 	fabric->state = state;
 	fabric->why = *reason;
+	fabric->lease_changed = false;
 	if (state == FABRIC_LEASE_HELD) {
 		fabric->was_held = true;
 		fabric->collisions = 0;
@@ -41,6 +43,11 @@ void own_take(struct fabric *fabric, const struct lease *lease)
 {
 	bool same_subnet = fabric->has_lease && subnet_equal(&fabric->lease.subnet, &lease->subnet);
 	struct lease copy;
+
+	// The next state is told even if it is the same: the agent keeps the lease on disk.
+	fabric->lease_changed = fabric->lease_changed || !same_subnet ||
+				fabric->lease.session != lease->session ||
+				!lease_attrs_equal(&fabric->lease.attrs, &lease->attrs);
 	lease_copy(lease, &copy);
 	lease_free(&fabric->lease);
 	fabric->lease = copy;
@@ -64,6 +71,7 @@ void own_set_candidate(struct fabric *fabric, const struct lease *lease)
 {
 	lease_free(&fabric->candidate);
 	fabric->has_candidate = lease != NULL;
+	fabric->candidate_until_ms = 0;
 	if (lease)
 		lease_copy(lease, &fabric->candidate);
 }
