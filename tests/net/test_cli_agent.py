@@ -50,7 +50,7 @@ class FakeAgent:
     def __init__(self, path):
         self.path = str(path)
         self.answers = {"/agent/v1/status": STATUS,
-                        "/agent/v1/peers": {"peers": [peer(7), peer(20)]}}
+                        "/agent/v1/peers": {"peers": [peer(20), peer(7)]}}
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen()
@@ -150,7 +150,7 @@ def test_status_of_a_troubled_agent(agent):
     }
     agent.answers["/agent/v1/peers"] = {"peers": [
         peer(7), peer(20, state="failed", error="Network is unreachable"),
-        {"state": "rejected", "error": "not valid JSON", "key": "10.1.3.0-24"}]}
+        {"state": "rejected", "error": "not valid JSON", "key": "10.1.3.0-24", "path": "größer"}]}
     lines = weft("status", agent=agent, code=FAILED).stdout.splitlines()
     assert lines[0] == "weftd 0.1.0, pid 42, up 2h03m: not ready"
     assert lines[2:9] == [
@@ -168,6 +168,8 @@ def test_status_of_a_troubled_agent(agent):
     assert [line.split()[0] for line in lines[-3:]] == [
         "10.1.3.0-24", "10.1.20.0/24", "10.1.7.0/24"]
     assert lines[-2].endswith("Network is unreachable")
+    # columns are letters, not bytes
+    assert lines[-3].index("not valid JSON") == lines[-2].index("Network is unreachable")
 
 
 def test_status_that_is_ready_in_spite_of_trouble(agent):
@@ -191,7 +193,7 @@ def test_status_before_the_first_lease(agent):
 
 
 def test_status_of_many_peers(agent):
-    agent.answers["/agent/v1/peers"] = {"peers": [peer(n) for n in range(1, 101)]}
+    agent.answers["/agent/v1/peers"] = {"peers": [peer(n) for n in range(100, 0, -1)]}
     agent.answers["/agent/v1/status"] = {
         **STATUS, "peers": {**STATUS["peers"], "total": 100, "programmed": 100}}
     lines = weft("status", agent=agent).stdout.splitlines()
@@ -318,6 +320,12 @@ def test_store_commands_take_the_agents_settings(agent):
     assert "/of/the/agent/config" in weft("network", "get", agent=agent, code=NOT_FOUND).stderr
     done = weft("network", "get", "--etcd-prefix=/mine", agent=agent, code=NOT_FOUND)
     assert "/mine/config" in done.stderr
+    done = weft("network", "get", "--etcd-prefix=/mine//", "--network=x", agent=agent, code=NOT_FOUND)
+    assert "/mine/x/config" in done.stderr
+    # Another store than the agent's has nothing of its settings.
+    done = weft("network", "get", "--store=memory", "--etcd-endpoints=http://127.0.0.1:2", agent=agent,
+                code=NOT_FOUND)
+    assert "/coreos.com/network/config" in done.stderr
 
 
 # the command line
@@ -327,9 +335,11 @@ def test_store_commands_take_the_agents_settings(agent):
     (["lease", "list", "x"], "one word too many"),
     (["lease", "show"], "needs SUBNET"), (["lease", "list", "--force"], "takes no --force"),
     (["status", "--socke=x"], "did you mean --socket"), (["help", "nonsense"], "no such command"),
+    (["help", "lea"], "no such command"),
     (["network", "get", "--etcd-endpoints=ftp://x"], "--etcd-endpoints"),
     (["--json=maybe", "status"], "json"),
     (["status", "--", "--json"], "one word too many: --json"),
+    (["lease", "show", "--", "x", "--json"], "one word too many: --json"),
 ])
 def test_wrong_usage(words, told):
     assert told in weft(*words, code=USAGE).stderr
