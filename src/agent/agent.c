@@ -49,7 +49,8 @@ static void on_config_error(void *arg, const struct err *e)
 	publish(agent, "config", json_pack("{s:s}", "error", e->msg));
 }
 
-static void tell_lease(struct agent *agent, enum fabric_lease_state state, const struct lease *lease, const struct err *why)
+static void tell_lease(struct agent *agent, enum fabric_lease_state state,
+		       const struct lease *lease, const struct err *why)
 {
 	char text[SUBNET_STR_MAX];
 	const char *name = fabric_lease_state_names[state];
@@ -57,12 +58,16 @@ static void tell_lease(struct agent *agent, enum fabric_lease_state state, const
 	if (state == FABRIC_LEASE_HELD)
 		log_info("agent: lease %s is held", subnet_str(&lease->subnet, text));
 	else
-		log_warn("agent: lease %s: %s%s%s", lease ? subnet_str(&lease->subnet, text) : "none", name, *reason ? ": " : "", reason);
-	notify_status(agent->notify, "lease %s: %s%s%s", lease ? subnet_str(&lease->subnet, text) : "none", name, *reason ? ": " : "", reason);
+		log_warn("agent: lease %s: %s%s%s", lease ? subnet_str(&lease->subnet, text) : "none",
+			 name, *reason ? ": " : "", reason);
+	notify_status(agent->notify, "lease %s: %s%s%s",
+		      lease ? subnet_str(&lease->subnet, text) : "none", name, *reason ? ": " : "",
+		      reason);
 	publish(agent, "lease", view_lease(agent));
 }
 
-static void on_lease(void *arg, enum fabric_lease_state state, const struct lease *lease, const struct err *why)
+static void on_lease(void *arg, enum fabric_lease_state state, const struct lease *lease,
+		     const struct err *why)
 {
 	struct agent *agent = arg;
 	tell_lease(agent, state, lease, why);
@@ -85,13 +90,20 @@ static void on_peer_changed(void *arg, const struct lease *old, const struct lea
 	struct agent *agent = arg;
 	if (log_enabled(LOG_LEVEL_DEBUG)) {
 		char text[SUBNET_STR_MAX];
-		log_debug("agent: peer %s %s", subnet_str(now ? &now->subnet : &old->subnet, text), !old ? "added" : now ? "changed" : "removed");
+		log_debug("agent: peer %s %s", subnet_str(now ? &now->subnet : &old->subnet, text),
+			  !old	? "added"
+			  : now ? "changed"
+				: "removed");
 	}
 	if (agent->backend)
 		reconcile_peer_changed(agent->reconcile, old, now);
 	state_file_changed(agent->state_file, STATE_PEERS);
 	if (api_has_watchers(agent->api))
-		publish(agent, !old ? "peer-added" : now ? "peer-changed" : "peer-removed", view_peer(agent, now ? now : old));
+		publish(agent,
+			!old  ? "peer-added"
+			: now ? "peer-changed"
+			      : "peer-removed",
+			view_peer(agent, now ? now : old));
 }
 
 static void on_peers_reset(void *arg)
@@ -135,8 +147,9 @@ static void source_devices(void *arg, struct wanted_devices *ret)
 		backend_devices(agent->backend, ret);
 }
 
-static int source_peer(void *arg, const struct lease *peer, const struct underlay *underlay, const struct underlay_path paths[UNDERLAY_FAMILY_COUNT],
-		       struct wanted *ret, struct err *e)
+static int source_peer(void *arg, const struct lease *peer, const struct underlay *underlay,
+		       const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
+		       struct err *e)
 {
 	struct agent *agent = arg;
 	return backend_want(agent->backend, peer, underlay, paths, ret, e);
@@ -166,7 +179,8 @@ static void on_repaired(void *arg, const struct kernel_object *object, bool war)
 	char text[KERNEL_OBJECT_STR_MAX];
 	kernel_object_str(object, text);
 	if (war)
-		log_warn("reconcile: %s is undone by another program again and again: leaving it alone for a while", text);
+		log_warn("reconcile: %s is undone by another program again and again: leaving it alone for a while",
+			 text);
 	else
 		log_rl(LOG_LEVEL_INFO, "reconcile: repaired %s", text);
 	publish(agent, war ? "war" : "repair", json_pack("{s:s}", "object", text));
@@ -199,7 +213,8 @@ static const struct reconcile_source reconcile_source = {
 static bool concerns_underlay(const struct agent *agent, const struct kernel_object *object)
 {
 	if (object->kind == KERNEL_LINK)
-		return !agent->chosen || object->link.ifindex == agent->choice.ifindex || strcmp(object->link.name, agent->choice.name) == 0;
+		return !agent->chosen || object->link.ifindex == agent->choice.ifindex ||
+		       strcmp(object->link.name, agent->choice.name) == 0;
 	if (object->kind == KERNEL_ADDR)
 		return !agent->chosen || object->addr.ifindex == agent->choice.ifindex;
 	return object->kind == KERNEL_ROUTE && object->route.dst.len == 0;
@@ -219,7 +234,7 @@ static void on_kernel_event(void *arg, const struct kernel_event *event)
 static void on_monitor_readable(void *arg, unsigned int events)
 {
 	struct agent *agent = arg;
-	struct err e = {0};
+	struct err e = { 0 };
 	(void)events;
 	int r = monitor_read(agent->monitor, MONITOR_SLICE_EVENTS, on_kernel_event, agent, &e);
 	if (r == -ENOBUFS && agent->backend && agent->peers_known)
@@ -294,7 +309,7 @@ static const struct state_source state_source = {
 static void read_previous_env(struct agent *agent)
 {
 	_cleanup_strbuf_ struct strbuf notices = STRBUF_INIT(4096);
-	struct err e = {0};
+	struct err e = { 0 };
 	int r = subnet_env_read(agent->options->subnet_file, &agent->env, &notices, &e);
 	if (r < 0 && r != -ENOENT)
 		log_warn("agent: %s", e.msg);
@@ -319,7 +334,8 @@ static void make_fabric(struct agent *agent)
 	};
 	agent->fabric = fabric_new(agent->loop, agent->registry, &config, &fabric_hooks, agent);
 	if (agent->state.config_text)
-		fabric_seed(agent->fabric, agent->state.config_text, agent->state.has_lease ? &agent->state.lease : NULL,
+		fabric_seed(agent->fabric, agent->state.config_text,
+			    agent->state.has_lease ? &agent->state.lease : NULL,
 			    TAKE_PTR(agent->state.peers));
 }
 
@@ -334,9 +350,11 @@ static int open_kernel(struct agent *agent, struct err *e)
 		r = monitor_skip_own(agent->monitor, agent->nl, e);
 	if (r < 0)
 		return r;
-	agent->monitor_watch = fd_watch_new(agent->loop, monitor_fd(agent->monitor), on_monitor_readable, agent);
+	agent->monitor_watch =
+		fd_watch_new(agent->loop, monitor_fd(agent->monitor), on_monitor_readable, agent);
 	fd_watch_set(agent->monitor_watch, FD_READABLE);
-	agent->reconcile = reconcile_new(agent->loop, agent->nl, &reconcile_source, agent, agent->options->scan_interval_ms);
+	agent->reconcile = reconcile_new(agent->loop, agent->nl, &reconcile_source, agent,
+					 agent->options->scan_interval_ms);
 	return 0;
 }
 
@@ -350,9 +368,11 @@ static int open_store(struct agent *agent, struct err *e)
 		return r;
 	read_previous_env(agent);
 	state_load(options->state_dir, options->store_flags.prefix, &agent->state);
-	r = state_file_new(agent->loop, options->state_dir, options->store_flags.prefix, &state_source, agent, &agent->state_file, e);
+	r = state_file_new(agent->loop, options->state_dir, options->store_flags.prefix,
+			   &state_source, agent, &agent->state_file, e);
 	for (size_t i = 0; r == 0 && i < agent->state.mac_count; i++)
-		state_file_set_mac(agent->state_file, agent->state.macs[i].device, &agent->state.macs[i].mac);
+		state_file_set_mac(agent->state_file, agent->state.macs[i].device,
+				   &agent->state.macs[i].mac);
 	if (r == 0)
 		make_fabric(agent);
 	return r;
@@ -362,11 +382,14 @@ static int open_api(struct agent *agent, struct err *e)
 {
 	const struct options *options = agent->options;
 	_cleanup_free_ char *path = xasprintf("%s/%s", options->run_dir, API_SOCKET_NAME);
-	struct api_config config = {.socket_path = path, .health_address = options->healthz_ip, .health_port = (uint16_t)options->healthz_port};
+	struct api_config config = { .socket_path = path,
+				     .health_address = options->healthz_ip,
+				     .health_port = (uint16_t)options->healthz_port };
 	return api_new(agent->loop, &config, &agent_view_of_agent, agent, &agent->api, e);
 }
 
-int agent_new(struct loop *loop, const struct options *options, char *const *environment, struct agent **ret, struct err *e)
+int agent_new(struct loop *loop, const struct options *options, char *const *environment,
+	      struct agent **ret, struct err *e)
 {
 	struct agent *agent = xnew(struct agent);
 	agent->loop = loop;
@@ -375,7 +398,7 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 	agent->restart_needed = STRBUF_INIT(4096);
 	agent->bring_up_timer = timer_new(loop, on_bring_up_timer, agent);
 	agent->watchdog_timer = timer_new(loop, on_watchdog_timer, agent);
-	struct err notice = {0};
+	struct err notice = { 0 };
 	if (notify_new(environment, &agent->notify, &notice) < 0)
 		log_warn("agent: %s", notice.msg);
 	int r = host_lock_take(&agent->lock, e);
@@ -395,14 +418,14 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 
 int agent_run(struct agent *agent, struct err *e)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		agent->signals[i] = signal_watch_new(agent->loop, signals[i], on_signal, agent);
 	fabric_start(agent->fabric);
 	if (notify_watchdog_ms(agent->notify) > 0)
 		timer_start(agent->watchdog_timer, notify_watchdog_ms(agent->notify));
 	loop_run(agent->loop);
-	struct err flush_error = {0};
+	struct err flush_error = { 0 };
 	if (state_file_flush(agent->state_file, &flush_error) < 0)
 		log_warn("agent: %s", flush_error.msg);
 	if (agent->fatal < 0)

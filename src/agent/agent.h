@@ -10,7 +10,8 @@
 struct agent;
 // Opens everything that must be there from the start (lock, netlink, store client, API socket); what may come later (the store's answers,
 // the config, the interface) is waited for while the loop runs. options and environment are borrowed.
-int agent_new(struct loop *loop, const struct options *options, char *const *environment, struct agent **ret, struct err *e);
+int agent_new(struct loop *loop, const struct options *options, char *const *environment,
+	      struct agent **ret, struct err *e);
 // Runs until a signal ends it. 0, or an error that no waiting can mend (-EPERM).
 int agent_run(struct agent *agent, struct err *e);
 // The lease stays in the store, and the data plane in the kernel.

@@ -19,7 +19,8 @@
 
 // ---- the interface ----
 
-static int choose_interface(struct agent *agent, const struct netconf *conf, struct underlay_choice *ret, struct err *e)
+static int choose_interface(struct agent *agent, const struct netconf *conf,
+			    struct underlay_choice *ret, struct err *e)
 {
 	const struct options *options = agent->options;
 	struct interface_request request = {
@@ -36,7 +37,10 @@ static int choose_interface(struct agent *agent, const struct netconf *conf, str
 
 static struct underlay underlay_of(const struct underlay_choice *choice)
 {
-	struct underlay underlay = {.ifindex = choice->ifindex, .mtu_bytes = choice->mtu_bytes, .ip4 = choice->ip4, .ip6 = choice->ip6};
+	struct underlay underlay = { .ifindex = choice->ifindex,
+				     .mtu_bytes = choice->mtu_bytes,
+				     .ip4 = choice->ip4,
+				     .ip6 = choice->ip6 };
 	(void)text_copy(underlay.name, sizeof(underlay.name), choice->name); // both are IFNAMSIZ
 	return underlay;
 }
@@ -54,13 +58,14 @@ struct overlap_search {
 static bool is_our_device_name(const struct agent *agent, uint32_t ifindex)
 {
 	struct link link;
-	return link_get_by_index(agent->nl, ifindex, &link, NULL) == 0 && strncmp(link.name, "flannel", strlen("flannel")) == 0;
+	return link_get_by_index(agent->nl, ifindex, &link, NULL) == 0 &&
+	       strncmp(link.name, "flannel", strlen("flannel")) == 0;
 }
 
 // A route that would fight with the network: part of it, or all of it directly on a link. A gateway's route to a larger net does no harm:
 // ours are more specific.
-static bool route_conflicts(const struct overlap_search *search, const struct route *route, const struct netconf_family *family,
-			    const struct ipnet *own)
+static bool route_conflicts(const struct overlap_search *search, const struct route *route,
+			    const struct netconf_family *family, const struct ipnet *own)
 {
 	const struct ipnet *network = &family->network;
 	if (!family->enabled || !ipnet_overlaps(&route->dst, network) || route->dst.len == 0)
@@ -71,7 +76,8 @@ static bool route_conflicts(const struct overlap_search *search, const struct ro
 		return false; // the container bridge of an earlier life
 	if (ipnet_contains_net(&route->dst, network) && ip_is_set(&route->gateway))
 		return false;
-	if (route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len && ip_is_set(&route->gateway))
+	if (route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len &&
+	    ip_is_set(&route->gateway))
 		return false; // flannel's, to be adopted
 	return !is_our_device_name(search->agent, route->ifindex);
 }
@@ -79,7 +85,7 @@ static bool route_conflicts(const struct overlap_search *search, const struct ro
 static void look_at_route(void *arg, const struct kernel_object *object)
 {
 	struct overlap_search *search = arg;
-	static const struct subnet none = {0};
+	static const struct subnet none = { 0 };
 	const struct subnet *own = search->own ? search->own : &none;
 	if (search->found || !(route_conflicts(search, &object->route, &search->conf->v4, &own->v4) ||
 			       route_conflicts(search, &object->route, &search->conf->v6, &own->v6)))
@@ -88,38 +94,51 @@ static void look_at_route(void *arg, const struct kernel_object *object)
 	search->route = object->route;
 }
 
-static int check_overlap(const struct agent *agent, const struct netconf *conf, const struct underlay_choice *choice, struct err *e)
+static int check_overlap(const struct agent *agent, const struct netconf *conf,
+			 const struct underlay_choice *choice, struct err *e)
 {
 	char net[IPNET_STR_MAX], dst[IPNET_STR_MAX], ip[IP_STR_MAX];
-	const struct ip *addresses[] = {&choice->ip4, &choice->ip6};
-	const struct ipnet *networks[] = {&conf->v4.network, &conf->v6.network};
+	const struct ip *addresses[] = { &choice->ip4, &choice->ip6 };
+	const struct ipnet *networks[] = { &conf->v4.network, &conf->v6.network };
 	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++)
 		if (ip_is_set(addresses[i]) && ipnet_contains(networks[i], addresses[i]))
-			return err_set(e, -EADDRINUSE, "address %s of %s lies inside the network %s: choose another Network or interface",
-				       ip_str(addresses[i], ip), choice->name, ipnet_str(networks[i], net));
+			return err_set(
+				e, -EADDRINUSE,
+				"address %s of %s lies inside the network %s: choose another Network or interface",
+				ip_str(addresses[i], ip), choice->name, ipnet_str(networks[i], net));
 	const struct lease *lease = fabric_lease(agent->fabric);
-	struct overlap_search search = {.agent = agent, .conf = conf,
-					.own = lease ? &lease->subnet : agent->env_written || ipnet_is_set(&agent->env.subnet.v4) ||
-										ipnet_is_set(&agent->env.subnet.v6)
-								? &agent->env.subnet : NULL};
+	struct overlap_search search = { .agent = agent,
+					 .conf = conf,
+					 .own = lease ? &lease->subnet
+						: agent->env_written ||
+								ipnet_is_set(&agent->env.subnet.v4) ||
+								ipnet_is_set(&agent->env.subnet.v6)
+							? &agent->env.subnet
+							: NULL };
 	for (int family = 0; family < 2; family++) {
-		struct netlink_dump_filter filter = {.family = family == 0 ? AF_INET : AF_INET6, .table = RT_TABLE_MAIN};
+		struct netlink_dump_filter filter = { .family = family == 0 ? AF_INET : AF_INET6,
+						      .table = RT_TABLE_MAIN };
 		int r = netlink_dump_all(agent->nl, KERNEL_ROUTE, &filter, look_at_route, &search, e);
 		if (r < 0)
 			return r;
 	}
 	if (!search.found)
 		return 0;
-	struct link link = {0};
-	(void)link_get_by_index(agent->nl, search.route.ifindex, &link, NULL); // a name for people; empty is fine
-	const struct netconf_family *family = search.route.dst.addr.family == AF_INET ? &conf->v4 : &conf->v6;
-	return err_set(e, -EADDRINUSE, "network %s overlaps this host's route %s dev %s: choose another Network or remove the route",
-		       ipnet_str(&family->network, net), ipnet_str(&search.route.dst, dst), link.name);
+	struct link link = { 0 };
+	(void)link_get_by_index(agent->nl, search.route.ifindex, &link,
+				NULL); // a name for people; empty is fine
+	const struct netconf_family *family = search.route.dst.addr.family == AF_INET ? &conf->v4
+										      : &conf->v6;
+	return err_set(
+		e, -EADDRINUSE,
+		"network %s overlaps this host's route %s dev %s: choose another Network or remove the route",
+		ipnet_str(&family->network, net), ipnet_str(&search.route.dst, dst), link.name);
 }
 
 // ---- forwarding ----
 
-static void enable_forwarding(const struct agent *agent, const struct netconf *conf, const char *underlay_name)
+static void enable_forwarding(const struct agent *agent, const struct netconf *conf,
+			      const char *underlay_name)
 {
 	struct err e;
 	if (agent->options->no_ip_forward)
@@ -163,8 +182,9 @@ static void host_identity(const struct underlay_choice *choice, struct strbuf *r
 	char name[256] = "", ip[IP_STR_MAX];
 	(void)file_read("/etc/machine-id", 256, &machine_id, &len, NULL);
 	(void)gethostname(name, sizeof(name) - 1);
-	(void)strbuf_printf(ret, "%s %s %s", machine_id ? machine_id : "", name,
-			    ip_str(ip_is_set(&choice->public_ip) ? &choice->public_ip : &choice->public_ipv6, ip));
+	(void)strbuf_printf(
+		ret, "%s %s %s", machine_id ? machine_id : "", name,
+		ip_str(ip_is_set(&choice->public_ip) ? &choice->public_ip : &choice->public_ipv6, ip));
 }
 
 static void remember_macs(struct agent *agent)
@@ -172,16 +192,22 @@ static void remember_macs(struct agent *agent)
 	struct wanted_devices devices;
 	backend_devices(agent->backend, &devices);
 	for (size_t i = 0; i < devices.count; i++)
-		state_file_set_mac(agent->state_file, devices.devices[i].link.name, &devices.devices[i].link.mac);
+		state_file_set_mac(agent->state_file, devices.devices[i].link.name,
+				   &devices.devices[i].link.mac);
 }
 
-static int open_backend(struct agent *agent, const struct netconf *conf, const struct underlay_choice *choice, struct err *e)
+static int open_backend(struct agent *agent, const struct netconf *conf,
+			const struct underlay_choice *choice, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf identity = STRBUF_INIT(1024);
 	host_identity(choice, &identity);
-	struct backend_host host = {.find_link = find_link, .find_mac = find_mac, .arg = agent, .identity = strbuf_text(&identity)};
+	struct backend_host host = { .find_link = find_link,
+				     .find_mac = find_mac,
+				     .arg = agent,
+				     .identity = strbuf_text(&identity) };
 	struct underlay underlay = underlay_of(choice);
-	int r = backend_new(conf, &underlay, &choice->public_ip, &choice->public_ipv6, &host, &agent->backend, e);
+	int r = backend_new(conf, &underlay, &choice->public_ip, &choice->public_ipv6, &host,
+			    &agent->backend, e);
 	if (r < 0)
 		return r;
 	agent->underlay = underlay;
@@ -257,7 +283,8 @@ static int look_again(struct agent *agent, const struct netconf *conf, struct er
 	int r = choose_interface(agent, conf, &choice, e);
 	if (r < 0 || underlay_choice_equal(&choice, &agent->choice))
 		return r;
-	bool moved = choice.ifindex != agent->choice.ifindex || !ip_equal(&choice.ip4, &agent->choice.ip4) ||
+	bool moved = choice.ifindex != agent->choice.ifindex ||
+		     !ip_equal(&choice.ip4, &agent->choice.ip4) ||
 		     !ip_equal(&choice.ip6, &agent->choice.ip6);
 	agent->choice = choice;
 	log_choice(&choice);
@@ -275,8 +302,9 @@ static int look_again(struct agent *agent, const struct netconf *conf, struct er
 void bring_up(struct agent *agent)
 {
 	// Families that were switched on or off since the backend was opened wait for a restart.
-	const struct netconf *conf = agent->backend ? backend_netconf(agent->backend) : fabric_netconf(agent->fabric);
-	struct err e = {0};
+	const struct netconf *conf = agent->backend ? backend_netconf(agent->backend)
+						    : fabric_netconf(agent->fabric);
+	struct err e = { 0 };
 	if (!conf)
 		return;
 	int r = agent->backend ? look_again(agent, conf, &e) : first_time(agent, conf, &e);
@@ -308,7 +336,7 @@ static void log_restart_needed(const char *lines)
 
 void take_config(struct agent *agent, const struct netconf *conf)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	strbuf_reset(&agent->restart_needed);
 	if (backend_set_netconf(agent->backend, conf, &agent->restart_needed, &e) < 0) {
 		err_wrap(&e, "the changed config is not taken over");
@@ -331,8 +359,10 @@ static bool conf_holds(const struct netconf *conf, const struct subnet *subnet)
 // A Network that was changed waits for a restart, as the subnet does: network and subnet of the file belong together.
 static const struct netconf *conf_of_lease(const struct agent *agent, const struct lease *lease)
 {
-	const struct netconf *opened = backend_netconf(agent->backend), *now = fabric_netconf(agent->fabric);
-	return now && !conf_holds(opened, &lease->subnet) && conf_holds(now, &lease->subnet) ? now : opened;
+	const struct netconf *opened = backend_netconf(agent->backend),
+			     *now = fabric_netconf(agent->fabric);
+	return now && !conf_holds(opened, &lease->subnet) && conf_holds(now, &lease->subnet) ? now
+											     : opened;
 }
 
 void write_subnet_env(struct agent *agent)
@@ -342,14 +372,14 @@ void write_subnet_env(struct agent *agent)
 		return;
 	const struct netconf *conf = conf_of_lease(agent, lease);
 	agent->env = (struct subnet_env){
-		.network = {.v4 = conf->v4.network, .v6 = conf->v6.network},
+		.network = { .v4 = conf->v4.network, .v6 = conf->v6.network },
 		.subnet = lease->subnet,
 		.mtu_bytes = backend_mtu_bytes(agent->backend),
 		// "true" tells Docker and CNI to leave masquerading to the agent, which does not do it yet,
 		// whatever --ip-masq says: then nobody would.
 		.ip_masq = false,
 	};
-	struct err e = {0};
+	struct err e = { 0 };
 	int r = subnet_env_write(agent->options->subnet_file, &agent->env, &e);
 	free(agent->env_error);
 	agent->env_error = r < 0 ? xstrdup(e.msg) : NULL;

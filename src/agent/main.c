@@ -15,7 +15,7 @@ extern char **environ;
 
 static int run(const struct options *options)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	struct agent *agent = NULL;
 	struct loop *loop = loop_new();
 	int r = agent_new(loop, options, environ, &agent, &e);
@@ -39,7 +39,7 @@ static int print(FILE *stream, void (*fill)(struct strbuf *))
 static int check(const char *path)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT(64 * 1024);
-	struct err e = {0};
+	struct err e = { 0 };
 	if (check_config(path, &text, &e) < 0) {
 		fprintf(stderr, "weftd: %s\n", err_msg(&e));
 		return EXIT_FAILED;
@@ -68,8 +68,8 @@ static int act(const struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = {0};
-	struct err e = {0};
+	struct options options = { 0 };
+	struct err e = { 0 };
 	mem_setup();
 	// A peer that hangs up is told by the write's error.
 	signal(SIGPIPE, SIG_IGN);

@@ -41,7 +41,7 @@ json_t *view_lease(const struct agent *agent)
 	const struct err *why = NULL;
 	const struct lease *lease = fabric_lease(agent->fabric);
 	enum fabric_lease_state state = fabric_lease_state(agent->fabric, &why);
-	static const struct lease none = {0};
+	static const struct lease none = { 0 };
 	const struct lease *shown = lease ? lease : &none;
 	set_net(object, "subnet", &shown->subnet.v4);
 	set_net(object, "ipv6_subnet", &shown->subnet.v6);
@@ -49,8 +49,10 @@ json_t *view_lease(const struct agent *agent)
 	set_ip(object, "public_ipv6", &shown->attrs.public_ipv6);
 	set_text(object, "state", fabric_lease_state_names[state]);
 	set_text(object, "error", why && why->code != 0 ? why->msg : "");
-	json_object_set_new(object, "expires_in_s", json_integer((json_int_t)fabric_lease_expires_in_s(agent->fabric)));
-	json_object_set_new(object, "reservation", json_boolean(lease && lease->session == 0 && state == FABRIC_LEASE_HELD));
+	json_object_set_new(object, "expires_in_s",
+			    json_integer((json_int_t)fabric_lease_expires_in_s(agent->fabric)));
+	json_object_set_new(object, "reservation",
+			    json_boolean(lease && lease->session == 0 && state == FABRIC_LEASE_HELD));
 	// 64 bits do not fit the numbers of many JSON readers.
 	_cleanup_free_ char *session = xasprintf("%lld", (long long)shown->session);
 	set_text(object, "session", session);
@@ -61,12 +63,14 @@ json_t *view_lease(const struct agent *agent)
 
 static const char *data_mac(const struct lease *lease, char ret[static MAC_STR_MAX])
 {
-	const char *data = lease->attrs.backend_data ? lease->attrs.backend_data : lease->attrs.backend_v6_data;
+	const char *data = lease->attrs.backend_data ? lease->attrs.backend_data
+						     : lease->attrs.backend_v6_data;
 	const char *text = NULL;
 	struct mac mac;
 	_cleanup_json_ json_t *object = NULL;
-	if (!data || json_read(data, strlen(data), LEASE_VALUE_MAX, &object, NULL) < 0 || !json_is_object(object) ||
-	    json_get_string(object, "VtepMAC", &text, NULL) < 0 || !text || mac_parse(text, &mac) < 0)
+	if (!data || json_read(data, strlen(data), LEASE_VALUE_MAX, &object, NULL) < 0 ||
+	    !json_is_object(object) || json_get_string(object, "VtepMAC", &text, NULL) < 0 ||
+	    !text || mac_parse(text, &mac) < 0)
 		return NULL;
 	return mac_str(&mac, ret);
 }
@@ -87,12 +91,16 @@ static json_t *describe_lease(const struct lease *lease)
 json_t *view_peer(struct agent *agent, const struct lease *lease)
 {
 	json_t *object = describe_lease(lease);
-	const struct trouble_entry *trouble = trouble_find(reconcile_trouble(agent->reconcile), &lease->subnet);
-	struct wanted wanted = {.path = "", .why = ""};
-	struct err e = {0};
+	const struct trouble_entry *trouble =
+		trouble_find(reconcile_trouble(agent->reconcile), &lease->subnet);
+	struct wanted wanted = { .path = "", .why = "" };
+	struct err e = { 0 };
 	if (agent->backend)
-		(void)reconcile_explain(agent->reconcile, lease, &wanted, &e); // the reason is shown as trouble
-	const char *state = trouble ? (trouble->ignored ? "ignored" : "failed") : reconcile_is_synced(agent->reconcile) ? "ok" : "pending";
+		(void)reconcile_explain(agent->reconcile, lease, &wanted,
+					&e); // the reason is shown as trouble
+	const char *state = trouble ? (trouble->ignored ? "ignored" : "failed")
+			    : reconcile_is_synced(agent->reconcile) ? "ok"
+								    : "pending";
 	set_text(object, "state", state);
 	set_text(object, "path", wanted.path);
 	set_text(object, "why", wanted.why);
@@ -107,12 +115,14 @@ struct peers_iterator {
 	size_t odd_position;
 };
 
-static void collect_odd(void *arg, enum fabric_peer_state state, const char *key, const struct lease *lease, const char *why)
+static void collect_odd(void *arg, enum fabric_peer_state state, const char *key,
+			const struct lease *lease, const char *why)
 {
 	struct peers_iterator *iterator = arg;
 	char text[SUBNET_STR_MAX];
 	if (state == FABRIC_PEER_HELD && lease) {
-		json_object_set_new(iterator->held, subnet_str(&lease->subnet, text), json_string(why));
+		json_object_set_new(iterator->held, subnet_str(&lease->subnet, text),
+				    json_string(why));
 		return;
 	}
 	json_t *object = lease ? describe_lease(lease) : json_object();
@@ -166,12 +176,13 @@ static json_t *view_network(const struct agent *agent)
 {
 	json_t *object = json_object();
 	const struct netconf *conf = fabric_netconf(agent->fabric);
-	static const struct netconf none = {0};
+	static const struct netconf none = { 0 };
 	const struct netconf *shown = conf ? conf : &none;
 	set_text(object, "prefix", agent->options->store_flags.prefix);
 	set_net(object, "network", &shown->v4.network);
 	set_net(object, "ipv6_network", &shown->v6.network);
-	set_number(object, "subnet_len", shown->v4.enabled ? shown->v4.subnet_len : shown->v6.subnet_len);
+	set_number(object, "subnet_len",
+		   shown->v4.enabled ? shown->v4.subnet_len : shown->v6.subnet_len);
 	set_text(object, "error", agent->config_error.code != 0 ? agent->config_error.msg : "");
 	return object;
 }
@@ -200,7 +211,7 @@ static json_t *view_backend(const struct agent *agent)
 	json_t *object = json_object();
 	json_t *list = json_array();
 	const struct netconf *conf = fabric_netconf(agent->fabric);
-	struct wanted_devices devices = {0};
+	struct wanted_devices devices = { 0 };
 	if (agent->backend)
 		backend_devices(agent->backend, &devices);
 	for (size_t i = 0; i < devices.count; i++) {
@@ -214,9 +225,13 @@ static json_t *view_backend(const struct agent *agent)
 		set_number(device, "port", link->vxlan.port);
 		json_array_append_new(list, device);
 	}
-	set_text(object, "type", agent->backend ? backend_type(agent->backend) : conf ? conf->backend_type : NULL);
+	set_text(object, "type",
+		 agent->backend ? backend_type(agent->backend)
+		 : conf		? conf->backend_type
+				: NULL);
 	json_object_set_new(object, "devices", list);
-	const struct err *error = agent->bring_up_error.code != 0 ? &agent->bring_up_error : &agent->device_error;
+	const struct err *error = agent->bring_up_error.code != 0 ? &agent->bring_up_error
+								  : &agent->device_error;
 	set_text(object, "error", error->code != 0 ? error->msg : "");
 	return object;
 }
@@ -248,7 +263,8 @@ static struct peer_counts count_peers(const struct agent *agent)
 		.rejected = fabric_peer_count(agent->fabric, FABRIC_PEER_REJECTED),
 	};
 	size_t odd = counts.failed + counts.ignored;
-	counts.programmed = reconcile_is_synced(agent->reconcile) && counts.total > odd ? counts.total - odd : 0;
+	counts.programmed =
+		reconcile_is_synced(agent->reconcile) && counts.total > odd ? counts.total - odd : 0;
 	return counts;
 }
 
@@ -266,8 +282,8 @@ static json_t *view_peer_counts(const struct agent *agent)
 }
 
 static const char *const kind_names[KERNEL_KIND_COUNT] = {
-	[KERNEL_LINK] = "link", [KERNEL_ADDR] = "address", [KERNEL_NEIGH] = "neighbour",
-	[KERNEL_FDB] = "fdb", [KERNEL_NEXTHOP] = "nexthop", [KERNEL_ROUTE] = "route",
+	[KERNEL_LINK] = "link", [KERNEL_ADDR] = "address",    [KERNEL_NEIGH] = "neighbour",
+	[KERNEL_FDB] = "fdb",	[KERNEL_NEXTHOP] = "nexthop", [KERNEL_ROUTE] = "route",
 };
 
 static json_t *view_repairs(const struct agent *agent)
@@ -385,7 +401,8 @@ static void ready_lease(const struct agent *agent, struct strbuf *reasons)
 	enum fabric_lease_state state = fabric_lease_state(agent->fabric, &why);
 	const char *reason = why && why->code != 0 ? why->msg : "";
 	if (state != FABRIC_LEASE_HELD)
-		(void)strbuf_printf(reasons, "lease %s%s%s\n", fabric_lease_state_names[state], *reason ? ": " : "", reason);
+		(void)strbuf_printf(reasons, "lease %s%s%s\n", fabric_lease_state_names[state],
+				    *reason ? ": " : "", reason);
 }
 
 static void ready_store(const struct agent *agent, struct strbuf *reasons)
@@ -397,8 +414,8 @@ static void ready_store(const struct agent *agent, struct strbuf *reasons)
 	// Without a lease of our own nothing else matters.
 	bool is_held = fabric_lease_state(agent->fabric, NULL) == FABRIC_LEASE_HELD;
 	if (!is_held || loop_now_ms() - since_ms > STORE_GRACE_MS)
-		(void)strbuf_printf(reasons, "store not reached for %llu s: %s\n", (unsigned long long)((loop_now_ms() - since_ms) / 1000),
-				    why->msg);
+		(void)strbuf_printf(reasons, "store not reached for %llu s: %s\n",
+				    (unsigned long long)((loop_now_ms() - since_ms) / 1000), why->msg);
 }
 
 static bool view_ready(void *arg, struct strbuf *reasons)
@@ -424,20 +441,25 @@ static bool view_ready(void *arg, struct strbuf *reasons)
 
 static void plan_change(void *arg, enum netlink_verb verb, const struct kernel_object *object)
 {
-	static const char *const verbs[] = {[NETLINK_CREATE] = "create", [NETLINK_REPLACE] = "replace", [NETLINK_DELETE] = "delete"};
+	static const char *const verbs[] = {
+		[NETLINK_CREATE] = "create", [NETLINK_REPLACE] = "replace", [NETLINK_DELETE] = "delete"
+	};
 	struct agent *agent = arg;
 	char text[KERNEL_OBJECT_STR_MAX];
 	if (agent->plan_total++ >= API_PLAN_CHANGES_MAX)
 		return;
-	json_array_append_new(agent->plan_changes, json_pack("{s:s, s:s, s:s}", "verb", verbs[verb], "kind", kind_names[object->kind],
-							     "object", kernel_object_str(object, text)));
+	json_array_append_new(agent->plan_changes, json_pack("{s:s, s:s, s:s}", "verb", verbs[verb],
+							     "kind", kind_names[object->kind], "object",
+							     kernel_object_str(object, text)));
 }
 
 static void plan_done(void *arg, int r, const struct err *e)
 {
 	struct agent *agent = arg;
 	json_t *changes = TAKE_PTR(agent->plan_changes);
-	json_t *plan = r < 0 ? NULL : json_pack("{s:O, s:I}", "changes", changes, "total", (json_int_t)agent->plan_total);
+	json_t *plan = r < 0 ? NULL
+			     : json_pack("{s:O, s:I}", "changes", changes, "total",
+					 (json_int_t)agent->plan_total);
 	json_decref(changes);
 	agent->plan_done(agent->plan_done_arg, r, plan, e);
 }
@@ -445,10 +467,12 @@ static void plan_done(void *arg, int r, const struct err *e)
 static void view_plan(void *arg, api_plan_fn *done, void *done_arg)
 {
 	struct agent *agent = arg;
-	struct err e = {0};
+	struct err e = { 0 };
 	if (!agent->backend || !agent->peers_known) {
-		err_set(&e, -EAGAIN, "nothing to plan yet: %s", agent->bring_up_error.code != 0 ? agent->bring_up_error.msg
-									: "config, interface and peers are not all known");
+		err_set(&e, -EAGAIN, "nothing to plan yet: %s",
+			agent->bring_up_error.code != 0
+				? agent->bring_up_error.msg
+				: "config, interface and peers are not all known");
 		done(done_arg, e.code, NULL, &e);
 		return;
 	}
@@ -472,42 +496,62 @@ static void metrics_peers(const struct agent *agent, struct strbuf *out)
 	const struct {
 		const char *state;
 		size_t count;
-	} states[] = {{"programmed", counts.programmed}, {"failed", counts.failed}, {"ignored", counts.ignored},
-		      {"held", counts.held}, {"rejected", counts.rejected}};
+	} states[] = { { "programmed", counts.programmed },
+		       { "failed", counts.failed },
+		       { "ignored", counts.ignored },
+		       { "held", counts.held },
+		       { "rejected", counts.rejected } };
 	metric_family(out, METRIC_GAUGE, "weft_peers", "Peers by state.");
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
-		metric_sample(out, "weft_peers", &(struct metric_label){"state", states[i].state}, 1, (double)states[i].count);
+		metric_sample(out, "weft_peers", &(struct metric_label){ "state", states[i].state },
+			      1, (double)states[i].count);
 }
 
 static void metrics_reconcile(const struct agent *agent, struct strbuf *out)
 {
 	const struct reconcile_stats *stats = reconcile_stats(agent->reconcile);
-	metric_family(out, METRIC_COUNTER, "weft_repairs_total", "Kernel objects put back after another program changed them.");
+	metric_family(out, METRIC_COUNTER, "weft_repairs_total",
+		      "Kernel objects put back after another program changed them.");
 	for (size_t kind = 0; kind < KERNEL_KIND_COUNT; kind++)
-		metric_sample(out, "weft_repairs_total", &(struct metric_label){"kind", kind_names[kind]}, 1, (double)stats->repairs[kind]);
-	metric_single(out, METRIC_COUNTER, "weft_repair_wars_total", "Objects that another program kept undoing.", (double)stats->wars);
-	metric_single(out, METRIC_COUNTER, "weft_reconcile_passes_total", "Comparisons of everything wanted with the kernel.", (double)stats->passes);
-	metric_single(out, METRIC_GAUGE, "weft_reconcile_last_pass_seconds", "How long the last of them took.", (double)stats->last_pass_ms / 1000);
-	metric_single(out, METRIC_COUNTER, "weft_peer_changes_total", "Peers added, changed or removed by events.", (double)stats->changes);
+		metric_sample(out, "weft_repairs_total",
+			      &(struct metric_label){ "kind", kind_names[kind] }, 1,
+			      (double)stats->repairs[kind]);
+	metric_single(out, METRIC_COUNTER, "weft_repair_wars_total",
+		      "Objects that another program kept undoing.", (double)stats->wars);
+	metric_single(out, METRIC_COUNTER, "weft_reconcile_passes_total",
+		      "Comparisons of everything wanted with the kernel.", (double)stats->passes);
+	metric_single(out, METRIC_GAUGE, "weft_reconcile_last_pass_seconds",
+		      "How long the last of them took.", (double)stats->last_pass_ms / 1000);
+	metric_single(out, METRIC_COUNTER, "weft_peer_changes_total",
+		      "Peers added, changed or removed by events.", (double)stats->changes);
 }
 
 static void metrics_netlink(const struct agent *agent, struct strbuf *out)
 {
 	const struct netlink_stats *stats = netlink_stats(agent->nl);
-	metric_single(out, METRIC_COUNTER, "weft_netlink_messages_total", "Requests sent to the kernel.", (double)stats->messages);
-	metric_single(out, METRIC_COUNTER, "weft_netlink_sends_total", "System calls that carried them.", (double)stats->sends);
-	metric_single(out, METRIC_COUNTER, "weft_netlink_failed_total", "Requests that the kernel refused.", (double)stats->failed);
-	metric_single(out, METRIC_COUNTER, "weft_netlink_dumps_total", "Kernel tables read.", (double)stats->dumps);
+	metric_single(out, METRIC_COUNTER, "weft_netlink_messages_total",
+		      "Requests sent to the kernel.", (double)stats->messages);
+	metric_single(out, METRIC_COUNTER, "weft_netlink_sends_total",
+		      "System calls that carried them.", (double)stats->sends);
+	metric_single(out, METRIC_COUNTER, "weft_netlink_failed_total",
+		      "Requests that the kernel refused.", (double)stats->failed);
+	metric_single(out, METRIC_COUNTER, "weft_netlink_dumps_total", "Kernel tables read.",
+		      (double)stats->dumps);
 }
 
 static void metrics_store(const struct agent *agent, struct strbuf *out)
 {
 	const struct kv_stats *stats = kv_stats(agent->kv);
-	metric_single(out, METRIC_GAUGE, "weft_store_up", "1 if the store is reached and watched.", fabric_store_up(agent->fabric, NULL, NULL));
-	metric_single(out, METRIC_COUNTER, "weft_store_requests_total", "Requests to the store.", (double)stats->requests);
-	metric_single(out, METRIC_COUNTER, "weft_store_failures_total", "Requests to the store that failed.", (double)stats->failures);
-	metric_single(out, METRIC_COUNTER, "weft_store_events_total", "Changes that the store told.", (double)stats->events);
-	metric_single(out, METRIC_COUNTER, "weft_store_watch_restarts_total", "Watches begun again.", (double)stats->watch_restarts);
+	metric_single(out, METRIC_GAUGE, "weft_store_up", "1 if the store is reached and watched.",
+		      fabric_store_up(agent->fabric, NULL, NULL));
+	metric_single(out, METRIC_COUNTER, "weft_store_requests_total", "Requests to the store.",
+		      (double)stats->requests);
+	metric_single(out, METRIC_COUNTER, "weft_store_failures_total",
+		      "Requests to the store that failed.", (double)stats->failures);
+	metric_single(out, METRIC_COUNTER, "weft_store_events_total",
+		      "Changes that the store told.", (double)stats->events);
+	metric_single(out, METRIC_COUNTER, "weft_store_watch_restarts_total",
+		      "Watches begun again.", (double)stats->watch_restarts);
 }
 
 static void view_metrics(void *arg, struct strbuf *out)
@@ -515,11 +559,13 @@ static void view_metrics(void *arg, struct strbuf *out)
 	struct agent *agent = arg;
 	_cleanup_strbuf_ struct strbuf reasons = STRBUF_INIT(8192);
 	metric_family(out, METRIC_GAUGE, "weft_build_info", "Always 1; the label tells the version.");
-	metric_sample(out, "weft_build_info", &(struct metric_label){"version", WEFT_VERSION}, 1, 1);
-	metric_single(out, METRIC_GAUGE, "weft_ready", "1 if /readyz says ready.", view_ready(agent, &reasons));
+	metric_sample(out, "weft_build_info", &(struct metric_label){ "version", WEFT_VERSION }, 1, 1);
+	metric_single(out, METRIC_GAUGE, "weft_ready", "1 if /readyz says ready.",
+		      view_ready(agent, &reasons));
 	metric_single(out, METRIC_GAUGE, "weft_lease_held", "1 if the store confirms our lease.",
 		      fabric_lease_state(agent->fabric, NULL) == FABRIC_LEASE_HELD);
-	metric_single(out, METRIC_GAUGE, "weft_lease_expires_in_seconds", "Until our lease ends if it is not renewed; -1: never or unknown.",
+	metric_single(out, METRIC_GAUGE, "weft_lease_expires_in_seconds",
+		      "Until our lease ends if it is not renewed; -1: never or unknown.",
 		      (double)fabric_lease_expires_in_s(agent->fabric));
 	metrics_peers(agent, out);
 	metrics_reconcile(agent, out);

@@ -39,8 +39,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 		return CURL_SOCKET_BAD;
 	if (sockets->count == sockets->capacity) {
 		sockets->capacity = sockets->capacity ? sockets->capacity * 2 : 4;
-		sockets->fds =
-			xrealloc_array(sockets->fds, sockets->capacity, sizeof(*sockets->fds));
+		sockets->fds = xrealloc_array(sockets->fds, sockets->capacity, sizeof(*sockets->fds));
 	}
 	sockets->fds[sockets->count++] = fd;
 	return fd;

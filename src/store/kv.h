@@ -177,7 +177,7 @@ struct kv_ops {
 		      uint64_t cluster_id);
 	void (*watch_free)(struct kv_watch *watch);   // what it owns, not the watch itself
 	const char *(*endpoint)(const struct kv *kv); // NULL: ""
-	void (*reconnect)(struct kv *kv); // NULL: has no connections
+	void (*reconnect)(struct kv *kv);	      // NULL: has no connections
 };
 
 struct kv_call;

@@ -215,7 +215,8 @@ static void config_read(void *arg, int r, const struct kv_header *header, const 
 
 	(void)header;
 	if (r == 0 && !op->found) {
-		r = err_set(&missing, -ENOENT, "no network config at %s: write one with 'weft network set' or etcdctl",
+		r = err_set(&missing, -ENOENT,
+			    "no network config at %s: write one with 'weft network set' or etcdctl",
 			    op->op.registry->config_key);
 		e = &missing;
 	} else if (r == 0 && !op->text) {
