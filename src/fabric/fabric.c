@@ -21,6 +21,9 @@ const char *const fabric_peer_state_names[FABRIC_PEER_STATE_COUNT] = {
 	[FABRIC_PEER_REJECTED] = "rejected",
 };
 
+// A store that is there answers in a few milliseconds; a host that boots without one is not to wait for it.
+#define SEED_WAIT_MS 500
+
 static void begin(struct fabric *fabric);
 static void on_event(void *arg, const struct registry_event *event);
 
@@ -106,9 +109,29 @@ static bool take_config_text(struct fabric *fabric, const char *text)
 	fabric->conf_text = xstrdup(text);
 	fabric->has_conf = true;
 	fabric_tell_rules(fabric);
+	if (fabric->seeded)
+		return true; // told with the rest
 	fabric->hooks.config(fabric->arg, &fabric->conf, fabric->conf_text);
 	own_config_changed(fabric);
 	return true;
+}
+
+// The cache is good enough: the store's config is in its place, or does not come.
+static void tell_seed(struct fabric *fabric)
+{
+	if (!fabric->seeded)
+		return;
+	fabric->seeded = false;
+	timer_stop(fabric->seed_timer);
+	fabric->hooks.config(fabric->arg, &fabric->conf, fabric->conf_text);
+	if (fabric->has_lease)
+		fabric->hooks.lease(fabric->arg, fabric->state, &fabric->lease, &fabric->why);
+	tell_peers_reset(fabric);
+}
+
+static void seed_tick(void *arg)
+{
+	tell_seed(arg);
 }
 
 static void on_config(void *arg, int r, const char *text, int64_t mod_revision, const struct err *e)
@@ -124,6 +147,7 @@ static void on_config(void *arg, int r, const char *text, int64_t mod_revision, 
 		fabric->conf_revision = mod_revision;
 		(void)take_config_text(fabric, text); // if it cannot be used the last one stays, and the error was told
 	}
+	tell_seed(fabric);
 	fabric->config_unsure = fabric->config_unsure && !answered;
 	fabric->config_is_fresh = answered && fabric->has_conf && !fabric->joined;
 	// Before the agent joined nothing is watched: what keeps it from joining may be a config that is being corrected.
@@ -169,6 +193,11 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 		start_again_later(fabric);
 		return;
 	}
+	if (fabric->read_anew) {
+		fabric->read_anew = false;
+		timer_start(fabric->start_timer, 0);
+		return;
+	}
 	peer_table_snapshot_end(fabric->peers, fabric->store_was_changed);
 	fabric->store_was_changed = false;
 	expire_tick(fabric);
@@ -178,11 +207,10 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 	fabric->watch = registry_watch_start(fabric->registry, header->revision + 1,
 					     header->cluster_id, on_event, fabric);
 	fabric->snapshot_done = true;
-	fabric->seen_revision = header->revision;
 	// The config was read before the leases, at an earlier revision than the watch begins with.
 	fabric->config_unsure = true;
 	timer_start(fabric->start_timer, 0);
-	own_step(fabric);
+	own_snapshot_end(fabric, header->revision);
 }
 
 static const struct registry_snapshot_fns snapshot_fns = {
@@ -201,6 +229,7 @@ void fabric_read_again(struct fabric *fabric, const char *why)
 	log_info("fabric: read everything again: %s", why);
 	fabric->watch = registry_watch_free(fabric->watch);
 	fabric->snapshot_done = false;
+	fabric->read_anew = fabric->reading_leases;
 	timer_start(fabric->start_timer, random_below(spread_ms < 30000 ? spread_ms : 30000) + 1);
 }
 
@@ -295,21 +324,9 @@ static void begin(struct fabric *fabric)
 	registry_leases(fabric->registry, &snapshot_fns, fabric);
 }
 
-static void tell_seed(struct fabric *fabric)
-{
-	fabric->hooks.config(fabric->arg, &fabric->conf, fabric->conf_text);
-	if (fabric->has_lease)
-		fabric->hooks.lease(fabric->arg, fabric->state, &fabric->lease, &fabric->why);
-	tell_peers_reset(fabric);
-}
-
 static void start_tick(void *arg)
 {
 	struct fabric *fabric = arg;
-	if (fabric->seeded) {
-		fabric->seeded = false;
-		tell_seed(fabric);
-	}
 	if (fabric->reading_config || fabric->reading_leases ||
 	    (fabric->watch && !fabric->config_unsure))
 		return;
@@ -340,6 +357,7 @@ struct fabric *fabric_new(struct loop *loop, struct registry *registry,
 	fabric->peers = peer_table_new(config->peer_hold_ms, (uint64_t)fabric_ttl_s(fabric) * 1000,
 				       on_peer_change, fabric);
 	fabric->start_timer = timer_new(loop, start_tick, fabric);
+	fabric->seed_timer = timer_new(loop, seed_tick, fabric);
 	fabric->hold_timer = timer_new(loop, expire_tick, fabric);
 	fabric->start_backoff = (struct backoff){ .base_ms = 100, .max_ms = 2000 };
 	fabric->up_since_ms = loop_now_ms();
@@ -352,6 +370,7 @@ struct fabric *fabric_free(struct fabric *fabric)
 		return NULL;
 	registry_watch_free(fabric->watch);
 	timer_free(fabric->start_timer);
+	timer_free(fabric->seed_timer);
 	timer_free(fabric->hold_timer);
 	own_free(fabric);
 	peer_table_free(fabric->peers);
@@ -391,6 +410,8 @@ void fabric_seed(struct fabric *fabric, const char *config_text, const struct le
 void fabric_start(struct fabric *fabric)
 {
 	timer_start(fabric->start_timer, 0);
+	if (fabric->seeded)
+		timer_start(fabric->seed_timer, SEED_WAIT_MS);
 }
 
 void fabric_refresh(struct fabric *fabric)

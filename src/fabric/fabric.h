@@ -7,8 +7,9 @@
 //   start -> config read (retried for ever) -> hook config -> the agent opens its backend -> fabric_join(attrs)
 //         -> snapshot of leases -> lease acquired -> hook lease -> hook peers_reset -> watch -> hooks peer_changed, lease, config, store ...
 //
-// With fabric_seed (what was cached of an earlier life) the hooks config, lease and peers_reset come at once from the cache, and again only
-// where the store says something else. Losing the store changes nothing but the store's state. A snapshot after a lost watch is turned
+// With fabric_seed (what was cached of an earlier life) the hooks config, lease and peers_reset come from the cache, and again only where the
+// store says something else. The config is the store's if the store answers at once, so that one which was changed while the host was away
+// needs no second start; if it does not, the cached one serves. Losing the store changes nothing but the store's state. A snapshot after a lost watch is turned
 // into the same single changes as events would have been, so both paths have one effect.
 #pragma once
 

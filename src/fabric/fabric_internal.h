@@ -31,9 +31,11 @@ struct fabric {
 	bool snapshot_done;	   // the table is the store's
 	bool store_was_changed;	   // the snapshot being read is of another store than before
 	bool seeded;		   // the hooks have not been told of the cache yet
+	bool read_anew;		   // what is being read is out of date already
 	bool config_is_fresh;	   // read, and the leases not yet: waiting for the agent to join
 	bool config_unsure;	   // may have changed between its reading and the snapshot's
 	struct timer *start_timer; // deferred beginnings and retries of config and snapshot
+	struct timer *seed_timer;  // how long the cache waits for the store's config
 	struct backoff start_backoff;
 	struct timer *hold_timer;
 
@@ -81,6 +83,7 @@ void fabric_read_again(struct fabric *fabric,
 bool lease_is_own(const struct fabric *fabric,
 		  const struct lease *lease); // about our key, or with our identity: not a peer's
 void own_snapshot_begin(struct fabric *fabric);
+void own_snapshot_end(struct fabric *fabric, int64_t revision);	 // which it is of
 void own_seen(struct fabric *fabric, const struct lease *lease); // in a snapshot or an event
 void own_gone(struct fabric *fabric, const struct subnet *subnet, int64_t revision);
 void own_junk(struct fabric *fabric, const struct registry_bad *bad);

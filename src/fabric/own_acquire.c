@@ -61,6 +61,22 @@ void own_watched(struct fabric *fabric, int64_t revision)
 		own_prove(fabric);
 }
 
+// A snapshot in place of the watch: it shows what was there first, and whether our key still is.
+void own_snapshot_end(struct fabric *fabric, int64_t revision)
+{
+	const struct lease *seen = fabric->has_candidate ? &fabric->candidate : NULL;
+
+	if (fabric->proving && revision >= fabric->proof.mod_revision &&
+	    !(seen && subnet_equal(&seen->subnet, &fabric->proof.subnet))) {
+		registry_close_session(fabric->registry, fabric->proof.session);
+		lease_free(&fabric->proof);
+		fabric->proving = false;
+		fabric->busy = false;
+	}
+	own_watched(fabric, revision);
+	own_step(fabric);
+}
+
 static void on_created(void *arg, int r, const struct lease *lease, const struct err *e)
 {
 	struct fabric *fabric = arg;
@@ -148,7 +164,16 @@ static void take_candidate(struct fabric *fabric)
 // store's rounding.
 static int64_t alive_above_s(const struct fabric *fabric)
 {
-	return fabric_ttl_s(fabric) - own_renew_period_s(fabric) * 5 / 4 - 2;
+	return fabric_ttl_s(fabric) - own_longest_period_s(fabric) * 5 / 4 - 2;
+}
+
+// Until it must have been renewed there is nothing to learn by asking; what happens to its key the watch tells.
+static void await_candidate(struct fabric *fabric)
+{
+	uint64_t now_ms = loop_boottime_ms(), until_ms = fabric->candidate_until_ms;
+
+	timer_start(fabric->retry_timer,
+		    (until_ms > now_ms ? until_ms - now_ms : 0) + random_below(1000));
 }
 
 static void leave_candidate_alone(struct fabric *fabric, int64_t ttl_s)
@@ -156,9 +181,8 @@ static void leave_candidate_alone(struct fabric *fabric, int64_t ttl_s)
 	int64_t pause_s = ttl_s - alive_above_s(fabric) + 1;
 	struct err why;
 
-	// Until then there is nothing to learn by asking; what happens to its key the watch tells.
 	fabric->candidate_until_ms = loop_boottime_ms() + (uint64_t)pause_s * 1000;
-	timer_start(fabric->retry_timer, (uint64_t)pause_s * 1000 + random_below(1000));
+	await_candidate(fabric);
 	own_describe_other(&fabric->candidate, &why, "our public address is used by another host");
 	own_set_state(fabric, FABRIC_LEASE_FOREIGN, &why);
 }
@@ -194,6 +218,8 @@ static void use_candidate(struct fabric *fabric)
 	} else if (loop_boottime_ms() >= fabric->candidate_until_ms) {
 		fabric->busy = true;
 		registry_lease_ttl(fabric->registry, lease->session, on_candidate_ttl, fabric);
+	} else {
+		await_candidate(fabric);
 	}
 }
 

@@ -24,11 +24,6 @@ void own_set_state(struct fabric *fabric, enum fabric_lease_state state, const s
 	fabric->state = state;
 	fabric->why = *reason;
 	fabric->lease_changed = false;
-	if (state == FABRIC_LEASE_HELD) {
-		fabric->was_held = true;
-		fabric->collisions = 0;
-		backoff_reset(&fabric->retry_backoff);
-	}
 	if (!same)
 		fabric->hooks.lease(fabric->arg, state, fabric->has_lease ? &fabric->lease : NULL,
 				    &fabric->why);
@@ -76,6 +71,25 @@ void own_set_candidate(struct fabric *fabric, const struct lease *lease)
 		lease_copy(lease, &fabric->candidate);
 }
 
+// The store has it as we say it; does it still fit the config?
+static void tell_kept(struct fabric *fabric)
+{
+	struct err why;
+	char text[SUBNET_STR_MAX];
+
+	fabric->was_held = true;
+	fabric->collisions = 0;
+	backoff_reset(&fabric->retry_backoff);
+	if (subnet_fits(&fabric->conf, &fabric->lease.subnet)) {
+		own_set_state(fabric, FABRIC_LEASE_HELD, NULL);
+		return;
+	}
+	err_set(&why, -EINVAL,
+		"subnet %s does not fit the changed config; it is kept until weftd is restarted with --allow-subnet-change",
+		subnet_str(&fabric->lease.subnet, text));
+	own_set_state(fabric, FABRIC_LEASE_UNFIT, &why);
+}
+
 void own_hold(struct fabric *fabric, const struct lease *lease, bool fresh)
 {
 	// A key that was deleted by hand leaves its session behind.
@@ -84,7 +98,7 @@ void own_hold(struct fabric *fabric, const struct lease *lease, bool fresh)
 	own_take(fabric, lease);
 	own_set_at_key(fabric, lease);
 	own_set_candidate(fabric, NULL);
-	own_set_state(fabric, FABRIC_LEASE_HELD, NULL);
+	tell_kept(fabric);
 	timer_stop(fabric->retry_timer);
 	if (lease->session == 0) {
 		fabric->expires_at_ms = 0; // a reservation
@@ -225,24 +239,13 @@ void own_step(struct fabric *fabric)
 		own_acquire(fabric);
 	} else {
 		own_settle(fabric);
-		own_config_changed(fabric);
 	}
 }
 
 void own_config_changed(struct fabric *fabric)
 {
-	if (!fabric->has_lease || !own_is_kept(fabric))
-		return;
-	if (subnet_fits(&fabric->conf, &fabric->lease.subnet)) {
-		own_set_state(fabric, FABRIC_LEASE_HELD, NULL);
-	} else {
-		struct err why;
-		char text[SUBNET_STR_MAX];
-		err_set(&why, -EINVAL,
-			"subnet %s does not fit the changed config; it is kept until weftd is restarted with --allow-subnet-change",
-			subnet_str(&fabric->lease.subnet, text));
-		own_set_state(fabric, FABRIC_LEASE_UNFIT, &why);
-	}
+	if (fabric->has_lease && own_is_kept(fabric))
+		tell_kept(fabric);
 }
 
 static void retry_tick(void *arg)
@@ -277,18 +280,29 @@ void own_snapshot_begin(struct fabric *fabric)
 {
 	own_set_at_key(fabric, NULL);
 	own_set_candidate(fabric, NULL);
-	lease_free(&fabric->proof);
+}
+
+// Of several that may be ours one that surely is counts, then the one that the disk knows. The others are another host's.
+static void choose_candidate(struct fabric *fabric, const struct lease *lease)
+{
+	const struct lease *old = fabric->has_candidate ? &fabric->candidate : NULL;
+	bool same_key = old && subnet_equal(&old->subnet, &lease->subnet);
+	bool better = !old || same_key || (own_is_ours(fabric, lease) && !own_is_ours(fabric, old)) ||
+		      (own_is_ours(fabric, lease) && own_is_on_disk(fabric, lease));
+	struct lease others = { 0 };
+
+	if (old && !same_key)
+		lease_copy(better ? old : lease, &others);
+	if (better)
+		own_set_candidate(fabric, lease);
+	if (old && !same_key)
+		peer_table_put(fabric->peers, &others);
 }
 
 void own_seen(struct fabric *fabric, const struct lease *lease)
 {
 	if (!fabric->has_lease) {
-		// Of several one that is surely ours counts, then the one that the disk knows.
-		const struct lease *old = fabric->has_candidate ? &fabric->candidate : NULL;
-		if (!old || subnet_equal(&old->subnet, &lease->subnet) ||
-		    (own_is_ours(fabric, lease) && !own_is_ours(fabric, old)) ||
-		    (own_is_ours(fabric, lease) && own_is_on_disk(fabric, lease)))
-			own_set_candidate(fabric, lease);
+		choose_candidate(fabric, lease);
 	} else if (fabric->state != FABRIC_LEASE_HELD ||
 		   lease->mod_revision > fabric->lease.mod_revision || !fabric->snapshot_done) {
 		own_set_at_key(fabric, lease);
@@ -338,6 +352,10 @@ void fabric_join(struct fabric *fabric, const struct lease_attrs *attrs)
 	bool first = !fabric->joined;
 	struct lease_attrs copy;
 	lease_attrs_copy(attrs, &copy);
+	// By the address it was told which leases may be ours.
+	bool moved = !first && !fabric->has_lease && fabric->has_conf &&
+		     !(ip_equal(&copy.public_ip, &fabric->attrs.public_ip) &&
+		       ip_equal(&copy.public_ipv6, &fabric->attrs.public_ipv6));
 	lease_attrs_free(&fabric->attrs);
 	fabric->attrs = copy;
 	fabric->joined = true;
@@ -351,7 +369,10 @@ void fabric_join(struct fabric *fabric, const struct lease_attrs *attrs)
 		};
 	}
 	// The hooks must not be called from within this call.
-	timer_start(first ? fabric->start_timer : fabric->retry_timer, 0);
+	if (moved)
+		fabric_read_again(fabric, "our public address changed");
+	else
+		timer_start(first ? fabric->start_timer : fabric->retry_timer, 0);
 }
 
 void own_free(struct fabric *fabric)

@@ -31,7 +31,7 @@ void own_settle(struct fabric *fabric);
 void own_retry_later(struct fabric *fabric);
 
 // ---- own_renew.c ----
-int64_t own_renew_period_s(const struct fabric *fabric);
+int64_t own_longest_period_s(const struct fabric *fabric); // of any weft with this TTL, jitter aside
 uint64_t own_renew_period_ms(const struct fabric *fabric); // with jitter
 void own_renew(struct fabric *fabric);			   // now
 void own_renew_tick(void *arg);

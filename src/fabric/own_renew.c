@@ -9,15 +9,24 @@
 
 #define RENEW_PERIOD_MAX_S 600
 
-int64_t own_renew_period_s(const struct fabric *fabric)
+int64_t own_longest_period_s(const struct fabric *fabric)
 {
 	int64_t third_s = fabric_ttl_s(fabric) / 3;
 	return third_s > RENEW_PERIOD_MAX_S ? RENEW_PERIOD_MAX_S : third_s;
 }
 
+static int64_t period_s(const struct fabric *fabric)
+{
+	int64_t longest_s = own_longest_period_s(fabric);
+	// With its jitter before the margin begins. One that is longer than the life asks for nothing that can be done.
+	int64_t margin_s = (fabric_ttl_s(fabric) - fabric->config.renew_margin_s) * 4 / 5;
+
+	return margin_s > 0 && margin_s < longest_s ? margin_s : longest_s;
+}
+
 uint64_t own_renew_period_ms(const struct fabric *fabric)
 {
-	uint64_t period_ms = (uint64_t)own_renew_period_s(fabric) * 1000;
+	uint64_t period_ms = (uint64_t)period_s(fabric) * 1000;
 	if (period_ms == 0)
 		period_ms = 300; // a TTL of a second or two: tests
 	return period_ms - period_ms / 5 + random_below(period_ms * 2 / 5 + 1);

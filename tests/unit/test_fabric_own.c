@@ -4,6 +4,7 @@
 #include "fabric_hosts.h"
 
 #include "core/mem.h"
+#include "fabric/fabric_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -449,6 +450,120 @@ static void test_requests_at_start(void **state)
 	}
 }
 
+// Created, and not held yet: the watch has not told everything that was written before.
+static struct host *host_that_proves(unsigned int number)
+{
+	struct host *host = host_start(number, NULL);
+	size_t keys = memory_key_count(first_kv);
+
+	for (unsigned int i = 0; i < 1000 && memory_key_count(first_kv) == keys; i++)
+		loop_turn(loop, 1);
+	check(memory_key_count(first_kv) == keys + 1, "host %u wrote no key", number);
+	check(state_of(host) == FABRIC_LEASE_NONE, "host %u holds it already", number);
+	return host;
+}
+
+static void test_snapshot_while_proving(void **state)
+{
+	char key[256];
+
+	(void)state;
+	put("config", CONFIG);
+	struct host *a = host_that_proves(1);
+	fabric_refresh(a->fabric);
+	wait_until(state_of(a) == FABRIC_LEASE_HELD);
+	key_of(a, key);
+	assert_true(memory_get(first_kv, key, &(struct kv_pair){ 0 }));
+	assert_int_equal(memory_key_count(first_kv), 2);
+	assert_int_equal(memory_session_count(first_kv), 1);
+
+	// Its key is deleted meanwhile, and only the snapshot could tell.
+	struct host *b = host_that_proves(2);
+	struct subnet subnet;
+	struct kv_pair pair;
+	assert_true(choose_subnet(fabric_netconf(b->fabric), b->fabric->peers, &b->attrs.public_ip,
+				  0, &subnet));
+	snprintf(key, sizeof(key), PREFIX "/subnets/%s", (char[LEASE_KEY_MAX]){ 0 });
+	subnet_format_key(&subnet, key + strlen(PREFIX "/subnets/"));
+	assert_true(memory_get(first_kv, key, &pair));
+	fabric_refresh(b->fabric);
+	assert_true(memory_delete(first_kv, key));
+	wait_until(state_of(b) == FABRIC_LEASE_HELD);
+	key_of(b, key);
+	assert_true(memory_get(first_kv, key, &pair));
+	wait_until(memory_session_count(first_kv) == 2); // the first one is closed
+	host_free(a);
+	host_free(b);
+}
+
+static void test_config_of_the_store_before_the_cached_one(void **state)
+{
+	static const char changed[] =
+		"{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"vxlan\",\"VNI\":777}}";
+
+	(void)state;
+	put("config", changed);
+	struct host *a = start_from_cache("10.1.44.0-24", 1, NULL);
+	wait_until(holds(a, "10.1.44.0-24"));
+	assert_int_equal(a->configs, 1);
+	assert_string_equal(fabric_config_text(a->fabric), changed);
+	host_free(a);
+	// One that cannot be used leaves the cached one in force.
+	put("config", "{\"Network\":1}");
+	a = start_from_cache("10.1.44.0-24", 1, NULL);
+	wait_until(a->configs == 1 && a->config_errors == 1 && a->resets == 1);
+	assert_string_equal(fabric_config_text(a->fabric), CONFIG);
+	host_free(a);
+}
+
+static void test_address_put_right(void **state)
+{
+	char key[256];
+
+	(void)state;
+	put("config", CONFIG);
+	struct host *a = host_start(1, NULL);
+	wait_until(state_of(a) == FABRIC_LEASE_HELD);
+	key_of(a, key);
+	struct host *b = host_new(2, NULL);
+	b->attrs.public_ip = a->attrs.public_ip;
+	fabric_start(b->fabric);
+	wait_until(state_of(b) == FABRIC_LEASE_FOREIGN);
+	b->attrs.public_ip = ip_v4(0xc0a800c8);
+	host_join(b);
+	wait_until(state_of(b) == FABRIC_LEASE_HELD);
+	assert_true(peer_is_good(b, key + strlen(PREFIX "/subnets/")));
+	host_free(a);
+	host_free(b);
+}
+
+static void test_other_leases_of_our_address_are_listed(void **state)
+{
+	(void)state;
+	put("config", CONFIG);
+	put_peer("10.1.40.0-24", "192.168.0.1", "02:77:00:00:00:01");
+	put_peer("10.1.41.0-24", "192.168.0.1", MAC_1);
+	put_peer("10.1.42.0-24", "192.168.0.1", "02:77:00:00:00:02");
+	struct host *a = host_start(1, NULL);
+	wait_until(holds(a, "10.1.41.0-24"));
+	assert_non_null(strstr(find_odd(a, "10.1.40.0-24").why, "is our own"));
+	assert_non_null(strstr(find_odd(a, "10.1.42.0-24").why, "is our own"));
+	host_free(a);
+}
+
+static void test_margin_makes_the_renewals_frequent(void **state)
+{
+	(void)state;
+	put("config", CONFIG);
+	// Two seconds after it was renewed the margin begins.
+	struct host *a =
+		host_start(1, &(struct fabric_config){ .lease_ttl_s = 3600, .renew_margin_s = 3598 });
+	wait_until(state_of(a) == FABRIC_LEASE_HELD);
+	uint64_t requests = kv_stats(a->kv)->requests;
+	wait_until(kv_stats(a->kv)->requests > requests + 1);
+	host_free(a);
+}
+
 static void test_session_is_verified_after_an_outage(void **state)
 {
 	(void)state;
@@ -489,6 +604,11 @@ int main(void)
 		TEST(test_network_change_leaves_the_peers),
 		TEST(test_requests_at_start),
 		TEST(test_session_is_verified_after_an_outage),
+		TEST(test_snapshot_while_proving),
+		TEST(test_config_of_the_store_before_the_cached_one),
+		TEST(test_address_put_right),
+		TEST(test_other_leases_of_our_address_are_listed),
+		TEST(test_margin_makes_the_renewals_frequent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
