@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: keeping the session of our lease alive.
+// Owns: keeping our lease: its session alive, and what the watch may have missed found out.
 #include "fabric/own_lease.h"
 
 #include "core/log.h"
@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #define RENEW_PERIOD_MAX_S 600
+#define VERIFY_RETRY_MS 5000
 
 int64_t own_longest_period_s(const struct fabric *fabric)
 {
@@ -38,12 +39,41 @@ bool own_is_kept(const struct fabric *fabric)
 	return fabric->state == FABRIC_LEASE_HELD || fabric->state == FABRIC_LEASE_UNFIT;
 }
 
+// The watch did not tell: the store may be another one, of the same name and of a later revision.
+static void suspect_the_store(struct fabric *fabric, const char *why)
+{
+	if (!fabric->watch)
+		return;
+	fabric->store_was_changed = true;
+	fabric_read_again(fabric, why);
+}
+
+// A reservation has no session that would tell us.
+static void on_looked_up(void *arg, int r, const struct lease *lease, const struct err *e)
+{
+	struct fabric *fabric = arg;
+	bool is_there = r == 0 && lease->mod_revision == fabric->lease.mod_revision;
+
+	if (!fabric->has_lease || fabric->lease.session != 0 || !own_is_kept(fabric) || is_there)
+		return;
+	if (r < 0 && r != -ENOENT && r != -EINVAL) {
+		log_rl(LOG_LEVEL_WARN, "fabric: the lease is not verified: %s", err_msg(e));
+		timer_start(fabric->renew_timer, VERIFY_RETRY_MS);
+		return;
+	}
+	suspect_the_store(fabric, "our reservation is not there, and the watch did not say so");
+}
+
 static void on_renewed(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e);
 
 void own_renew(struct fabric *fabric)
 {
-	if (fabric->has_lease && fabric->lease.session != 0 && own_is_kept(fabric))
+	if (!fabric->has_lease || !own_is_kept(fabric))
+		return;
+	if (fabric->lease.session != 0)
 		registry_lease_renew(fabric->registry, fabric->lease.session, on_renewed, fabric);
+	else
+		registry_lease_get(fabric->registry, &fabric->lease.subnet, on_looked_up, fabric);
 }
 
 static uint64_t renew_retry_ms(const struct fabric *fabric)
@@ -78,16 +108,12 @@ static void on_renewed(void *arg, int r, int64_t session, int64_t ttl_s, const s
 	own_set_at_key(fabric, NULL);
 	own_set_state(fabric, FABRIC_LEASE_LOST, &why);
 	own_step(fabric);
-	// The watch did not tell: the store may be another one, of the same name and of a later revision.
-	if (fabric->watch) {
-		fabric->store_was_changed = true;
-		fabric_read_again(fabric, "our session ended, and the watch did not say so");
-	}
+	suspect_the_store(fabric, "our session ended, and the watch did not say so");
 }
 
 void own_verify_soon(struct fabric *fabric)
 {
-	if (fabric->has_lease && fabric->lease.session != 0 && own_is_kept(fabric))
+	if (fabric->has_lease && own_is_kept(fabric))
 		timer_start(fabric->renew_timer, random_below(1000) + 1);
 }
 

@@ -7,6 +7,7 @@
 #include "etcd_process.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #define EXIT_SKIPPED 77 // as meson understands it
@@ -90,6 +91,18 @@ static void test_twenty_hosts_for_twenty_subnets(void **state)
 }
 
 // With the same name and address it is the same cluster to etcd, only younger, or, after some writes, not even that.
+static void restart_empty_and_overtake(void)
+{
+	etcd_member_end(cluster, 0, SIGKILL);
+	for (unsigned int i = 0; i < HOSTS && hosts[i]; i++)
+		wait_long(!hosts[i]->store_up);
+	etcd_member_wipe(cluster, 0);
+	etcd_member_begin(cluster, 0);
+	etcd_member_await(cluster, 0);
+	for (unsigned int i = 0; i < 30; i++)
+		etcd_ctl(cluster, "put", "/elsewhere", "x", NULL);
+}
+
 static void test_store_restarted_empty(void **state)
 {
 	struct subnet subnets[3];
@@ -100,13 +113,7 @@ static void test_store_restarted_empty(void **state)
 	wait_long(all_hold(3));
 	for (unsigned int i = 0; i < 3; i++)
 		subnets[i] = fabric_lease(hosts[i]->fabric)->subnet;
-	etcd_member_end(cluster, 0, SIGKILL);
-	wait_long(!hosts[0]->store_up && !hosts[1]->store_up && !hosts[2]->store_up);
-	etcd_member_wipe(cluster, 0);
-	etcd_member_begin(cluster, 0);
-	etcd_member_await(cluster, 0);
-	for (unsigned int i = 0; i < 30; i++) // it overtakes what we had seen
-		etcd_ctl(cluster, "put", "/elsewhere", "x", NULL);
+	restart_empty_and_overtake();
 	wait_long(all_hold(3) && hosts[0]->store_up && hosts[1]->store_up && hosts[2]->store_up &&
 		  fabric_lease(hosts[0]->fabric)->mod_revision > 1 && hosts[0]->leases > 1 &&
 		  hosts[1]->leases > 1 && hosts[2]->leases > 1);
@@ -114,6 +121,27 @@ static void test_store_restarted_empty(void **state)
 		assert_true(subnet_equal(&subnets[i], &fabric_lease(hosts[i]->fabric)->subnet));
 		assert_int_equal(hosts[i]->removed, 0);
 	}
+}
+
+// A host on a reservation has no session whose end would tell it.
+static void test_store_restarted_empty_under_a_reservation(void **state)
+{
+	char key[256], value[512];
+
+	(void)state;
+	etcd_ctl(cluster, "put", PREFIX "/config", CONFIG, NULL);
+	start_hosts(2);
+	wait_long(all_hold(2));
+	key_of(hosts[1], key);
+	snprintf(value, sizeof(value),
+		 "{\"PublicIP\":\"192.168.0.2\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":%s}",
+		 hosts[1]->attrs.backend_data);
+	etcd_ctl(cluster, "put", key, value, NULL);
+	wait_long(fabric_lease(hosts[1]->fabric)->session == 0);
+	assert_int_equal(state_of(hosts[1]), FABRIC_LEASE_HELD);
+	restart_empty_and_overtake();
+	wait_long(fabric_lease(hosts[1]->fabric)->session != 0 && all_hold(2));
+	assert_int_equal(hosts[0]->removed + hosts[1]->removed, 0);
 }
 
 static void test_key_deleted_by_hand(void **state)
@@ -137,6 +165,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_twenty_hosts_for_twenty_subnets),
 		TEST(test_store_restarted_empty),
+		TEST(test_store_restarted_empty_under_a_reservation),
 		TEST(test_key_deleted_by_hand),
 	};
 
