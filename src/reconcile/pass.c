@@ -433,6 +433,21 @@ static void give_up(struct reconcile *reconcile, const struct err *e)
 		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e->msg);
 }
 
+// A peer's end is not always told one by one: there may be so many that a pass was asked for in their place.
+static void forget_trouble_of_gone(struct reconcile *reconcile)
+{
+	const struct lease_set *peers = reconcile->source.peers(reconcile->arg);
+	const struct trouble_entry *entry;
+	size_t position = 0;
+	while ((entry = trouble_next(reconcile->trouble, &position))) {
+		struct subnet subnet = entry->subnet;
+		if (lease_set_find(peers, &subnet))
+			continue;
+		trouble_clear(reconcile->trouble, &subnet);
+		position--; // another one has its place
+	}
+}
+
 static void complete(struct reconcile *reconcile)
 {
 	struct pass *pass = reconcile->pass;
@@ -447,6 +462,7 @@ static void complete(struct reconcile *reconcile)
 				 pass->subnet_count,
 				 (unsigned long long)reconcile->stats.last_pass_ms);
 		reconcile->synced |= !pass->overrun;
+		forget_trouble_of_gone(reconcile);
 	}
 	reconcile->pass = pass_free(pass);
 	ops_reset(&reconcile->ops);

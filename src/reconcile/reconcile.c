@@ -176,6 +176,8 @@ static void pass_over(struct reconcile *reconcile)
 		retry_at = peace_at;
 	if (retry_at != UINT64_MAX)
 		timer_start(reconcile->retry_timer, retry_at > now_ms ? retry_at - now_ms : 1);
+	else
+		timer_stop(reconcile->retry_timer);
 	if (reconcile->scan_interval_ms > 0)
 		timer_start(reconcile->scan_timer, reconcile->scan_interval_ms);
 	schedule_pass(reconcile);

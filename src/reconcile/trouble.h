@@ -28,6 +28,7 @@ bool trouble_failed(struct trouble *trouble, const struct subnet *subnet, const 
 bool trouble_ignored(struct trouble *trouble, const struct subnet *subnet, const char *text);
 void trouble_clear(struct trouble *trouble, const struct subnet *subnet); // fine again, or gone
 const struct trouble_entry *trouble_find(const struct trouble *trouble, const struct subnet *subnet);
+// A cleared entry's place is taken by another one: *position - 1 is looked at next then.
 const struct trouble_entry *trouble_next(const struct trouble *trouble, size_t *position);
 size_t trouble_count(const struct trouble *trouble, bool ignored);
 // What hindered the peers was none of their doing, or is gone: those that failed once only, or those that a route to dst hindered, need not

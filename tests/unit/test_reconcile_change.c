@@ -476,6 +476,40 @@ static void test_direct_routing_follows_the_routes(void **state)
 	world_close(world);
 }
 
+static bool somebody_is_in_trouble(struct world *world)
+{
+	return trouble_count(reconcile_trouble(world->reconcile), false) > 0;
+}
+
+static bool nobody_is_in_trouble(struct world *world)
+{
+	return trouble_count(reconcile_trouble(world->reconcile), false) == 0;
+}
+
+// With a pass asked for, nobody handles the change itself.
+static void test_a_peer_in_trouble_goes_unseen(void **state)
+{
+	(void)state;
+	struct world *world = world_open(&(struct world_options){ 0 });
+	world_fill(world, 1, 3);
+	world_start(world);
+	struct lease lease = world_lease(world, 9);
+	char net[IPNET_STR_MAX];
+	netns_run("ip", "route", "add", ipnet_str(&lease.subnet.v4, net), "via", "192.168.9.77", "dev",
+		  "e0", "proto", "static", NULL);
+	world_put(world, &lease);
+	assert_true(world_await(world, somebody_is_in_trouble, 3000));
+	world_settle(world);
+	reconcile_request(world->reconcile, RECONCILE_CHANGE);
+	world_remove(world, world_subnet(world, 9));
+	assert_true(world_await(world, nobody_is_in_trouble, 3000));
+	world_settle(world);
+	uint64_t passes = reconcile_stats(world->reconcile)->passes;
+	world_run(world, 1500); // longer than its first pause
+	assert_int_equal(reconcile_stats(world->reconcile)->passes, passes);
+	world_close(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -491,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_an_entry_of_an_earlier_life_is_not_foreign),
 		cmocka_unit_test(test_a_change_does_not_hide_a_route_in_the_way),
 		cmocka_unit_test(test_a_mac_stays_with_the_peer_that_was_first),
+		cmocka_unit_test(test_a_peer_in_trouble_goes_unseen),
 		cmocka_unit_test(test_five_thousand_at_once),
 		cmocka_unit_test(test_direct_routing_follows_the_routes),
 	};
