@@ -247,13 +247,18 @@ static void on_monitor_readable(void *arg, unsigned int events)
 
 static void reload(struct agent *agent)
 {
+	// Before it was up for the first time the service cannot be up again.
+	bool is_up = agent->env_written;
+
 	log_info("agent: reading everything again");
-	notify_reloading(agent->notify);
+	if (is_up)
+		notify_reloading(agent->notify);
 	fabric_refresh(agent->fabric);
 	bring_up(agent);
 	if (agent->backend && agent->peers_known)
 		reconcile_request(agent->reconcile, RECONCILE_DRIFT);
-	notify_ready(agent->notify);
+	if (is_up)
+		notify_ready(agent->notify);
 }
 
 static void on_signal(void *arg, int signal_number)
@@ -320,11 +325,14 @@ static void read_previous_env(struct agent *agent)
 static void make_fabric(struct agent *agent)
 {
 	const struct options *options = agent->options;
-	const struct subnet *previous = NULL;
-	if (ipnet_is_set(&agent->env.subnet.v4) || ipnet_is_set(&agent->env.subnet.v6))
+	const struct lease *cached = agent->state.has_lease ? &agent->state.lease : NULL;
+	const struct subnet *previous = cached ? &cached->subnet : NULL;
+	// Both are written together. Where they differ, flannel ran meanwhile: containers live in what it said.
+	if (ipnet_is_set(&agent->env.subnet.v4) || ipnet_is_set(&agent->env.subnet.v6)) {
 		previous = &agent->env.subnet;
-	else if (agent->state.has_lease)
-		previous = &agent->state.lease.subnet;
+		if (cached && !subnet_equal(previous, &cached->subnet))
+			cached = NULL;
+	}
 	struct fabric_config config = {
 		.previous = previous,
 		.allow_subnet_change = options->allow_subnet_change,
@@ -334,8 +342,7 @@ static void make_fabric(struct agent *agent)
 	};
 	agent->fabric = fabric_new(agent->loop, agent->registry, &config, &fabric_hooks, agent);
 	if (agent->state.config_text)
-		fabric_seed(agent->fabric, agent->state.config_text,
-			    agent->state.has_lease ? &agent->state.lease : NULL,
+		fabric_seed(agent->fabric, agent->state.config_text, cached,
 			    TAKE_PTR(agent->state.peers));
 }
 

@@ -55,11 +55,26 @@ struct overlap_search {
 	struct route route;
 };
 
-static bool is_our_device_name(const struct agent *agent, uint32_t ifindex)
+static bool is_wanted_device(const struct agent *agent, const char *name)
 {
-	struct link link;
-	return link_get_by_index(agent->nl, ifindex, &link, NULL) == 0 &&
-	       strncmp(link.name, "flannel", strlen("flannel")) == 0;
+	struct wanted_devices devices = { 0 };
+	backend_devices(agent->backend, &devices);
+	for (size_t i = 0; i < devices.count; i++)
+		if (strcmp(devices.devices[i].link.name, name) == 0)
+			return true;
+	return false;
+}
+
+// One that an earlier life made, by the word of the disk.
+static bool is_former_device(const struct agent *agent, const struct link *link)
+{
+	const struct mac *mac = state_mac_find(&agent->state, link->name);
+	return mac && mac_equal(mac, &link->mac) && strcmp(link->kind, "vxlan") == 0;
+}
+
+static bool is_of_flannel(const struct link *link)
+{
+	return strncmp(link->name, "flannel", strlen("flannel")) == 0;
 }
 
 // A route that would fight with the network: part of it, or all of it directly on a link. A gateway's route to a larger net does no harm:
@@ -76,10 +91,14 @@ static bool route_conflicts(const struct overlap_search *search, const struct ro
 		return false; // the container bridge of an earlier life
 	if (ipnet_contains_net(&route->dst, network) && ip_is_set(&route->gateway))
 		return false;
-	if (route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len &&
-	    ip_is_set(&route->gateway))
-		return false; // flannel's, to be adopted
-	return !is_our_device_name(search->agent, route->ifindex);
+	struct link link = { 0 };
+	(void)link_get_by_index(search->agent->nl, route->ifindex, &link,
+				NULL); // gone: so is its route, soon
+	if (is_wanted_device(search->agent, link.name) || is_former_device(search->agent, &link))
+		return false;
+	// What flannel left without encapsulation, to be adopted; one on a device of flannel's is another network's.
+	return !(route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len &&
+		 ip_is_set(&route->gateway) && !is_of_flannel(&link));
 }
 
 static void look_at_route(void *arg, const struct kernel_object *object)
@@ -129,10 +148,13 @@ static int check_overlap(const struct agent *agent, const struct netconf *conf,
 				NULL); // a name for people; empty is fine
 	const struct netconf_family *family = search.route.dst.addr.family == AF_INET ? &conf->v4
 										      : &conf->v6;
-	return err_set(
-		e, -EADDRINUSE,
-		"network %s overlaps this host's route %s dev %s: choose another Network or remove the route",
-		ipnet_str(&family->network, net), ipnet_str(&search.route.dst, dst), link.name);
+	bool of_network = is_of_flannel(&link);
+	return err_set(e, -EADDRINUSE,
+		       "network %s overlaps %s %s dev %s: choose another Network or remove the %s",
+		       ipnet_str(&family->network, net),
+		       of_network ? "another network on this host, which has the route"
+				  : "this host's route",
+		       ipnet_str(&search.route.dst, dst), link.name, of_network ? "device" : "route");
 }
 
 // ---- forwarding ----
@@ -214,13 +236,33 @@ static int open_backend(struct agent *agent, const struct netconf *conf,
 	const struct lease *lease = fabric_lease(agent->fabric);
 	if (lease)
 		backend_set_subnet(agent->backend, &lease->subnet);
-	r = reconcile_devices(agent->reconcile, e);
+	r = check_overlap(agent, conf, choice, e);
+	if (r == 0)
+		r = reconcile_devices(agent->reconcile, e);
 	if (r < 0) {
 		agent->backend = backend_free(agent->backend);
 		return r;
 	}
 	remember_macs(agent);
 	return 0;
+}
+
+// What an earlier life made for another VNI or backend.
+static void remove_former_devices(const struct agent *agent)
+{
+	for (size_t i = 0; i < agent->state.mac_count; i++) {
+		const char *name = agent->state.macs[i].device;
+		struct link link;
+		struct err e = { 0 };
+		if (is_wanted_device(agent, name) ||
+		    link_get_by_name(agent->nl, name, &link, NULL) < 0 ||
+		    !is_former_device(agent, &link))
+			continue;
+		if (link_delete(agent->nl, link.ifindex, &e) < 0)
+			log_warn("agent: %s", e.msg);
+		else
+			log_info("agent: removed device %s of an earlier config", name);
+	}
 }
 
 static void join(struct agent *agent)
@@ -261,11 +303,10 @@ static int first_time(struct agent *agent, const struct netconf *conf, struct er
 	struct underlay_choice choice;
 	int r = choose_interface(agent, conf, &choice, e);
 	if (r == 0)
-		r = check_overlap(agent, conf, &choice, e);
-	if (r == 0)
 		r = open_backend(agent, conf, &choice, e);
 	if (r < 0)
 		return r;
+	remove_former_devices(agent);
 	agent->choice = choice;
 	agent->chosen = true;
 	log_choice(&choice);
@@ -356,13 +397,16 @@ static bool conf_holds(const struct netconf *conf, const struct subnet *subnet)
 	       (!ipnet_is_set(&subnet->v6) || ipnet_contains_net(&conf->v6.network, &subnet->v6));
 }
 
-// A Network that was changed waits for a restart, as the subnet does: network and subnet of the file belong together.
-static const struct netconf *conf_of_lease(const struct agent *agent, const struct lease *lease)
+// A Network that was changed waits for a restart, as the subnet does, and a kept subnet for longer: network and subnet of the file belong
+// together.
+static struct subnet network_of_lease(const struct agent *agent, const struct lease *lease)
 {
 	const struct netconf *opened = backend_netconf(agent->backend),
 			     *now = fabric_netconf(agent->fabric);
-	return now && !conf_holds(opened, &lease->subnet) && conf_holds(now, &lease->subnet) ? now
-											     : opened;
+	const struct netconf *conf = now && !conf_holds(opened, &lease->subnet) ? now : opened;
+	if (!conf_holds(conf, &lease->subnet) && subnet_equal(&agent->env.subnet, &lease->subnet))
+		return agent->env.network;
+	return (struct subnet){ .v4 = conf->v4.network, .v6 = conf->v6.network };
 }
 
 void write_subnet_env(struct agent *agent)
@@ -370,9 +414,8 @@ void write_subnet_env(struct agent *agent)
 	const struct lease *lease = fabric_lease(agent->fabric);
 	if (!lease || !agent->backend)
 		return;
-	const struct netconf *conf = conf_of_lease(agent, lease);
 	agent->env = (struct subnet_env){
-		.network = { .v4 = conf->v4.network, .v6 = conf->v6.network },
+		.network = network_of_lease(agent, lease),
 		.subnet = lease->subnet,
 		.mtu_bytes = backend_mtu_bytes(agent->backend),
 		// "true" tells Docker and CNI to leave masquerading to the agent, which does not do it yet,

@@ -79,7 +79,8 @@ static const struct flag host_flags[] = {
 
 static const struct flag firewall_flags[] = {
 	{ .name = "ip-masq", FLAG_BOOL, AT(ip_masq), NULL, NULL,
-	  "Masquerade traffic that leaves the network. Not carried out yet; told in subnet.env." },
+	  "Masquerade traffic that leaves the network. Not carried out yet; subnet.env says false, "
+	  "so that the container runtime does it." },
 	{ .name = "ip-masq-fully-random-disable", FLAG_BOOL, AT(ip_masq_fully_random_disable), NULL, NULL,
 	  "Masquerade without random ports. Not carried out yet." },
 	{ .name = "iptables-forward-rules", FLAG_BOOL, AT(iptables_forward_rules), "true", NULL,

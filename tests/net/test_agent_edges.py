@@ -12,6 +12,7 @@ import pytest
 
 from lab import wait_for
 from lab.agent import agent_binary, clean_environment
+from lab.fabric import PREFIX
 
 CONFIG = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
 
@@ -138,6 +139,25 @@ def test_watchdog_and_reload_are_told(fabric):
         said.clear()
         host.agent.reload()
         wait_for(lambda: heard("RELOADING=1", "READY=1") == ["RELOADING=1", "READY=1"], "a reload")
+
+
+def test_reload_before_the_first_lease_is_no_readiness(fabric):
+    net = fabric(hosts=1, agents=False)
+    host = net.hosts[0]
+    net.etcd.delete(f"{PREFIX}/config")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(host.run_dir / "notify"))
+        manager.settimeout(10)
+        host.agent.start("--iface=eth0", etcd=net.etcd, env={"NOTIFY_SOCKET": "/run/notify"})
+        host.agent.wait_log("no network config")
+        host.agent.reload()
+        host.agent.wait_log("reading everything again")
+        net.put_config(CONFIG)
+        said = []
+        while "READY=1" not in said:
+            said.extend(manager.recv(4096).decode().splitlines())
+        assert host.subnet_env()["FLANNEL_NETWORK"] == "10.1.0.0/16"
+        assert "RELOADING=1" not in said
 
 
 def test_wrong_interface_is_told_with_what_there_is(fabric):

@@ -191,3 +191,21 @@ def test_hangup_reads_everything_again(net):
         wait_for(lambda: host.agent.metric("weft_reconcile_passes_total") > passes, "a pass")
         host.agent.wait_ready()
     assert host.agent.status()["repairs"]["total"] == 0
+
+
+def device_names(host):
+    return [link["ifname"] for link in host.ip_json("link", "show") if link["ifname"].startswith("flannel")]
+
+
+def test_config_that_changed_while_the_agents_were_away(net):
+    """One start is enough, and what the old config made is gone after it."""
+    for host in net.hosts:
+        wait_for((host.lib_dir / "weft/state").exists, "the cached state")
+        host.agent.stop()
+    net.put_config(config(VNI=777))
+    for host in net.hosts:
+        host.agent.restart().wait_ready()
+        assert host.agent.status()["restart_needed"] == []
+        assert device_names(host) == ["flannel.777"]
+    net.ping_all()
+    assert {lease["BackendData"]["VNI"] for lease in net.leases().values()} == {777}

@@ -112,6 +112,22 @@ def test_network_overlaps_a_local_route(net, host):
     host.agent.wait_ready()
 
 
+@pytest.mark.parametrize("route", [
+    "10.1.0.0/16 dev flannel.7",
+    "10.1.44.0/24 via 10.1.44.0 dev flannel.7 onlink",
+])
+def test_network_overlaps_another_network(net, host, route):
+    """Of a flannel with another VNI: its device is not the one that we take over."""
+    host.ip_batch("link add flannel.7 type vxlan id 7 local 192.168.77.11 dev eth0 dstport 8472",
+                  "link set flannel.7 up", f"route add {route}")
+    net.put_config(GOOD)
+    net.start_agent(host, wait=False)
+    complaint(host, "10.1.0.0/16", route.split()[0], "flannel.7", "another network", "remove the device")
+    assert net.leases() == {}
+    host.ip("link", "del", "flannel.7")
+    host.agent.wait_ready()
+
+
 def test_device_name_is_taken(net, host):
     host.ip("link", "add", "flannel.12345", "type", "bridge")
     net.put_config(GOOD)

@@ -181,6 +181,24 @@ def test_start_without_a_store(fabric, etcd_lost_its_data):
     assert len(net.wait_leases(3)) == 3
 
 
+def test_start_while_the_store_hangs(fabric):
+    """It takes connections and answers nothing; the cache does not wait for the request's end."""
+    net = fabric(hosts=3)
+    host = net.hosts[0]
+    wait_cached(host, peers=2)
+    routes = peer_routes(host)
+    net.etcd.pause()
+    host.agent.kill()
+    wipe_kernel(host)
+    host.agent.restart(*host.agent.flags, "--request-timeout=1m")
+    wait_for(lambda: peer_routes(host) == routes, "the routes from the cache")
+    net.ping_all()
+    assert host.agent.status()["lease"]["state"] == "cached"
+    net.etcd.resume()
+    host.agent.wait_ready()
+    assert peer_routes(host) == routes
+
+
 @pytest.mark.parametrize("with_store", [True, False], ids=["with etcd", "without etcd"])
 def test_reboot(fabric, with_store):
     """/var/lib is kept, all else is new: the same subnet, and the same MAC, which is not derived."""

@@ -101,6 +101,26 @@ def test_lease_of_flannel_under_another_mac(net):
     net.ping_all()
 
 
+def test_flannel_between_two_lives_of_weft(net):
+    """flannel got another subnet meanwhile, and containers live in it: what weft remembers is out of date."""
+    host = net.hosts[0]
+    for one in net.hosts:
+        net.start_agent(one)
+    wait_for(lambda: '"lease"' in (host.lib_dir / "weft/state").read_text(), "the lease on disk")
+    old = f"{subnet_of(host)}.0-24"
+    host.agent.stop()
+    host.ip("link", "del", "cni0")
+    net.delete_lease(old)
+    net.put_lease("10.1.77.0-24", host.v4, MACS[0], lease=net.etcd.grant(86400))
+    host.write_subnet_env(FLANNEL_NETWORK="10.1.0.0/16", FLANNEL_SUBNET="10.1.77.1/24",
+                          FLANNEL_MTU=1450, FLANNEL_IPMASQ="false")
+    host.agent.restart().wait_ready()
+    assert host.agent.status()["lease"]["subnet"] == "10.1.77.0/24"
+    assert host.subnet_env()["FLANNEL_SUBNET"] == "10.1.77.1/24"
+    assert old not in net.leases()
+    assert [p for p in host.agent.peers()["peers"] if p["state"] != "ok"] == []
+
+
 def test_incompatible_device_is_replaced(net):
     """Another VNI: the device cannot be kept, its MAC cannot, but the subnet is."""
     net.put_config({"Network": "10.1.0.0/16", "Backend": {"Type": "vxlan", "VNI": 12345,
