@@ -160,6 +160,9 @@ static void check_fit(struct lease_rows *rows, const struct lease *lease,
 	char network[IPNET_STR_MAX], why[160];
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		// COMPAT: on a dual-stack network a host without IPv6 is still a peer for IPv4.
+		if (i == 1 && conf->v4.enabled && !ipnet_is_set(subnets[i]))
+			continue;
 		if (!families[i]->enabled && ipnet_is_set(subnets[i])) {
 			add_fault(rows, key,
 				  i == 0 ? "the network has no IPv4" : "the network has no IPv6",

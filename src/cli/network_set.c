@@ -153,6 +153,80 @@ static enum cli_exit write_config(struct store_access *store, const struct store
 	return r < 0 ? store_access_fail(store) : CLI_OK;
 }
 
+// ---- other networks ----
+
+struct overlap_search {
+	struct store_access *store;
+	const struct netconf *conf;
+	bool found;
+	char *key; // of the other one's config
+	char net[IPNET_STR_MAX], others[IPNET_STR_MAX];
+};
+
+static bool is_shared(const struct netconf_family *a, const struct netconf_family *b)
+{
+	return a->enabled && b->enabled && ipnet_overlaps(&a->network, &b->network);
+}
+
+static void look_at_network(void *arg, const char *name, const char *text)
+{
+	struct overlap_search *search = arg;
+	_cleanup_netconf_ struct netconf other = { 0 };
+	const struct netconf *conf = search->conf;
+
+	if (search->found || strcmp(name, search->store->cli->options->network) == 0 ||
+	    netconf_parse(text, strlen(text), &other, NULL) < 0)
+		return;
+	if (is_shared(&conf->v4, &other.v4)) {
+		(void)ipnet_str(&conf->v4.network, search->net);
+		(void)ipnet_str(&other.v4.network, search->others);
+	} else if (is_shared(&conf->v6, &other.v6)) {
+		(void)ipnet_str(&conf->v6.network, search->net);
+		(void)ipnet_str(&other.v6.network, search->others);
+	} else {
+		return;
+	}
+	search->found = true;
+	search->key = xasprintf("%s%s%s/config", search->store->base, *name ? "/" : "", name);
+}
+
+static void on_networks_seen(void *arg, int r, const struct err *e)
+{
+	struct overlap_search *search = arg;
+
+	store_access_end(search->store, r, e);
+}
+
+// No host could be in both. What is so already is not made worse by another change.
+static enum cli_exit check_others(struct store_access *store, const struct stored_config *old,
+				  const struct netconf *conf)
+{
+	struct overlap_search search = { .store = store, .conf = conf };
+	_cleanup_netconf_ struct netconf before = { 0 };
+	struct registry *all = NULL;
+	enum cli_exit code = CLI_OK;
+	int r;
+
+	if (old->text && netconf_parse(old->text, strlen(old->text), &before, NULL) == 0 &&
+	    ipnet_equal(&before.v4.network, &conf->v4.network) &&
+	    ipnet_equal(&before.v6.network, &conf->v6.network))
+		return CLI_OK;
+	store_access_begin(store);
+	r = registry_new(store->kv, store->base, &all, &store->err);
+	if (r < 0)
+		return cli_fail_err(r, &store->err);
+	registry_network_list(all, look_at_network, on_networks_seen, &search);
+	if (store_access_wait(store) < 0)
+		code = store_access_fail(store);
+	else if (search.found)
+		code = cli_fail(CLI_FAILED,
+				"%s/config: %s overlaps %s of the network at %s: choose another Network",
+				store->prefix, search.net, search.others, search.key);
+	registry_free(all);
+	free(search.key);
+	return code;
+}
+
 static enum cli_exit store_config(struct cli *cli, const char *text, const struct netconf *conf)
 {
 	_cleanup_store_ struct store_access store = { 0 };
@@ -168,6 +242,8 @@ static enum cli_exit store_config(struct cli *cli, const char *text, const struc
 		return store_access_fail(&store);
 	is_changed = !old.text || strcmp(old.text, text) != 0;
 	if (is_changed)
+		code = check_others(&store, &old, conf);
+	if (is_changed && code == CLI_OK)
 		code = write_config(&store, &old, text);
 	if (code == CLI_OK)
 		code = report(&store, &old, text, is_changed);

@@ -80,15 +80,14 @@ static bool is_network_name(const char *name)
 	return true;
 }
 
-static char *network_prefix(const struct cli_options *options)
+// network "": the one at the prefix itself.
+static char *network_prefix(const struct cli_options *options, const char *network)
 {
 	size_t len = strlen(options->store.prefix);
 
 	while (len > 0 && options->store.prefix[len - 1] == '/')
 		len--;
-	if (*options->network == '\0')
-		return xasprintf("%.*s", (int)len, options->store.prefix);
-	return xasprintf("%.*s/%s", (int)len, options->store.prefix, options->network);
+	return xasprintf("%.*s%s%s", (int)len, options->store.prefix, *network ? "/" : "", network);
 }
 
 static enum cli_exit check_login(const struct cli_options *options)
@@ -125,7 +124,8 @@ enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
 	r = kv_open(cli->loop, &config, &ret->kv, &e);
 	if (r < 0)
 		return cli_fail(CLI_FAILED, "%s", err_msg(&e));
-	ret->prefix = network_prefix(options);
+	ret->prefix = network_prefix(options, options->network);
+	ret->base = network_prefix(options, "");
 	r = registry_new(ret->kv, ret->prefix, &ret->registry, &e);
 	if (r < 0)
 		return cli_fail(CLI_USAGE, "--etcd-prefix: %s", err_msg(&e));
@@ -137,6 +137,7 @@ void store_access_close(struct store_access *store)
 	registry_free(store->registry);
 	kv_close(store->kv);
 	free(store->prefix);
+	free(store->base);
 	*store = (struct store_access){ 0 };
 }
 

@@ -12,6 +12,7 @@ struct store_access {
 	struct kv *kv;
 	struct registry *registry;
 	char *prefix; // of the network asked for, without a slash at the end
+	char *base;   // above all networks, likewise
 	// The call being waited for.
 	bool is_done;
 	int r;

@@ -114,6 +114,34 @@ def test_several_networks(bench):
     bench.weft("network", "get", "--network=a/b", code=USAGE)
 
 
+@pytest.mark.parametrize("name, other, taken, wanted", [
+    ("blue", "", "10.1.0.0/16", "10.1.128.0/17"), ("", "blue", "10.1.128.0/17", "10.1.0.0/16"),
+    ("blue", "red", "10.1.0.0/16", "10.0.0.0/8")])
+def test_networks_that_overlap(bench, name, other, taken, wanted):
+    bench.weft("network", "set", json.dumps({"Network": taken}), f"--network={other}")
+    told = bench.weft("network", "set", json.dumps({"Network": wanted}), f"--network={name}", code=FAILED).stderr
+    assert f"{wanted} overlaps {taken} of the network at {PREFIX}{other and '/' + other}/config" in told
+    assert bench.config(name and "/" + name) is None
+    # Written by another hand it can still be changed in all else.
+    bench.etcd.put(f"{PREFIX}{name and '/' + name}/config", json.dumps({"Network": wanted}))
+    bench.weft("network", "set", json.dumps({"Network": wanted, "SubnetLen": 26}), f"--network={name}")
+
+
+def test_networks_that_overlap_in_ipv6(bench):
+    dual = {"Network": "10.1.0.0/16", "EnableIPv6": True, "IPv6Network": "fd00::/48"}
+    bench.weft("network", "set", json.dumps(dual))
+    told = bench.weft("network", "set", json.dumps({**dual, "Network": "10.2.0.0/16"}), "--network=blue",
+                      code=FAILED).stderr
+    assert "fd00::/48 overlaps fd00::/48" in told
+
+
+def test_host_without_ipv6_on_a_dual_stack_network(bench):
+    dual = {"Network": "10.1.0.0/16", "EnableIPv6": True, "IPv6Network": "fd00::/48"}
+    bench.weft("network", "set", json.dumps(dual))
+    bench.put_lease("10.1.3.0-24", ATTRS)
+    assert "PROBLEM" not in bench.out("lease", "list")
+
+
 def test_network_rm_with_leases(bench):
     bench.weft("network", "set", json.dumps(VXLAN))
     session = bench.etcd.grant(600)
