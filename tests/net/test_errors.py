@@ -128,6 +128,24 @@ def test_network_overlaps_another_network(net, host, route):
     host.agent.wait_ready()
 
 
+def test_no_lease_free(net, host):
+    """All subnets have an owner: nobody's lease is touched, and the first that becomes free is taken."""
+    net.put_config({**GOOD, "SubnetMin": "10.1.7.0", "SubnetMax": "10.1.8.0"})
+    for number in (7, 8):
+        net.put_lease(f"10.1.{number}.0-24", f"192.168.77.{90 + number}", f"0e:00:00:00:00:0{number}")
+    before = net.leases()
+    net.start_agent(host, "--peer-hold=100ms", wait=False)
+    complaint(host, "no subnet is free", "10.1.0.0/16", "room for 2 subnets", "2 leases",
+              "use a larger Network or SubnetLen")
+    status = host.agent.status()
+    assert status["lease"]["subnet"] is None and "no subnet is free" in status["lease"]["error"]
+    assert net.leases() == before and net.etcd.leases() == []
+    assert not (host.run_dir / "flannel" / "subnet.env").exists()
+    net.delete_lease("10.1.8.0-24")
+    host.agent.wait_ready()
+    assert host.subnet_env()["FLANNEL_SUBNET"] == "10.1.8.1/24"
+
+
 def test_device_name_is_taken(net, host):
     host.ip("link", "add", "flannel.12345", "type", "bridge")
     net.put_config(GOOD)
