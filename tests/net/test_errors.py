@@ -155,6 +155,23 @@ def test_device_name_is_taken(net, host):
     host.agent.wait_ready()
 
 
+def test_kernel_without_the_devices(net, host):
+    """This kernel has vxlan, so this weftd's word for it is one that no kernel knows."""
+    program = host.directory / "weftd"
+    built = agent_binary().read_bytes()
+    program.write_bytes(built.replace(b"vxlan\0", b"vxlen\0"))    # also as the end of a longer text
+    program.chmod(0o755)
+    host.agent.binary = program
+    net.put_config({**GOOD, "Backend": {"Type": "vxlen", "VNI": 12345}})
+    net.start_agent(host, wait=False)
+    complaint(host, "making flannel.12345", "the kernel has no vxlen devices", "load its module",
+              "modprobe vxlen")
+    assert net.leases() == {} and not host.ip("link", "show", "type", "vxlan").strip()
+    # With a kernel that has them it goes on by itself: here, with the weftd as it is.
+    net.put_config(GOOD)
+    host.agent.restart(binary=agent_binary()).wait_ready()
+
+
 @pytest.mark.parametrize("flags, words", [
     (["-iface=eth7"], ["eth7", "eth0 (192.168.77.11"]),
     (["-iface=10.9.9.9"], ["10.9.9.9", "eth0 (192.168.77.11"]),

@@ -225,7 +225,6 @@ static void test_changes(void **state)
 static void test_errors_name_the_thing(void **state)
 {
 	struct link link = flannel_link(), untouched = { .ifindex = 4711 };
-	struct nlmsg_ack unsupported = { .error = -EOPNOTSUPP, .text = "Unknown device type" };
 	struct netlink *nl;
 	struct err e = { 0 };
 
@@ -253,9 +252,32 @@ static void test_errors_name_the_thing(void **state)
 	assert_int_equal(link_set_mtu(nl, link.ifindex, 0x7fffffff, &e), -EINVAL);
 	assert_non_null(strstr(e.msg, "setting the MTU"));
 	assert_non_null(strstr(e.msg, "mtu greater than device maximum"));
+	netlink_close(nl);
+}
 
-	assert_int_equal(link_create_refused(&e, "vxlan", "flannel.1", &unsupported), -EOPNOTSUPP);
-	assert_non_null(strstr(e.msg, "modprobe vxlan"));
+// This kernel has vxlan, so it is asked for a kind of device that none has.
+static void test_missing_kind_of_device_is_named(void **state)
+{
+	uint8_t buffer[ENCODE_REQUEST_MAX];
+	const struct link link = flannel_link();
+	struct nlmsg_ack ack = { 0 };
+	struct netlink *nl;
+	struct err e = { 0 };
+	size_t len;
+	char *kind;
+
+	(void)state;
+	netns_enter();
+	nl = open_netlink();
+	len = encode_vxlan_create(&link, buffer);
+	kind = memmem(buffer, len, "vxlan", sizeof("vxlan"));
+	assert_non_null(kind);
+	kind[3] = 'e';
+	check(exchange_one(nl, buffer, len, &ack, &e), &e);
+	assert_int_equal(ack.error, -EOPNOTSUPP);
+	assert_int_equal(link_create_refused(&e, "vxlen", link.name, &ack), -EOPNOTSUPP);
+	assert_string_equal(e.msg, "making flannel.12345: the kernel has no vxlen devices; load its "
+				   "module (modprobe vxlen)");
 	netlink_close(nl);
 }
 
@@ -305,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_vxlan_of_another_maker),
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_errors_name_the_thing),
+		cmocka_unit_test(test_missing_kind_of_device_is_named),
 		cmocka_unit_test(test_missing_capability_is_named),
 	};
 
