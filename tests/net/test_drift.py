@@ -3,140 +3,100 @@
 """What another program takes away or changes on a host is put back at once, by notification.
 
     c1 - h1 --+
-    c2 - h2 --+-- net1 192.168.77.0/24 -- etcd        the drift is made on h1
+    c2 - h2 --+-- net1 192.168.77.0/24 fd77:1::/64 -- etcd        the drift is made on h1
     c3 - h3 --+
 
-The periodic look is an hour away, so that every repair here is one on notification.
+The periodic look is an hour away, so that every repair here is one on notification. Of IPv6 hosts
+with both families are taken: the IPv4 half must be as before, too.
 """
 
-import json
+import dataclasses
 import threading
-import time
 
 import pytest
+from programmed import (CONFIG, DUAL_CONFIG, ONLY_ON_NOTICE, REPAIR_S, V4, V6, Family, Peer, await_repair,
+                        repairs, settled_state, state_of)
 
-from lab import LabError, Probe, wait_for
+from lab import Probe, wait_for
 
-DEVICE = "flannel.12345"
-REPAIR_S = 1
-ONLY_ON_NOTICE = ["--scan-interval=1h"]
-
-
-class Peer:
-    """What h1 has for another host."""
-
-    def __init__(self, host, mac):
-        self.subnet = host.agent.status()["lease"]["subnet"]
-        self.gateway = self.subnet.split("/")[0]
-        self.mac = mac
-        self.ip = host.v4
+DEVICE = V4.device
 
 
-def link_of(host):
-    return host.ip_json("link", "show", "dev", DEVICE)[0]
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """The half of the hosts in which drift is made, and what it is made with."""
+
+    family: Family
+    network: dict           # how the hosts are made
+    families: tuple         # those that must be as before
+    elsewhere: str          # an address of the underlay that no host has
+    stray: str              # an address of the network that is not the host's
 
 
-def state_of(host):
-    """All that is ours on the host, without the numbers that a new device changes."""
-    link = link_of(host)
-    data = link["linkinfo"]["info_data"]
-    addresses = host.ip_json("addr", "show", "dev", DEVICE)[0]["addr_info"]
-    routes = [{k: v for k, v in r.items() if k not in ("nhid", "nh_info")}
-              for r in host.ip_json("route", "show", "proto", "157")]
-    nexthops = [{k: v for k, v in n.items() if k != "id"} for n in host.ip_json("nexthop", "show")]
-    neighbours = host.ip_json("neigh", "show", "dev", DEVICE, "nud", "permanent")
-    fdb = [f for f in host.bridge_json("fdb", "show", "dev", DEVICE) if f.get("dst")]
-    return {
-        "device": [link["address"], link["mtu"], "UP" in link["flags"], data["id"], data["local"],
-                   data["link"], data["port"], data["learning"]],
-        "addresses": sorted((a["local"], a["prefixlen"]) for a in addresses
-                            if a["family"] == "inet"),
-        **{name: sorted(json.dumps(o, sort_keys=True) for o in objects)
-           for name, objects in (("routes", routes), ("nexthops", nexthops),
-                                 ("neighbours", neighbours), ("fdb", fdb))},
-    }
-
-
-def settled_state(net):
-    """The state of h1 when all peers are programmed, and the peer h2 on it."""
-    host = net.hosts[0]
-    wait_for(lambda: host.agent.status()["peers"]["programmed"] == len(net.hosts) - 1,
-             "all peers to be programmed")
-    wait_for(lambda: len(state_of(host)["addresses"]) == 1, "the address of the device")
-    return state_of(host), Peer(net.hosts[1], link_of(net.hosts[1])["address"])
-
-
-def repairs(host):
-    return host.agent.status()["repairs"]["total"]
-
-
-def await_repair(host, before, counted, what):
-    """Wait until h1 is as before and says that it repaired something; the time it took in ms."""
-    began = time.monotonic()
-
-    def repaired():
-        return repairs(host) > counted and state_of(host) == before
-
-    try:
-        wait_for(repaired, f"h1 to repair: {what}", timeout=REPAIR_S, interval=0.005)
-    except LabError:
-        assert state_of(host) == before, f"not repaired: {what}"
-        raise
-    return (time.monotonic() - began) * 1000
-
-
+SIDES = {"v4": Side(V4, {"config": CONFIG}, (V4,), "192.168.77.250", "10.1.250.0"),
+         "v6": Side(V6, {"config": DUAL_CONFIG, "family": 46}, (V4, V6), "fd77:1::250", "fc00:1:0:fa00::")}
 DRIFTS = {
-    "route deleted": "ip route del {p.subnet}",
-    "route sent elsewhere": "ip route replace {p.subnet} dev cni0 proto 157",
-    "neighbour deleted": f"ip neigh del {{p.gateway}} dev {DEVICE}",
+    "route deleted": "ip {f.flag} route del {p.subnet}",
+    "route sent elsewhere": "ip {f.flag} route replace {p.subnet} dev cni0 proto 157",
+    "neighbour deleted": "ip {f.flag} neigh del {p.gateway} dev {f.device}",
     "neighbour changed":
-        f"ip neigh replace {{p.gateway}} lladdr 02:00:00:00:00:01 dev {DEVICE} nud permanent",
-    "neighbours flushed": f"ip neigh flush dev {DEVICE} nud permanent",
-    "fdb entry deleted": f"bridge fdb del {{p.mac}} dev {DEVICE} dst {{p.ip}} self",
+        "ip {f.flag} neigh replace {p.gateway} lladdr 02:00:00:00:00:01 dev {f.device} nud permanent",
+    "neighbours flushed": "ip {f.flag} neigh flush dev {f.device} nud permanent",
+    "fdb entry deleted": "bridge fdb del {p.mac} dev {f.device} dst {p.ip} self",
     "fdb entry changed":
-        f"bridge fdb replace {{p.mac}} dev {DEVICE} dst 192.168.77.250 self permanent",
+        "bridge fdb replace {p.mac} dev {f.device} dst {side.elsewhere} self permanent",
     "nexthop deleted": "ip nexthop del id {nexthop}",
     "nexthops flushed": "ip nexthop flush",
-    "address deleted": f"ip addr del {{address}}/32 dev {DEVICE}",
-    "address replaced":
-        f"ip addr flush dev {DEVICE}; ip addr add 10.1.250.0/32 dev {DEVICE}",
-    "stray address": f"ip addr add 10.1.250.0/32 dev {DEVICE}",
-    "device deleted": f"ip link del {DEVICE}",
-    "device replaced": f"ip link del {DEVICE}; ip link add {DEVICE} type vxlan id 12345"
-                       " dstport 8472 dev eth0 local 192.168.77.11 learning",
-    "device replaced by another network's": f"ip link del {DEVICE}; ip link add {DEVICE}"
+    "nexthops and routes flushed": "ip nexthop flush proto 157; ip {f.flag} route flush proto 157",
+    "routes and nexthops deleted":
+        "ip {f.flag} route show proto 157 | while read -r dst rest; do ip {f.flag} route del $dst; done;"
+        " ip nexthop flush proto 157",
+    "address deleted": "ip addr del {own}/{f.host_bits} dev {f.device}",
+    "address replaced": "ip addr flush dev {f.device} scope global;"
+                        " ip addr add {side.stray}/{f.host_bits} dev {f.device}",
+    "stray address": "ip addr add {side.stray}/{f.host_bits} dev {f.device}",
+    "device deleted": "ip link del {f.device}",
+    "device replaced": "ip link del {f.device}; ip link add {f.device} type vxlan id 123"
+                       " dstport 8472 dev eth0 local {address} learning",
+    "device replaced by another network's": "ip link del {f.device}; ip link add {f.device}"
                                             " type vxlan id 777 dstport 4789 dev eth0",
-    "device down": f"ip link set {DEVICE} down",
-    "device down and up": f"ip link set {DEVICE} down; ip link set {DEVICE} up",
-    "MAC changed": f"ip link set {DEVICE} address 02:00:00:00:00:02",
-    "MTU changed": f"ip link set {DEVICE} mtu 1300",
+    "device down": "ip link set {f.device} down",
+    "device down and up": "ip link set {f.device} down; ip link set {f.device} up",
+    "MAC changed": "ip link set {f.device} address 02:00:00:00:00:02",
+    "MTU changed": "ip link set {f.device} mtu 1300",
     # `ip route flush` of iproute2 6.1 cannot delete routes over nexthop objects.
     "table flushed": "ip route show | while read -r dst rest; do ip route del $dst; done; "
                      "ip route add 192.168.77.0/24 dev eth0 src 192.168.77.11; "
-                     "ip route add {own} dev cni0 src {bridge}",
+                     "ip route add {subnet} dev cni0 src {bridge}",
 }
 # Made while the agent sleeps, which would otherwise be faster than the second command.
-IN_ONE_GO = ["device replaced", "device replaced by another network's"]
+IN_ONE_GO = ["device replaced", "device replaced by another network's", "nexthops and routes flushed",
+             "routes and nexthops deleted"]
+ONLY_V4 = ["table flushed"]     # what the kernel made of IPv6 by itself could not be put back
+CASES = [(side, drift) for side in SIDES for drift in DRIFTS if side == "v4" or drift not in ONLY_V4]
 
 
-@pytest.mark.parametrize("drift", DRIFTS)
-def test_repair(fabric, drift):
-    net = fabric(hosts=3, flags=ONLY_ON_NOTICE)
-    host = net.hosts[0]
-    before, peer = settled_state(net)
-    own = host.agent.status()["lease"]["subnet"]
-    base = own.split("/")[0]
+@pytest.mark.parametrize("side, drift", CASES)
+def test_repair(fabric, side, drift):
+    side = SIDES[side]
+    net = fabric(hosts=3, flags=ONLY_ON_NOTICE, **side.network)
+    host, family = net.hosts[0], side.family
+    before = settled_state(net, side.families)
+    peer = Peer(net.hosts[1], family)
+    subnet = family.subnet(host)
+    own = subnet.split("/")[0]
     command = DRIFTS[drift].format(
-        p=peer, own=own, address=base, bridge=base[:-1] + "1",
+        f=family, p=peer, side=side, subnet=subnet, own=own, address=family.address(host),
+        bridge=own[:-1] + "1",
         nexthop=next(n["id"] for n in host.ip_json("nexthop", "show")
                      if n["gateway"] == peer.gateway))
-    probe = Probe(net.containers[0], net.containers[1]).start()
+    probe = Probe(net.containers[0], net.containers[1], family=int(family.flag[1])).start()
     counted = repairs(host)
     if drift in IN_ONE_GO:
         host.agent.pause()
     host.run("sh", "-ec", command)
     host.agent.resume()
-    took = await_repair(host, before, counted, drift)
+    took = await_repair(host, before, counted, drift, side.families)
     net.ping_all()
     result = probe.stop()
     print(f"{drift}: seen repaired after {took:.0f} ms; {result}")
@@ -146,9 +106,10 @@ def test_repair(fabric, drift):
 
 def test_foreign_entries_are_left_alone(fabric):
     """A repair does not touch what others have in the same tables."""
-    net = fabric(hosts=2, flags=ONLY_ON_NOTICE)
+    net = fabric(hosts=2, config=CONFIG, flags=ONLY_ON_NOTICE)
     host = net.hosts[0]
-    before, peer = settled_state(net)
+    (before,) = settled_state(net)
+    peer = Peer(net.hosts[1])
     others = ["10.200.0.0/16 via 192.168.77.2 dev eth0 proto boot",
               "10.1.98.0/24 dev cni0 proto static scope link",
               f"10.1.99.0/24 via {peer.gateway} dev {DEVICE} proto static onlink"]
@@ -195,10 +156,11 @@ class Vandal(threading.Thread):
 
 def test_war_over_one_route(fabric):
     """Who keeps undoing one object gets his will for a while, once it was said; all else is repaired."""
-    net = fabric(hosts=3, flags=ONLY_ON_NOTICE)
+    net = fabric(hosts=3, config=CONFIG, flags=ONLY_ON_NOTICE)
     host = net.hosts[0]
-    _, peer = settled_state(net)
-    other = Peer(net.hosts[2], link_of(net.hosts[2])["address"])
+    settled_state(net)
+    peer = Peer(net.hosts[1])
+    other = Peer(net.hosts[2])
     with Vandal(host, peer.subnet) as vandal:
         (war,) = wait_for(lambda: host.agent.status()["wars"], "a war to be declared")
         assert peer.subnet in war["object"] and war["held_s"] > 0, war
