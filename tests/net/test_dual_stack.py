@@ -91,3 +91,21 @@ def test_restart_under_traffic_of_both_families(fabric):
         print(probe.result)
         assert probe.result.lost == 0 and probe.result.tcp_broken is None, probe.result
     assert net.leases() == before
+
+
+def test_underlay_mtu_is_followed(fabric):
+    """Each device has what its underlay family leaves; containers use both, so they get the smaller."""
+    net = fabric(hosts=2, config=CONFIG, family=46, flags=["--scan-interval=1h"])
+    net.ping_all()
+    host = net.hosts[0]
+    for mtu in (1400, 1500):
+        host.interfaces["eth0"].set_mtu(mtu)
+        wait_for(lambda m=mtu: [host.ip_json("link", "show", d)[0]["mtu"] for d in DEVICES] == [m - 50, m - 70]
+                 and host.subnet_env()["FLANNEL_MTU"] == str(m - 70)
+                 and [d["mtu"] for d in host.agent.status()["backend"]["devices"]] == [m - 50, m - 70],
+                 f"devices, subnet.env and status to follow MTU {mtu}")
+        net.ping_all()
+    c1, c2 = net.containers
+    for address, headers in ((c2.v4, 28), (c2.v6, 48)):
+        assert c1.ping(address, count=1, size=1430 - headers, dont_fragment=True).lost == 0
+    assert host.agent.status()["repairs"]["total"] == 0

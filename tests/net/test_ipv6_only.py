@@ -59,3 +59,17 @@ def test_refused_beside_flannel(fabric):
     assert len(net.leases()) == 1
     net.delete_lease("10.1.3.0-24")
     host.agent.wait_ready()
+
+
+def test_underlay_mtu_is_followed(fabric):
+    net = fabric(hosts=2, config=CONFIG, family=6, flags=["--scan-interval=1h"])
+    net.ping_all()
+    host = net.hosts[0]
+    for mtu in (1400, 1500):
+        host.interfaces["eth0"].set_mtu(mtu)
+        wait_for(lambda m=mtu: host.ip_json("link", "show", DEVICE)[0]["mtu"] == m - 70
+                 and host.subnet_env()["FLANNEL_MTU"] == str(m - 70)
+                 and host.agent.status()["backend"]["devices"][0]["mtu"] == m - 70,
+                 f"the device, subnet.env and status to follow MTU {mtu}")
+        net.ping_all()
+    assert host.agent.status()["repairs"]["total"] == 0
