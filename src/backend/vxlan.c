@@ -310,6 +310,7 @@ static int vxlan_want(const struct backend *backend, const struct lease *peer,
 		{ &peer->subnet.v6, &attrs->public_ipv6, attrs->backend_v6_data, 0,
 		  &paths[UNDERLAY_V6] },
 	};
+	const char *path = NULL; // of the family before
 	size_t device = 0;
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
 		if (!family_enabled(backend, family))
@@ -321,6 +322,12 @@ static int vxlan_want(const struct backend *backend, const struct lease *peer,
 		int r = want_family(vxlan, family, &with_device, ret, e);
 		if (r < 0)
 			return r;
+		if (path && strcmp(path, ret->path) != 0) {
+			ret->path = "mixed";
+			ret->why = strcmp(path, "direct") == 0 ? "IPv4 direct, IPv6 vxlan"
+							       : "IPv4 vxlan, IPv6 direct";
+		}
+		path = ret->path;
 	}
 	return 0;
 }

@@ -46,8 +46,8 @@ enum { UNDERLAY_V4, UNDERLAY_V6, UNDERLAY_FAMILY_COUNT };
 struct wanted {
 	struct kernel_object objects[WANTED_OBJECTS_MAX];
 	size_t count;
-	const char *path; // how packets get there, for people: "vxlan", "direct"
-	const char *why;  // why that path; "" if there was no choice. Static text
+	const char *path; // how packets get there, for people: "vxlan", "direct"; "mixed": why says which family how
+	const char *why; // why that path; "" if there was no choice. Static text
 };
 
 struct kernel_object *wanted_add(struct wanted *wanted, enum kernel_kind kind); // zeroed

@@ -89,6 +89,8 @@ def test_moved_route_is_judged_anew(net):
     with no_loss(net, net.containers[0], net.containers[2]):
         h1.ip("-6", "route", "add", f"{h2.v6}/128", "via", gateway, "dev", "eth0")
         wait_ways(h1, h2, v6=tunnel(h2, V6), v4=v4)
+        path = next(p["path"] for p in h1.agent.peers()["peers"] if p["public_ipv6"] == h2.v6)
+        assert path == ("mixed" if v4 else "vxlan")
         net.ping_all()
         h1.ip("-6", "route", "del", f"{h2.v6}/128", "via", gateway, "dev", "eth0")
         wait_ways(h1, h2, v6=direct(h2, V6), v4=v4)

@@ -703,6 +703,10 @@ static void test_direct_routing(void **state)
 	char text[4096];
 	assert_int_equal(want_text(backend, &both, paths, text, sizeof(text)), 0);
 	assert_non_null(strstr(text, "route 10.5.34.0/24 via 172.16.0.2 dev 3\n" WANT_V6("8")));
+	assert_non_null(strstr(text, "\nmixed: IPv4 direct, IPv6 vxlan\n"));
+	struct underlay_path other[UNDERLAY_FAMILY_COUNT] = { { .error = -ENETUNREACH }, ON_LINK };
+	assert_int_equal(want_text(backend, &both, other, text, sizeof(text)), 0);
+	assert_non_null(strstr(text, "\nmixed: IPv4 vxlan, IPv6 direct\n"));
 	backend_free(backend);
 }
 
