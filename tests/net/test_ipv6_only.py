@@ -7,14 +7,42 @@
     c3 - h3 --+
 """
 
+import contextlib
+import ipaddress
 import re
 
-from lab import wait_for
+import pytest
+
+from lab import Probe, wait_for
 from lab.fabric import PREFIX
 
 CONFIG = {"EnableIPv4": False, "EnableIPv6": True, "IPv6Network": "fc00:1::/48",
           "Backend": {"Type": "vxlan", "VNI": 123}}
 DEVICE = "flannel-v6.123"
+AGENTS = 20
+
+
+def own_subnet(host):
+    return host.agent.status()["lease"]["ipv6_subnet"]
+
+
+def key_of(host):
+    return "0.0.0.0-0&" + own_subnet(host).replace("/", "-")
+
+
+def peer_routes(host):
+    return {r["dst"]: r["gateway"] for r in host.ip_json("-6", "route", "show", "proto", "157")}
+
+
+@contextlib.contextmanager
+def unharmed(net):
+    """No packet is lost meanwhile, and every host ends with the subnet it began with."""
+    before = [own_subnet(h) for h in net.hosts]
+    with Probe(*net.containers[:2], family=6) as probe:
+        yield
+    print(probe.result)
+    assert probe.result.lost == 0 and probe.result.tcp_broken is None, probe.result
+    assert [own_subnet(h) for h in net.hosts] == before
 
 
 def test_three_hosts(fabric):
@@ -73,3 +101,99 @@ def test_underlay_mtu_is_followed(fabric):
                  f"the device, subnet.env and status to follow MTU {mtu}")
         net.ping_all()
     assert host.agent.status()["repairs"]["total"] == 0
+
+
+def test_etcd_outage(fabric):
+    net = fabric(hosts=2, config=CONFIG, family=6, flags=["--dead-man=1s", "--request-timeout=1s"])
+    net.ping_all()
+    before = {p.key: p.value for p in net.etcd.range(f"{PREFIX}/subnets/")}
+    with unharmed(net):
+        net.etcd.kill()
+        for host in net.hosts:
+            wait_for(lambda h=host: not h.agent.status()["store"]["up"], f"{host.name} to notice")
+            assert host.agent.status()["lease"]["state"] == "held"
+        net.ping_all()
+        net.etcd.start()
+        for host in net.hosts:
+            wait_for(lambda h=host: h.agent.status()["store"]["up"], f"{host.name} to reach it again", timeout=40)
+            host.agent.wait_ready()
+        assert {p.key: p.value for p in net.etcd.range(f"{PREFIX}/subnets/")} == before
+        # What is put from now on is seen.
+        net.put_lease("0.0.0.0-0&fc00:1:0:c8::-64", "0.0.0.0", None, PublicIPv6="fd77:1::99", BackendData=None,
+                      BackendV6Data={"VNI": 123, "VtepMAC": "0e:00:00:00:00:06"})
+        for host in net.hosts:
+            wait_for(lambda h=host: "fc00:1:0:c8::/64" in peer_routes(h), f"the new lease at {host.name}")
+
+
+@pytest.mark.parametrize("how", ["deleted", "revoked"])
+def test_lease_is_regained(fabric, how):
+    net = fabric(hosts=2, config=CONFIG, family=6)
+    net.ping_all()
+    host = net.hosts[0]
+    key = f"{PREFIX}/subnets/{key_of(host)}"
+    before = net.etcd.get(key)
+    with unharmed(net):
+        if how == "deleted":
+            net.etcd.delete(key)
+        else:
+            net.etcd.revoke(before.lease)
+        now = wait_for(lambda: net.etcd.get(key), "the lease to be back")
+        host.agent.wait_ready()
+    assert now.value == before.value and now.create_revision > before.create_revision
+    wait_for(lambda: len(net.etcd.leases()) == 2 and now.lease in net.etcd.leases(), "no etcd lease to be left behind")
+
+
+@pytest.mark.parametrize("with_store", [True, False], ids=["with etcd", "without etcd"])
+def test_reboot(fabric, with_store):
+    """/var/lib is kept, all else is new: the same subnet, the same MAC, and traffic."""
+    net = fabric(hosts=2, config=CONFIG, family=6)
+    net.ping_all()
+    host = net.hosts[0]
+    before, env = net.leases(), host.subnet_env()
+    mac, routes = host.ip_json("link", "show", DEVICE)[0]["address"], peer_routes(host)
+    assert len(routes) == 1
+    for name, member in (("state", '"lease"'), ("peers", '"peer"')):
+        wait_for(lambda n=name, m=member: m in (host.lib_dir / "weft" / n).read_text(), f"the {name} on disk")
+    net.containers.remove(host.containers[0])
+    if not with_store:
+        net.etcd.kill()
+    host.reboot()
+    host.agent.restart()
+    if with_store:
+        host.agent.wait_ready()
+        assert net.leases() == before
+    wait_for(lambda: peer_routes(host) == routes and host.subnet_env() == env, "the host to be programmed as before")
+    assert host.ip_json("link", "show", DEVICE)[0]["address"] == mac
+    net.add_container(host, "c1b")
+    net.ping_all()
+
+
+def test_twenty_agents_at_once(fabric):
+    """A network with room for exactly twenty, and then one more host."""
+    config = {**CONFIG, "IPv6SubnetMin": "fc00:1:0:10::", "IPv6SubnetMax": f"fc00:1:0:{0x10 + AGENTS - 1:x}::"}
+    net = fabric(hosts=AGENTS, config=config, family=6, agents=False)
+    for host in net.hosts:
+        net.start_agent(host, "--peer-hold=100ms", wait=False)
+    for host in net.hosts:
+        host.agent.wait_ready(timeout=60)
+    leases = net.leases()
+    assert set(leases) == {f"0.0.0.0-0&fc00:1:0:{0x10 + i:x}::-64" for i in range(AGENTS)}
+    assert len(net.etcd.leases()) == AGENTS
+    for host in net.hosts:
+        assert leases[key_of(host)]["PublicIPv6"] == host.v6
+        assert str(ipaddress.ip_interface(host.subnet_env()["FLANNEL_IPV6_SUBNET"]).network) == own_subnet(host)
+    for host in net.hosts:
+        others = {own_subnet(h) for h in net.hosts if h is not host}
+        wait_for(lambda h=host, o=others: set(peer_routes(h)) == o, f"{host.name} to route to all others", timeout=30)
+
+    late = net.lab.host("h21", net.segments[0])
+    net.start_agent(late, "--peer-hold=100ms", wait=False)
+    error = wait_for(lambda: late.agent.status()["lease"]["error"], "the one more to say why it has none")
+    assert f"no subnet is free: network fc00:1::/48 has room for {AGENTS} subnets of length 64" in error, error
+    gone = net.hosts[0]
+    subnet = own_subnet(gone)
+    key = key_of(gone)
+    assert gone.agent.stop() == 0
+    net.delete_lease(key)
+    late.agent.wait_ready()
+    assert own_subnet(late) == subnet
