@@ -115,9 +115,12 @@ static void test_faults(void **state)
 		{ { { "10.1.1.0-24&fd00::-64", "192.0.2.1" } },
 		  "{\"Network\":\"10.1.0.0/16\"}",
 		  "10.1.1.0-24&fd00::-64: the network has no IPv6\n" },
-		{ { { "10.1.1.0-24", "192.0.2.1" } },
+		{ { { "10.1.1.0-24", "192.0.2.1" } }, // a peer for IPv4 all the same
 		  "{\"Network\":\"10.1.0.0/16\",\"EnableIPv6\":true,\"IPv6Network\":\"fd00::/48\"}",
-		  "10.1.1.0-24: has no IPv6 subnet\n" },
+		  "" },
+		{ { { "10.1.1.0-24", "192.0.2.1" } },
+		  "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fd00::/48\"}",
+		  "10.1.1.0-24: the network has no IPv4\n10.1.1.0-24: has no IPv6 subnet\n" },
 		// overlapping in one family only, and in both
 		{ { { "10.1.1.0-24&fd00::-64", "192.0.2.1" }, { "10.1.2.0-24&fd00::-65", "192.0.2.2" } },
 		  NULL,
