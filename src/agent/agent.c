@@ -81,7 +81,8 @@ static void on_lease(void *arg, enum fabric_lease_state state, const struct leas
 		return;
 	backend_set_subnet(agent->backend, &lease->subnet);
 	write_subnet_env(agent);
-	if (agent->peers_known)
+	// The address of our device; why it could not be set the next pass tells.
+	if (agent->peers_known && reconcile_devices(agent->reconcile, NULL) < 0)
 		reconcile_request(agent->reconcile, RECONCILE_CHANGE);
 }
 
@@ -106,13 +107,16 @@ static void on_peer_changed(void *arg, const struct lease *old, const struct lea
 			view_peer(agent, now ? now : old));
 }
 
-static void on_peers_reset(void *arg)
+static void on_peers_reset(void *arg, bool is_partial)
 {
 	struct agent *agent = arg;
+	bool goes_on = agent->peers_known && agent->peers_partial;
 	enum reconcile_reason reason = agent->peers_known ? RECONCILE_CHANGE : RECONCILE_START;
 	agent->peers_known = true;
+	agent->peers_partial = is_partial;
+	reconcile_expect_peers(agent->reconcile, is_partial);
 	state_file_changed(agent->state_file, STATE_PEERS);
-	if (agent->backend)
+	if (agent->backend && !goes_on)
 		reconcile_request(agent->reconcile, reason);
 }
 

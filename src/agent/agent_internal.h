@@ -54,6 +54,7 @@ struct agent {
 
 	struct reconcile *reconcile;
 	bool peers_known;
+	bool peers_partial; // more of them are coming
 	struct api *api;
 	api_plan_fn *plan_done;
 	void *plan_done_arg;

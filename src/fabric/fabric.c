@@ -49,10 +49,11 @@ static void on_peer_change(void *arg, const struct lease *old, const struct leas
 		fabric->hooks.peer_changed(fabric->arg, old, now);
 }
 
-static void tell_peers_reset(struct fabric *fabric)
+static void tell_peers_reset(struct fabric *fabric, bool is_partial)
 {
 	fabric->peers_told = true;
-	fabric->hooks.peers_reset(fabric->arg);
+	fabric->peers_partial = is_partial;
+	fabric->hooks.peers_reset(fabric->arg, is_partial);
 }
 
 void fabric_tell_rules(struct fabric *fabric)
@@ -126,7 +127,7 @@ static void tell_seed(struct fabric *fabric)
 	fabric->hooks.config(fabric->arg, &fabric->conf, fabric->conf_text);
 	if (fabric->has_lease)
 		fabric->hooks.lease(fabric->arg, fabric->state, &fabric->lease, &fabric->why);
-	tell_peers_reset(fabric);
+	tell_peers_reset(fabric, false);
 }
 
 static void seed_tick(void *arg)
@@ -166,6 +167,9 @@ static void on_snapshot_lease(void *arg, struct lease *lease)
 		own_seen(fabric, lease);
 	else
 		peer_table_put(fabric->peers, lease);
+	// The kernel can be programmed while the store still answers.
+	if (!fabric->peers_told && lease_set_count(peer_table_good(fabric->peers)) > 0)
+		tell_peers_reset(fabric, true);
 }
 
 static void on_snapshot_bad(void *arg, const struct registry_bad *bad)
@@ -189,6 +193,8 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 	struct fabric *fabric = arg;
 	fabric->reading_leases = false;
 	if (r < 0) {
+		if (fabric->peers_partial)
+			tell_peers_reset(fabric, false);
 		tell_store(fabric, false, e);
 		start_again_later(fabric);
 		return;
@@ -201,8 +207,8 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 	peer_table_snapshot_end(fabric->peers, fabric->store_was_changed);
 	fabric->store_was_changed = false;
 	expire_tick(fabric);
-	if (!fabric->peers_told)
-		tell_peers_reset(fabric);
+	if (!fabric->peers_told || fabric->peers_partial)
+		tell_peers_reset(fabric, false);
 	backoff_reset(&fabric->start_backoff);
 	fabric->watch = registry_watch_start(fabric->registry, header->revision + 1,
 					     header->cluster_id, on_event, fabric);

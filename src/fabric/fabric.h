@@ -58,8 +58,9 @@ struct fabric_hooks {
 		      const struct err *why);
 	// One peer appeared (old NULL), changed, or went (now NULL): after validation and hold.
 	void (*peer_changed)(void *arg, const struct lease *old, const struct lease *now);
-	// The whole set may be different: compare with everything.
-	void (*peers_reset)(void *arg);
+	// The whole set may be different: compare with everything. is_partial: the first snapshot is still being read; each further
+	// peer is told by peer_changed, and the end of it by peers_reset again.
+	void (*peers_reset)(void *arg, bool is_partial);
 	void (*store)(void *arg, bool up, const struct err *why);
 };
 

@@ -24,7 +24,8 @@ struct fabric {
 	char *conf_error; // as last told
 
 	struct peer_table *peers;
-	bool peers_told; // hook peers_reset was called: from then on changes are told one by one
+	bool peers_told;    // hook peers_reset was called: from then on changes are told one by one
+	bool peers_partial; // as last told by it
 	struct registry_watch *watch;
 	bool reading_config;
 	bool reading_leases;

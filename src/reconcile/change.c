@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define GATHER_MS 5 // changes that come within this are one batch
 // Up to so many peers of a slice the set is searched for another lease of the same host; else the next pass sees to it.
 #define HOST_SEARCHES_MAX 16
 
@@ -51,6 +50,12 @@ void reconcile_peer_changed(struct reconcile *reconcile, const struct lease *old
 	// A pass is due that looks at everything; but one that looks for drift would take our change for it.
 	if (reconcile->requested && !reconcile->pass && reconcile->requested_reason != RECONCILE_DRIFT)
 		return;
+	// Until the first pass has ended nothing is known to be in the kernel.
+	if (!reconcile->synced && reconcile->pass && !reconcile->pass->dry_run) {
+		if (old || !pass_take_in(reconcile, subnet))
+			reconcile_request(reconcile, RECONCILE_CHANGE);
+		return;
+	}
 	if (is_pending(reconcile, subnet))
 		return; // what the kernel has is what was wanted before the first change
 	if (reconcile->pending_count == PENDING_MAX) {

@@ -120,7 +120,8 @@ static void begin_comparison(struct reconcile *reconcile)
 	size_t front = 0, back = lease_set_count(peers), position = 0;
 	const struct lease *lease;
 	pass->subnet_count = back;
-	pass->subnets = xnew0_array(struct subnet, back + 1);
+	pass->subnet_capacity = back + 1;
+	pass->subnets = xnew0_array(struct subnet, pass->subnet_capacity);
 	while ((lease = lease_set_next(peers, &position)))
 		pass->subnets[trouble_find(reconcile->trouble, &lease->subnet) ? --back : front++] =
 			lease->subnet;
@@ -321,6 +322,11 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 		       subnet_str(&peer->subnet, (char[SUBNET_STR_MAX]){ 0 }), compare.conflict.msg);
 }
 
+static bool more_are_coming(const struct reconcile *reconcile)
+{
+	return reconcile->more_peers && !reconcile->pass->dry_run;
+}
+
 static void peers_step(struct reconcile *reconcile)
 {
 	struct pass *pass = reconcile->pass;
@@ -337,7 +343,7 @@ static void peers_step(struct reconcile *reconcile)
 		compare_peer(reconcile, peers[i], paths[i]);
 	free(paths);
 	ops_apply(reconcile);
-	if (pass->subnet_next < pass->subnet_count)
+	if (pass->subnet_next < pass->subnet_count || more_are_coming(reconcile))
 		return;
 	if (pass->late || pass->late_count == 0) {
 		pass->phase = PASS_SWEEP;
@@ -459,7 +465,7 @@ static void complete(struct reconcile *reconcile)
 		reconcile->stats.last_pass_ms = loop_now_ms() - pass->started_ms;
 		if (!reconcile->synced && !pass->overrun)
 			log_info("reconcile: the kernel is as wanted: %zu peers, in %llu ms",
-				 pass->subnet_count,
+				 lease_set_count(reconcile->source.peers(reconcile->arg)),
 				 (unsigned long long)reconcile->stats.last_pass_ms);
 		reconcile->synced |= !pass->overrun;
 		forget_trouble_of_gone(reconcile);
@@ -484,7 +490,9 @@ static int step(struct reconcile *reconcile)
 		return r;
 	case PASS_PEERS:
 		peers_step(reconcile);
-		return 1;
+		return pass->subnet_next == pass->subnet_count && more_are_coming(reconcile)
+			       ? PASS_WAITS
+			       : 1;
 	case PASS_SWEEP:
 		if (reconcile->sweep_allowed && !pass->overrun && sweep_step(reconcile))
 			return 1;
@@ -509,6 +517,25 @@ int pass_step(struct reconcile *reconcile)
 	int r = step(reconcile);
 	reconcile->underlay = real;
 	return r;
+}
+
+bool pass_take_in(struct reconcile *reconcile, const struct subnet *subnet)
+{
+	struct pass *pass = reconcile->pass;
+	if (pass->phase == PASS_SCAN)
+		return true; // it is in the set when the comparison begins
+	if (pass->phase != PASS_PEERS || pass->late)
+		return false;
+	if (pass->subnet_count == pass->subnet_capacity) {
+		pass->subnet_capacity = pass->subnet_capacity * 2;
+		pass->subnets = xrealloc_array(pass->subnets, pass->subnet_capacity,
+					       sizeof(*pass->subnets));
+	}
+	pass->subnets[pass->subnet_count++] = *subnet;
+	size_t waiting = pass->subnet_count - pass->subnet_next;
+	if (waiting == SLICE_PEERS || !timer_is_pending(reconcile->pass_timer))
+		timer_start(reconcile->pass_timer, waiting < SLICE_PEERS ? GATHER_MS : 0);
+	return true;
 }
 
 void pass_touch_object(struct pass *pass, const struct kernel_object *object)

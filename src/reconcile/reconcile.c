@@ -90,9 +90,18 @@ void reconcile_request(struct reconcile *reconcile, enum reconcile_reason reason
 	schedule_pass(reconcile);
 }
 
+void reconcile_expect_peers(struct reconcile *reconcile, bool more)
+{
+	reconcile->more_peers = more;
+	if (!more && reconcile->pass)
+		timer_start(reconcile->pass_timer, 0);
+}
+
 void reconcile_allow_sweep(struct reconcile *reconcile, bool allowed)
 {
-	if (allowed && !reconcile->sweep_allowed)
+	const struct pass *pass = reconcile->pass;
+	bool is_coming = pass && !pass->dry_run && pass->phase != PASS_SWEEP;
+	if (allowed && !reconcile->sweep_allowed && !is_coming)
 		reconcile_request(reconcile, RECONCILE_CHANGE);
 	reconcile->sweep_allowed = allowed;
 }
@@ -197,6 +206,8 @@ static void pass_tick(void *arg)
 	enum reconcile_reason reason = reconcile->pass->reason;
 	bool dry_run = reconcile->pass->dry_run;
 	int r = pass_step(reconcile);
+	if (r == PASS_WAITS)
+		return;
 	if (r > 0) {
 		timer_start(reconcile->pass_timer, 0);
 		return;

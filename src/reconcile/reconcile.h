@@ -6,6 +6,7 @@
 //
 //   pass    devices -> scan (dumps, read in slices) -> peers (512 at a time: wanted against scanned, the difference applied in one batch)
 //           -> sweep (what is ours and was not wanted: routes before nexthops, or the kernel walks its table for each).
+//           The first one begins while peers are still being read, takes in those that come, and sweeps when all are there.
 //           Runs at start, when the underlay or the peers' set changed, when the kernel says that something of ours was touched,
 //           when a failed peer's back-off ends, and every scan interval in case a notification was lost.
 //   change  a peer changed: what is wanted of it now against what was wanted of it before. Gathered for 5 ms, then one batch.
@@ -68,6 +69,8 @@ struct reconcile *reconcile_free(struct reconcile *reconcile); // the kernel sta
 int reconcile_devices(struct reconcile *reconcile, struct err *e);
 
 void reconcile_request(struct reconcile *reconcile, enum reconcile_reason reason);
+// The peer set is not complete: a pass that meets its end waits for the rest, which comes by reconcile_peer_changed.
+void reconcile_expect_peers(struct reconcile *reconcile, bool more);
 // May what is not wanted be removed? Off at first: as long as the peers come from a cache, an entry that the cache does not
 // know may be right.
 void reconcile_allow_sweep(struct reconcile *reconcile, bool allowed);

@@ -11,6 +11,8 @@
 #define SLICE_PEERS 512
 #define PENDING_MAX (4 * SLICE_PEERS) // changed peers that wait; with more a pass is cheaper
 #define TOUCHED_MAX SLICE_PEERS
+#define GATHER_MS 5 // changes that come within this are one batch
+#define PASS_WAITS 2
 
 // One change to the kernel, and the peer it is for.
 struct op {
@@ -55,6 +57,7 @@ struct pass {
 	struct have *have;
 	struct subnet *subnets; // the peers as they were when the comparison began
 	size_t subnet_count;
+	size_t subnet_capacity;
 	size_t subnet_next;
 	size_t late_count; // at the front of subnets, of those that were compared: what they want another one may have
 	bool late; // they are being compared
@@ -91,6 +94,7 @@ struct reconcile {
 	uint64_t pass_ended_ms;
 	bool synced;
 	bool sweep_allowed;
+	bool more_peers; // are coming: the pass at hand takes them in
 	struct pass *pass;
 
 	struct pending *pending;
@@ -144,7 +148,9 @@ void changes_clear(struct reconcile *reconcile);
 // ---- pass.c ----
 void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run);
 // One slice. 1: there is more to do; 0: done; negative: given up. Unless 1, the pass is freed.
-int pass_step(struct reconcile *reconcile);
+int pass_step(struct reconcile *reconcile); // PASS_WAITS: nothing to do until more peers come, or no more
+// A peer that came while the first pass runs. False: too late for it.
+bool pass_take_in(struct reconcile *reconcile, const struct subnet *subnet);
 struct pass *pass_free(struct pass *pass);
 // An event wrote or removed this object while the pass runs.
 void pass_touch_object(struct pass *pass, const struct kernel_object *object);

@@ -59,10 +59,14 @@ static void on_peer(void *arg, const struct lease *old, const struct lease *now)
 		host->changed++;
 }
 
-static void on_reset(void *arg)
+static void on_reset(void *arg, bool is_partial)
 {
+	struct host *host = arg;
 	assert_false(in_call);
-	((struct host *)arg)->resets++;
+	if (is_partial)
+		host->partial_resets++;
+	else
+		host->resets++;
 }
 
 static void on_store(void *arg, bool up, const struct err *why)

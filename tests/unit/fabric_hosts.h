@@ -19,7 +19,7 @@ struct host {
 	struct fabric *fabric;
 	struct lease_attrs attrs;
 	bool joins;
-	unsigned int configs, config_errors, resets, leases;
+	unsigned int configs, config_errors, resets, partial_resets, leases;
 	unsigned int added, changed, removed;
 	bool store_up;
 	struct err config_error;

@@ -564,6 +564,25 @@ static void test_margin_makes_the_renewals_frequent(void **state)
 	host_free(a);
 }
 
+static void test_peers_are_told_while_they_are_read(void **state)
+{
+	char key[32], ip[32], mac[32];
+
+	(void)state;
+	put("config", CONFIG);
+	for (unsigned int i = 1; i < 200; i++) {
+		snprintf(key, sizeof(key), "10.1.%u.0-24", i);
+		snprintf(ip, sizeof(ip), "192.168.9.%u", i);
+		snprintf(mac, sizeof(mac), "02:99:00:00:00:%02x", i);
+		put_peer(key, ip, mac);
+	}
+	struct host *a = host_start(1, NULL);
+	wait_until(a->resets == 1);
+	assert_int_equal(a->partial_resets, 1);
+	assert_int_equal(a->added, 198); // all but the one that it began with
+	host_free(a);
+}
+
 static void test_session_is_verified_after_an_outage(void **state)
 {
 	(void)state;
@@ -604,6 +623,7 @@ int main(void)
 		TEST(test_network_change_leaves_the_peers),
 		TEST(test_requests_at_start),
 		TEST(test_session_is_verified_after_an_outage),
+		TEST(test_peers_are_told_while_they_are_read),
 		TEST(test_snapshot_while_proving),
 		TEST(test_config_of_the_store_before_the_cached_one),
 		TEST(test_address_put_right),

@@ -495,8 +495,8 @@ static void test_a_peer_in_trouble_goes_unseen(void **state)
 	world_start(world);
 	struct lease lease = world_lease(world, 9);
 	char net[IPNET_STR_MAX];
-	netns_run("ip", "route", "add", ipnet_str(&lease.subnet.v4, net), "via", "192.168.9.77", "dev",
-		  "e0", "proto", "static", NULL);
+	netns_run("ip", "route", "add", ipnet_str(&lease.subnet.v4, net), "via", "192.168.9.77",
+		  "dev", "e0", "proto", "static", NULL);
 	world_put(world, &lease);
 	assert_true(world_await(world, somebody_is_in_trouble, 3000));
 	world_settle(world);
@@ -507,6 +507,59 @@ static void test_a_peer_in_trouble_goes_unseen(void **state)
 	uint64_t passes = reconcile_stats(world->reconcile)->passes;
 	world_run(world, 1500); // longer than its first pause
 	assert_int_equal(reconcile_stats(world->reconcile)->passes, passes);
+	world_close(world);
+}
+
+static bool has_thousand_routes(struct world *world)
+{
+	return world_count(world, "route 10.") >= 1000;
+}
+
+static bool has_passed(struct world *world)
+{
+	return reconcile_stats(world->reconcile)->passes > 0;
+}
+
+// The store still answers while the kernel is programmed.
+static void test_peers_come_while_the_first_pass_runs(void **state)
+{
+	(void)state;
+	struct world *world = world_open(&(struct world_options){ 0 });
+	reconcile_allow_sweep(world->reconcile, true);
+	const char *stray = "10.200.7.0/24";
+	netns_run("ip", "route", "add", stray, "via", "192.168.9.7", "dev", "e0", "proto", "157", NULL);
+	world_fill(world, 1, 1);
+	reconcile_expect_peers(world->reconcile, true);
+	reconcile_request(world->reconcile, RECONCILE_START);
+	for (unsigned int i = 2; i <= 1000; i++) {
+		struct lease lease = world_lease(world, i);
+		world_put(world, &lease);
+		if (i % 100 == 0)
+			world_run(world, 1);
+	}
+	assert_true(world_await(world, has_thousand_routes, 3000));
+	// Some change while more are awaited, before and after they were compared.
+	struct lease changed = world_lease(world, 5);
+	world_set_mac(&changed, "02:99:00:00:00:05");
+	world_put(world, &changed);
+	world_remove(world, world_subnet(world, 6));
+	world_run(world, 100);
+	assert_int_equal(reconcile_stats(world->reconcile)->passes, 0);
+	assert_false(reconcile_is_synced(world->reconcile));
+	assert_int_equal(netns_json_count("ip", "-j", "route", "show", stray, NULL), 1);
+	uint64_t messages = world_messages(world);
+	world_run(world, 100);
+	assert_int_equal(world_messages(world), messages); // it waits, and does not look again and again
+	reconcile_expect_peers(world->reconcile, false);
+	assert_true(world_await(world, has_passed, 3000));
+	world_settle(world);
+	assert_int_equal(netns_json_count("ip", "-j", "route", "show", stray, NULL), 0);
+	assert_int_equal(world_count(world, "route 10."), 999);
+	assert_int_equal(world_count(world, "neighbour "), 999);
+	assert_int_equal(world_count(world, "nexthop "), 999);
+	assert_true(world_has(world, "neighbour 10.1.5.0 lladdr 02:99:00:00:00:05 "));
+	assert_int_equal(world_repairs(world), 0);
+	expect_no_trouble(world);
 	world_close(world);
 }
 
@@ -526,6 +579,7 @@ int main(void)
 		cmocka_unit_test(test_a_change_does_not_hide_a_route_in_the_way),
 		cmocka_unit_test(test_a_mac_stays_with_the_peer_that_was_first),
 		cmocka_unit_test(test_a_peer_in_trouble_goes_unseen),
+		cmocka_unit_test(test_peers_come_while_the_first_pass_runs),
 		cmocka_unit_test(test_five_thousand_at_once),
 		cmocka_unit_test(test_direct_routing_follows_the_routes),
 	};
