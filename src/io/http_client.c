@@ -537,8 +537,11 @@ static void set_transport(const struct http_call *call)
 		curl_easy_setopt(easy, CURLOPT_USERAGENT, client->user_agent);
 	if (client->unix_socket)
 		curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, client->unix_socket);
-	if (client->ca_file)
+	if (client->ca_file) {
 		curl_easy_setopt(easy, CURLOPT_CAINFO, client->ca_file);
+		// Else Debian's libcurl would read, and trust, all of /etc/ssl/certs as well.
+		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+	}
 	if (client->cert_file)
 		curl_easy_setopt(easy, CURLOPT_SSLCERT, client->cert_file);
 	if (client->key_file)

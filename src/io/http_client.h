@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct http_client_config {
-	const char *ca_file;   // NULL: the system's roots
+	const char *ca_file;   // trusted in place of the system's roots; NULL: those
 	const char *cert_file; // client certificate and key, or NULL
 	const char *key_file;
 	const char *user_agent;

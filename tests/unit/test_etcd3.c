@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -646,6 +647,37 @@ static void test_tls(void **state)
 	tls_files_remove(&files);
 }
 
+// The system's CAs, in a mount namespace of our own.
+static void replace_system_cas(const struct tls_files *files)
+{
+	_cleanup_free_ char *script =
+		xasprintf("mkdir %s/certs && cp %s %s/certs/ca-certificates.crt && "
+			  "cp %s %s/certs/trusted.pem && mount --bind %s/certs /etc/ssl/certs",
+			  files->dir, files->ca, files->dir, files->ca, files->dir, files->dir);
+
+	assert_int_equal(unshare(CLONE_NEWNS), 0);
+	netns_run("mount", "--make-rprivate", "/", NULL);
+	netns_run("sh", "-c", script, NULL);
+}
+
+static void test_tls_ca_replaces_system(void **state)
+{
+	struct tls_files files;
+	char msg[ERR_MSG_MAX];
+
+	(void)state;
+	tls_files_make(&files);
+	replace_system_cas(&files);
+	cluster = etcd_cluster_start(1, "https",
+				     (const char *const[]){ "--cert-file", files.server,
+							    "--key-file", files.server_key, NULL });
+	assert_int_equal(read_with(&(struct store_config){ 0 }, msg), 0);
+	assert_int_equal(read_with(&(struct store_config){ .ca_file = files.other_ca }, msg),
+			 -EKEYREJECTED);
+	netns_run("umount", "/etc/ssl/certs", NULL);
+	tls_files_remove(&files);
+}
+
 static void test_tls_client_certificate(void **state)
 {
 	static const char *const prefixes[] = { "/seq/", NULL };
@@ -724,6 +756,7 @@ int main(void)
 		ETCD_TEST(test_auth),
 		ETCD_TEST(test_auth_refused),
 		ETCD_TEST(test_tls),
+		ETCD_TEST(test_tls_ca_replaces_system),
 		ETCD_TEST(test_tls_client_certificate),
 		ETCD_TEST(test_junk_keys),
 	};
