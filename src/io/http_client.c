@@ -373,10 +373,11 @@ static struct socket_watch *socket_watch_new(struct http_client *client, curl_so
 // when there is something to upload again.
 static void tell_closed_stream(CURL *easy)
 {
-	struct http_call *call;
+	struct http_call *call = NULL;
 
+	// NULL: a handle of libcurl's own, by which it closes kept connections.
 	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call);
-	if (call->upload_paused && !call->download_paused && !call->finished)
+	if (call && call->upload_paused && !call->download_paused && !call->finished)
 		fail(call, -EPIPE, "the server closed the stream");
 }
 
