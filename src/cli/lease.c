@@ -281,7 +281,9 @@ static void on_fault_deleted(void *arg, int r, bool succeeded, const struct kv_h
 static int delete_fault(struct store_access *store, const struct lease_fault *fault)
 {
 	_cleanup_free_ char *key = xasprintf("%s/subnets/%s", store->prefix, fault->key);
-	const struct kv_compare compare = { key, KV_MOD_REVISION, fault->mod_revision };
+	const struct kv_compare compare = { .key = key,
+					    .kind = KV_MOD_REVISION,
+					    .mod_revision = fault->mod_revision };
 	const struct kv_write write = { .key = key };
 	const struct kv_txn txn = { &compare, 1, &write, 1 };
 	struct fault_deletion deletion = { .store = store };

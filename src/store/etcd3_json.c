@@ -26,9 +26,9 @@ static void add_base64(struct strbuf *body, const char *name, const void *data, 
 	strbuf_puts(body, "\"");
 }
 
-static void add_key(struct strbuf *body, const char *key)
+static void add_key(struct strbuf *body, const char *key, size_t len)
 {
-	add_base64(body, "key", key, strlen(key));
+	add_base64(body, "key", key, kv_key_len(key, len));
 }
 
 // The first key behind all that start with the prefix: its last byte plus one, where bytes of 0xff
@@ -54,7 +54,7 @@ char *etcd3_range_body(const char *key, bool is_prefix)
 	struct strbuf body = STRBUF_INIT(BODY_MAX);
 
 	strbuf_puts(&body, "{");
-	add_key(&body, key);
+	add_key(&body, key, 0);
 	if (is_prefix)
 		add_prefix_end(&body, key);
 	strbuf_puts(&body, "}");
@@ -66,7 +66,7 @@ char *etcd3_probe_body(const char *key)
 	struct strbuf body = STRBUF_INIT(BODY_MAX);
 
 	strbuf_puts(&body, "{");
-	add_key(&body, key);
+	add_key(&body, key, 0);
 	strbuf_puts(&body, ",\"count_only\":true}");
 	return strbuf_take(&body);
 }
@@ -74,7 +74,7 @@ char *etcd3_probe_body(const char *key)
 static void add_compare(struct strbuf *body, const struct kv_compare *compare)
 {
 	strbuf_puts(body, "{");
-	add_key(body, compare->key);
+	add_key(body, compare->key, compare->key_len);
 	switch (compare->kind) {
 	case KV_ABSENT:
 		strbuf_puts(body, ",\"target\":\"VERSION\",\"result\":\"EQUAL\",\"version\":\"0\"}");
@@ -94,7 +94,7 @@ static void add_compare(struct strbuf *body, const struct kv_compare *compare)
 static void add_write(struct strbuf *body, const struct kv_write *write)
 {
 	strbuf_puts(body, write->value ? "{\"requestPut\":{" : "{\"requestDeleteRange\":{");
-	add_key(body, write->key);
+	add_key(body, write->key, write->key_len);
 	if (write->value) {
 		strbuf_puts(body, ",");
 		add_base64(body, "value", write->value, write->value_len);
@@ -123,7 +123,7 @@ char *etcd3_txn_body(const struct kv_txn *txn)
 	for (i = 0; i < txn->compare_count; i++) {
 		strbuf_puts(&body, i ? "," : "");
 		strbuf_puts(&body, "{\"requestRange\":{");
-		add_key(&body, txn->compares[i].key);
+		add_key(&body, txn->compares[i].key, txn->compares[i].key_len);
 		strbuf_puts(&body, "}}");
 	}
 	strbuf_puts(&body, "]}");
@@ -154,7 +154,7 @@ char *etcd3_watch_body(const char *prefix, int64_t start_revision)
 	struct strbuf body = STRBUF_INIT(BODY_MAX);
 
 	strbuf_puts(&body, "{\"create_request\":{");
-	add_key(&body, prefix);
+	add_key(&body, prefix, 0);
 	add_prefix_end(&body, prefix);
 	strbuf_printf(&body, ",\"start_revision\":\"%" PRId64 "\",\"progress_notify\":true}}\n",
 		      start_revision);

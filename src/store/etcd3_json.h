@@ -14,7 +14,6 @@
 #define ETCD3_ELEMENT_MAX \
 	(32 * 1024 * 1024) // text of one pair; etcd's own limit for a request is 1.5 MiB unless raised
 #define ETCD3_ANSWER_MAX (1024 * 1024) // text of an answer beside its pairs
-#define ETCD3_KEY_MAX 1024	       // bytes of a key that are shown of a longer one
 
 // ---- what we send: each is a text that the caller frees ----
 char *etcd3_range_body(const char *key, bool is_prefix);
@@ -38,11 +37,11 @@ int etcd3_read_int(const json_t *object, const char *name, int64_t *ret, struct 
 bool etcd3_read_bool(const json_t *object, const char *name);
 const char *etcd3_read_text(const json_t *object, const char *name); // "" if absent or no string; borrowed
 
-// A pair that owns its memory. A key with bytes that no text has is written with \xNN in their
-// place, a very long one is cut.
+// A pair that owns its memory.
 struct etcd3_pair {
 	struct kv_pair pair;
-	char *key;
+	char *raw_key;	 // terminated
+	char *shown_key; // NULL: the raw one
 	char *value;
 };
 void etcd3_pair_free(struct etcd3_pair *pair); // leaves it zero

@@ -4,8 +4,6 @@
 #include "core/base64.h"
 #include "core/mem.h"
 #include "core/parse.h"
-#include "core/strbuf.h"
-#include "core/text.h"
 #include "store/etcd3_json.h"
 
 #include <errno.h>
@@ -13,7 +11,8 @@
 
 void etcd3_pair_free(struct etcd3_pair *pair)
 {
-	free(pair->key);
+	free(pair->raw_key);
+	free(pair->shown_key);
 	free(pair->value);
 	*pair = (struct etcd3_pair){ 0 };
 }
@@ -30,52 +29,13 @@ static bool decode(const char *text, size_t len, char **ret, size_t *ret_len)
 	return true;
 }
 
-static bool is_plain(const char *key, size_t len)
-{
-	size_t i = 0;
-
-	if (len > ETCD3_KEY_MAX)
-		return false;
-	while (i < len) {
-		size_t step = text_utf8_len(key + i, len - i);
-
-		if (step == 0 || (unsigned char)key[i] < ' ' || key[i] == 0x7f)
-			return false;
-		i += step;
-	}
-	return true;
-}
-
-static char *printable_key(const char *key, size_t len)
-{
-	struct strbuf shown = STRBUF_INIT(4 * ETCD3_KEY_MAX + 8);
-	size_t i = 0;
-
-	while (i < len && i < ETCD3_KEY_MAX) {
-		size_t step = text_utf8_len(key + i, len - i);
-
-		if (step == 0 || (unsigned char)key[i] < ' ' || key[i] == 0x7f) {
-			strbuf_printf(&shown, "\\x%02x", (unsigned char)key[i]);
-			step = 1;
-		} else {
-			strbuf_add(&shown, key + i, step);
-		}
-		i += step;
-	}
-	if (i < len)
-		strbuf_puts(&shown, "...");
-	return strbuf_take(&shown);
-}
-
 static bool set_key(struct etcd3_pair *pair, const char *text, size_t len)
 {
-	_cleanup_free_ char *key = NULL;
-	size_t key_len;
-
-	if (!decode(text, len, &key, &key_len))
+	if (!decode(text, len, &pair->raw_key, &pair->pair.raw_key_len))
 		return false;
-	pair->key = is_plain(key, key_len) ? TAKE_PTR(key) : printable_key(key, key_len);
-	pair->pair.key = pair->key;
+	pair->shown_key = kv_key_shown(pair->raw_key, pair->pair.raw_key_len);
+	pair->pair.raw_key = pair->raw_key;
+	pair->pair.key = pair->shown_key ? pair->shown_key : pair->raw_key;
 	return true;
 }
 

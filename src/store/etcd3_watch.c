@@ -174,10 +174,10 @@ static int got_event(void *arg, const char *text, size_t len)
 
 	if (r < 0)
 		return r;
-	progress = find_progress(watch, pair.key);
+	progress = find_progress(watch, pair.raw_key);
 	if (!progress) {
 		log_rl(LOG_LEVEL_WARN, "etcd: ignore an event of a key that was not asked for: %s",
-		       pair.key);
+		       pair.pair.key);
 		return 0;
 	}
 	if (!count_event(progress, pair.pair.mod_revision))

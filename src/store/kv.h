@@ -30,9 +30,16 @@ struct store_config {
 	uint32_t dead_man_ms;	     // a watch that shows no life for this long is dead; 0: 15000
 };
 
+#define KV_KEY_SHOWN_MAX 1024
+
 // One key with its value. Borrowed during a callback.
 struct kv_pair {
-	const char *key; // terminated
+	// Terminated, and fit to be shown: bytes that no text has are written \xNN, one of more than
+	// KV_KEY_SHOWN_MAX bytes is cut.
+	const char *key;
+	// As the store has it: the one to compare and to write by.
+	const char *raw_key;
+	size_t raw_key_len;
 	const void *value;
 	size_t value_len;
 	int64_t create_revision;
@@ -92,12 +99,14 @@ struct kv_compare {
 	const char *key;
 	enum kv_compare_kind kind;
 	int64_t mod_revision;
+	size_t key_len; // 0: the key is terminated
 };
 struct kv_write {
 	const char *key;
 	const void *value; // NULL: delete
 	size_t value_len;
 	int64_t session; // put: tie to this session, 0: none
+	size_t key_len;	 // 0: the key is terminated
 };
 struct kv_txn {
 	const struct kv_compare *compares;
@@ -202,6 +211,9 @@ struct kv_watch {
 bool kv_watch_emit(struct kv_watch *watch, const struct kv_watch_event *event);
 void kv_watch_hold(struct kv_watch *watch);
 bool kv_watch_release(struct kv_watch *watch);
+// What kv_pair.key is for this key; NULL: the key itself, if terminated. Caller frees.
+char *kv_key_shown(const char *raw_key, size_t len);
+size_t kv_key_len(const char *key, size_t len); // of a compare or a write
 // A store sets value_len; kv.c hands a value larger than this on as NULL.
 #define KV_VALUE_MAX (64 * 1024)
 #define KV_WATCH_PREFIXES_MAX 4

@@ -26,6 +26,7 @@ struct memory {
 	bool unreachable;
 	unsigned int answers_to_lose;
 	unsigned int requests_to_lose;
+	char *refused_key; // NULL: none
 };
 
 struct memory_watch {
@@ -121,7 +122,7 @@ static void range_run(struct memory *memory, const struct pending *pending)
 
 	if (pending->is_prefix) {
 		memory_data_range(data, pending->key, pending->each, pending->arg);
-	} else if (memory_data_get(data, pending->key, &pair)) {
+	} else if (memory_data_get(data, pending->key, 0, &pair)) {
 		pending->each(pending->arg, &pair);
 	}
 	pending->range_done(pending->arg, 0, &header, NULL);
@@ -130,7 +131,7 @@ static void range_run(struct memory *memory, const struct pending *pending)
 static bool compare_holds(const struct memory_data *data, const struct kv_compare *compare)
 {
 	struct kv_pair pair;
-	bool present = memory_data_get(data, compare->key, &pair);
+	bool present = memory_data_get(data, compare->key, compare->key_len, &pair);
 
 	switch (compare->kind) {
 	case KV_ABSENT:
@@ -177,10 +178,24 @@ static void txn_failed_compare(const struct memory_data *data, const struct pend
 	struct kv_pair pair;
 	size_t i;
 
-	for (i = 0; i < pending->compare_count; i++)
-		if (memory_data_get(data, pending->compares[i].key, &pair))
+	for (i = 0; i < pending->compare_count; i++) {
+		const struct kv_compare *compare = &pending->compares[i];
+
+		if (memory_data_get(data, compare->key, compare->key_len, &pair))
 			pending->each(pending->arg, &pair);
+	}
 	pending->txn_done(pending->arg, 0, false, &header, NULL);
+}
+
+static bool writes_refused_key(const struct memory *memory, const struct pending *pending)
+{
+	size_t i;
+
+	for (i = 0; memory->refused_key && i < pending->write_count; i++)
+		if (pending->writes[i].key_len == strlen(memory->refused_key) &&
+		    memcmp(pending->writes[i].key, memory->refused_key, pending->writes[i].key_len) == 0)
+			return true;
+	return false;
 }
 
 static void txn_run(struct memory *memory, const struct pending *pending)
@@ -190,6 +205,11 @@ static void txn_run(struct memory *memory, const struct pending *pending)
 	struct err e;
 	size_t i;
 
+	if (writes_refused_key(memory, pending)) {
+		err_set(&e, -EPROTO, "memory: this key is refused");
+		pending->txn_done(pending->arg, e.code, false, NULL, &e);
+		return;
+	}
 	if (take_one(&memory->requests_to_lose)) {
 		txn_lost(pending);
 		return;
@@ -292,6 +312,12 @@ static void memory_range(struct kv *kv, const char *key, bool is_prefix, kv_pair
 	pending->range_done = done;
 }
 
+static char *key_copy(const char *key, size_t *len)
+{
+	*len = kv_key_len(key, *len);
+	return xmemdup(key, *len);
+}
+
 static void memory_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each,
 		       kv_txn_done_fn *done, void *arg)
 {
@@ -303,14 +329,15 @@ static void memory_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each
 	pending->compare_count = txn->compare_count;
 	for (i = 0; i < txn->compare_count; i++) {
 		pending->compares[i] = txn->compares[i];
-		pending->compares[i].key = xstrdup(txn->compares[i].key);
+		pending->compares[i].key =
+			key_copy(txn->compares[i].key, &pending->compares[i].key_len);
 	}
 	pending->write_count = txn->write_count;
 	for (i = 0; i < txn->write_count; i++) {
 		const struct kv_write *write = &txn->writes[i];
 
 		pending->writes[i] = *write;
-		pending->writes[i].key = xstrdup(write->key);
+		pending->writes[i].key = key_copy(write->key, &pending->writes[i].key_len);
 		if (write->value)
 			pending->writes[i].value = xmemdup(write->value_len ? write->value : "",
 							   write->value_len + !write->value_len);
@@ -423,7 +450,7 @@ static bool watch_step(struct memory_watch *watch)
 	}
 	watch->index++;
 	watch->from = found.pair.mod_revision + 1;
-	if (!watch_wants(watch, found.pair.key))
+	if (!watch_wants(watch, found.pair.raw_key))
 		return true;
 	event.kind = found.is_delete ? KV_WATCH_DELETE : KV_WATCH_PUT;
 	event.pair = found.pair;
@@ -540,6 +567,7 @@ static void memory_close(struct kv *kv)
 		memory->first = pending->next;
 		pending_free(pending);
 	}
+	free(memory->refused_key);
 	if (!memory->shared->clients) {
 		memory_data_free(memory->shared->data);
 		free(memory->shared);
@@ -564,6 +592,14 @@ void memory_lose_requests(struct kv *kv, unsigned int count)
 	memory_of(kv)->requests_to_lose = count;
 }
 
+void memory_refuse_key(struct kv *kv, const char *key)
+{
+	struct memory *memory = memory_of(kv);
+
+	free(memory->refused_key);
+	memory->refused_key = xstrdup(key);
+}
+
 void memory_put(struct kv *kv, const char *key, const void *value, size_t len, int64_t session)
 {
 	struct kv_write write = { .key = key, .value = value, .value_len = len, .session = session };
@@ -584,7 +620,7 @@ bool memory_delete(struct kv *kv, const char *key)
 
 bool memory_get(const struct kv *kv, const char *key, struct kv_pair *ret)
 {
-	return memory_data_get(data_of(kv), key, ret);
+	return memory_data_get(data_of(kv), key, 0, ret);
 }
 
 size_t memory_key_count(const struct kv *kv)

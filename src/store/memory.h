@@ -18,6 +18,8 @@ void memory_lose_answers(struct kv *kv,
 			 unsigned int count); // the next transactions are done and end with -EINPROGRESS
 void memory_lose_requests(struct kv *kv,
 			  unsigned int count); // the next transactions are not done and end with -EINPROGRESS
+void memory_refuse_key(struct kv *kv,
+		       const char *key); // transactions that write it end with -EPROTO; NULL: none
 
 // ---- the data, as if another client or an operator had acted; at once, without the loop ----
 void memory_put(struct kv *kv, const char *key, const void *value, size_t len, int64_t session);

@@ -18,6 +18,7 @@ struct version {
 	unsigned int references;
 	struct kv_pair pair;
 	bool is_delete;
+	char *shown_key; // NULL: the key itself
 	char key[];
 };
 
@@ -49,16 +50,19 @@ struct memory_data {
 
 static struct version *version_new(const struct kv_write *write)
 {
-	size_t key_size = strlen(write->key) + 1;
+	size_t key_len = kv_key_len(write->key, write->key_len);
 	size_t len = write->value ? write->value_len : 0;
-	struct version *version = xcalloc(1, sizeof(*version) + key_size + len);
+	struct version *version = xcalloc(1, sizeof(*version) + key_len + 1 + len);
 
 	version->references = 1;
-	memcpy(version->key, write->key, key_size);
+	memcpy(version->key, write->key, key_len);
 	if (len > 0)
-		memcpy(version->key + key_size, write->value, len);
-	version->pair.key = version->key;
-	version->pair.value = version->key + key_size;
+		memcpy(version->key + key_len + 1, write->value, len);
+	version->shown_key = kv_key_shown(version->key, key_len);
+	version->pair.key = version->shown_key ? version->shown_key : version->key;
+	version->pair.raw_key = version->key;
+	version->pair.raw_key_len = key_len;
+	version->pair.value = version->key + key_len + 1;
 	version->pair.value_len = len;
 	version->pair.session = write->session;
 	version->is_delete = !write->value;
@@ -69,21 +73,29 @@ static void version_release(void *arg)
 {
 	struct version *version = arg;
 
-	if (--version->references == 0)
-		free(version);
+	if (--version->references > 0)
+		return;
+	free(version->shown_key);
+	free(version);
 }
 
 static int compare_keys(const void *a, const void *b)
 {
-	const struct version *left = a;
-	const struct version *right = b;
+	const struct kv_pair *left = &((const struct version *)a)->pair;
+	const struct kv_pair *right = &((const struct version *)b)->pair;
+	size_t len = left->raw_key_len < right->raw_key_len ? left->raw_key_len : right->raw_key_len;
+	int order = memcmp(left->raw_key, right->raw_key, len);
 
-	return strcmp(left->pair.key, right->pair.key);
+	if (order != 0)
+		return order;
+	return (left->raw_key_len > right->raw_key_len) - (left->raw_key_len < right->raw_key_len);
 }
 
-static struct version *find(const struct memory_data *data, const char *key)
+static struct version *find(const struct memory_data *data, const char *key, size_t key_len)
 {
-	struct version wanted = { .pair.key = key };
+	struct version wanted = {
+		.pair = { .raw_key = key, .raw_key_len = kv_key_len(key, key_len) },
+	};
 	void *node = tfind(&wanted, &data->tree, compare_keys);
 
 	return node ? *(struct version **)node : NULL;
@@ -155,9 +167,10 @@ struct kv_header memory_data_header(const struct memory_data *data)
 	return (struct kv_header){ .revision = data->revision, .cluster_id = data->cluster_id };
 }
 
-bool memory_data_get(const struct memory_data *data, const char *key, struct kv_pair *ret)
+bool memory_data_get(const struct memory_data *data, const char *key, size_t key_len,
+		     struct kv_pair *ret)
 {
-	const struct version *version = find(data, key);
+	const struct version *version = find(data, key, key_len);
 
 	if (!version)
 		return false;
@@ -183,7 +196,7 @@ static void range_visit(const void *node, VISIT visit, void *arg)
 	const struct range_walk *walk = arg;
 
 	if ((visit == postorder || visit == leaf) &&
-	    strncmp(version->pair.key, walk->prefix, walk->len) == 0)
+	    strncmp(version->key, walk->prefix, walk->len) == 0)
 		walk->each(walk->arg, &version->pair);
 }
 
@@ -209,7 +222,7 @@ static void remember(struct memory_data *data, struct version *version)
 
 static void apply(struct memory_data *data, const struct kv_write *write)
 {
-	struct version *old = find(data, write->key);
+	struct version *old = find(data, write->key, write->key_len);
 	struct version *version;
 
 	if (!write->value && !old)
@@ -317,7 +330,10 @@ static void collect_session_key(void *arg, const struct kv_pair *pair)
 
 	if (pair->session != keys->session)
 		return;
-	keys->writes[keys->count++] = (struct kv_write){ .key = xstrdup(pair->key) };
+	keys->writes[keys->count++] = (struct kv_write){
+		.key = xmemdup(pair->raw_key, pair->raw_key_len),
+		.key_len = pair->raw_key_len,
+	};
 }
 
 bool memory_session_end(struct memory_data *data, int64_t id)

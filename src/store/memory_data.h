@@ -13,7 +13,8 @@ struct memory_data *memory_data_new(struct loop *loop, memory_changed_fn *change
 struct memory_data *memory_data_free(struct memory_data *data);
 
 struct kv_header memory_data_header(const struct memory_data *data);
-bool memory_data_get(const struct memory_data *data, const char *key, struct kv_pair *ret);
+bool memory_data_get(const struct memory_data *data, const char *key, size_t key_len,
+		     struct kv_pair *ret);
 size_t memory_data_count(const struct memory_data *data);
 void memory_data_range(const struct memory_data *data, const char *prefix, kv_pair_fn *each, void *arg);
 

@@ -25,7 +25,9 @@ typedef void registry_done_fn(void *arg, int r, const struct err *e);
 // mod_revision: 0 only if there is none yet (-EEXIST), else only if unchanged since (-ESTALE).
 void registry_config_set(struct registry *registry, const char *text, int64_t mod_revision,
 			 registry_done_fn *fn, void *arg);
-// -EBUSY while leases exist, unless force (then the leases are deleted too).
+// -EBUSY while leases exist, unless force (then the leases are deleted too, and whatever else is
+// below their prefix). After a failure half way the next call goes on. A key that the store refuses
+// to delete keeps no other one, and is named in the end.
 void registry_network_delete(struct registry *registry, bool force, registry_done_fn *fn, void *arg);
 // Calls each with the name ("" for the network at the prefix itself) and the config's text, then
 // fn.

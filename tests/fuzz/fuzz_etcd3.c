@@ -18,7 +18,7 @@ static void must_be_fit(const struct kv_pair *pair)
 	size_t len = strlen(pair->key);
 	size_t at = 0;
 
-	must(len <= 4 * ETCD3_KEY_MAX + 8);
+	must(len <= 4 * KV_KEY_SHOWN_MAX + 8);
 	while (at < len) {
 		size_t step = text_utf8_len(pair->key + at, len - at);
 
@@ -45,11 +45,11 @@ static void try_decoders(const char *text, size_t size)
 	int r;
 
 	r = etcd3_read_pair(text, size, &pair, &e);
-	must(r == 0 || (r == -EPROTO && e.code == r && !pair.key));
+	must(r == 0 || (r == -EPROTO && e.code == r && !pair.raw_key));
 	if (r == 0)
 		must_be_fit(&pair.pair);
 	r = etcd3_read_event(text, size, &is_delete, &event, &e);
-	must(r == 0 || (r == -EPROTO && !event.key));
+	must(r == 0 || (r == -EPROTO && !event.raw_key));
 	if (r == 0)
 		must_be_fit(&event.pair);
 	r = etcd3_read_response(text, size, got_pair, NULL, &e);

@@ -155,6 +155,17 @@ def test_network_rm_with_leases(bench):
     assert bench.etcd.leases() == []
 
 
+def test_network_rm_with_keys_that_are_no_text(bench):
+    bench.weft("network", "set", json.dumps(VXLAN))
+    bench.put_lease("10.1.3.0-24", ATTRS, bench.etcd.grant(600))
+    bench.put_lease("bad\x01key", "{}")
+    bench.put_lease("bad\udcffkey", "{}")
+    bench.put_lease("k" * 3000, "{}")
+    bench.weft("network", "rm", "--force")
+    assert bench.etcd.range(f"{PREFIX}/") == []
+    assert bench.etcd.leases() == []
+
+
 def test_leases_that_no_longer_fit_are_told(bench):
     bench.weft("network", "set", json.dumps(VXLAN))
     bench.put_lease("10.1.3.0-24", ATTRS)

@@ -31,6 +31,9 @@ static void got_pair(void *arg, const struct kv_pair *pair)
 	if (answer->pair_count > 0 && strcmp(answer->last_key, pair->key) >= 0)
 		answer->sorted = false;
 	(void)text_copy(answer->last_key, sizeof(answer->last_key), pair->key);
+	assert_in_range(pair->raw_key_len, 1, sizeof(answer->last_raw_key));
+	memcpy(answer->last_raw_key, pair->raw_key, pair->raw_key_len);
+	answer->last_raw_key_len = pair->raw_key_len;
 	answer->pair_count++;
 	answer->last = *pair;
 	strbuf_printf(&answer->pairs, "%s=", pair->key);

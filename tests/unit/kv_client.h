@@ -36,6 +36,8 @@ struct kv_answer {
 	struct kv_pair last; // numbers of the last pair; its texts are gone
 	bool sorted;	     // the keys came in rising order
 	char last_key[256];
+	char last_raw_key[4096];
+	size_t last_raw_key_len;
 };
 void kv_answer_free(struct kv_answer *answer);
 

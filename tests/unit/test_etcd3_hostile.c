@@ -451,7 +451,7 @@ static void test_long_key_is_cut(void **state)
 	encoded = base64_encode_new(key, 5000);
 	text = xasprintf("{\"key\":\"%s\"}", encoded);
 	assert_int_equal(etcd3_read_pair(text, strlen(text), &pair, NULL), 0);
-	assert_int_equal(strlen(pair.pair.key), ETCD3_KEY_MAX + 3);
+	assert_int_equal(strlen(pair.pair.key), KV_KEY_SHOWN_MAX + 3);
 }
 
 struct cut {

@@ -298,6 +298,54 @@ static void test_any_bytes(void **state)
 	kv_answer_free(&answer);
 }
 
+// A key may be any bytes: what is shown of it is not what it is written by.
+static void check_odd_key(const char *raw_key, size_t len, const char *shown)
+{
+	struct kv_compare compare = { .key = raw_key, .key_len = len, .kind = KV_ABSENT };
+	struct kv_write write = { .key = raw_key, .key_len = len, .value = "v", .value_len = 1 };
+	struct kv_txn txn = {
+		.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1
+	};
+	struct kv_answer answer;
+
+	do_txn(kv, &txn, &answer);
+	assert_true(answer.succeeded);
+	kv_answer_free(&answer);
+	do_range(other, "/odd/", true, &answer);
+	assert_int_equal(answer.pair_count, 1);
+	check(strncmp(strbuf_text(&answer.pairs), shown, strlen(shown)) == 0, "%s",
+	      strbuf_text(&answer.pairs));
+	assert_int_equal(answer.last_raw_key_len, len);
+	assert_memory_equal(answer.last_raw_key, raw_key, len);
+	compare.kind = KV_MOD_REVISION;
+	compare.mod_revision = answer.last.mod_revision;
+	write.value = NULL;
+	kv_answer_free(&answer);
+	do_txn(other, &txn, &answer);
+	assert_true(answer.succeeded);
+	kv_answer_free(&answer);
+	do_range(kv, "/odd/", true, &answer);
+	assert_int_equal(answer.pair_count, 0);
+	kv_answer_free(&answer);
+}
+
+static void test_odd_keys(void **state)
+{
+	char long_key[3000];
+	char shown[KV_KEY_SHOWN_MAX + 5] = "";
+
+	(void)state;
+	check_odd_key("/odd/a\x01\xff", 8, "/odd/a\\x01\\xff=v@");
+	check_odd_key("/odd/a\0b", 8, "/odd/a\\x00b=v@");
+	check_odd_key("/odd/\n", 6, "/odd/\\x0a=v@");
+	check_odd_key("/odd/\xc3\xbc", 7, "/odd/\xc3\xbc=v@");
+	memset(long_key, 'k', sizeof(long_key));
+	memcpy(long_key, "/odd/", 5);
+	memcpy(shown, long_key, KV_KEY_SHOWN_MAX);
+	memcpy(shown + KV_KEY_SHOWN_MAX, "...=", 4);
+	check_odd_key(long_key, sizeof(long_key), shown);
+}
+
 static void test_large_value(void **state)
 {
 	static const char *const prefixes[] = { "/large/", NULL };
@@ -627,6 +675,7 @@ static const struct CMUnitTest tests[] = {
 	CONTRACT_TEST(test_mod_revision),
 	CONTRACT_TEST(test_many_keys_in_one),
 	CONTRACT_TEST(test_any_bytes),
+	CONTRACT_TEST(test_odd_keys),
 	CONTRACT_TEST(test_large_value),
 	CONTRACT_TEST(test_session_expires),
 	CONTRACT_TEST(test_session_kept_alive),

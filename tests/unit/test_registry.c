@@ -585,7 +585,7 @@ static void test_snapshot(void **state)
 	assert_string_equal(strbuf_text(&seen.text),
 			    "bad \n10.1.2.0-24\nbad 10.1.3.0-24 with subnet\nbad 10.1.4.0-24 with subnet\n"
 			    "bad 10.1.5.0-24 with subnet\nbad 10.1.6.0-24&fd00:0::-64 with subnet\n"
-			    "10.1.9.0-24&fd00::-64\nbad hello?there\n");
+			    "10.1.9.0-24&fd00::-64\nbad hello\\x09there\n");
 	strbuf_free(&seen.text);
 }
 
@@ -648,9 +648,9 @@ static void test_events(void **state)
 	turn_until(loop, strstr(strbuf_text(&seen.text), "delete 10.1.2.0-24\n"));
 	assert_string_equal(strbuf_text(&seen.text),
 			    "put 10.1.2.0-24\nbad 10.1.3.0-24 with subnet\nbad 10.1.4.0-24 with subnet\n"
-			    "bad 10.1.5.0-24 with subnet\nbad hello?there\n"
+			    "bad 10.1.5.0-24 with subnet\nbad hello\\x09there\n"
 			    "bad 10.1.6.0-24&fd00:0::-64 with subnet\nbad \nconfig {}\nconfig unusable\nno config\n"
-			    "gone hello?there\ndelete 10.1.3.0-24\ndelete 10.1.2.0-24\n");
+			    "gone hello\\x09there\ndelete 10.1.3.0-24\ndelete 10.1.2.0-24\n");
 	memory_wipe(kv);
 	turn_until(loop, seen.lost);
 	registry_watch_free(seen.watch);
@@ -753,6 +753,126 @@ static void test_network_delete(void **state)
 	assert_int_equal(memory_session_count(kv), 0);
 }
 
+static void put_raw(const char *raw_key, size_t len)
+{
+	struct kv_write write = { .key = raw_key, .key_len = len, .value = "x", .value_len = 1 };
+	struct kv_txn txn = { .writes = &write, .write_count = 1 };
+	struct kv_answer answer;
+
+	do_txn(kv, &txn, &answer);
+	assert_true(answer.succeeded);
+	kv_answer_free(&answer);
+}
+
+static void test_network_delete_odd_keys(void **state)
+{
+	static const char odd[] = PREFIX "/subnets/bad\x01key\0\xff";
+	char long_key[20000];
+	struct told got;
+	int i;
+
+	(void)state;
+	put(PREFIX "/config", "{}");
+	put(KEY, VALUE);
+	put_raw(odd, sizeof(odd) - 1);
+	put_raw(odd, sizeof(odd) - 2);
+	memset(long_key, 'k', sizeof(long_key));
+	memcpy(long_key, PREFIX "/subnets/", strlen(PREFIX "/subnets/"));
+	for (i = 0; i < 20; i++)
+		put_raw(long_key, sizeof(long_key) - (size_t)i);
+	network_delete(true, &got);
+	check(got.r == 0, "%s", got.err.msg);
+	assert_int_equal(memory_key_count(kv), 0);
+}
+
+// What cannot go is named, keeps nothing else, and goes when it can.
+static void test_network_delete_refused_key(void **state)
+{
+	struct told got;
+	struct told made;
+	char key[64];
+	int i;
+
+	(void)state;
+	put(PREFIX "/config", "{}");
+	for (i = 0; i < 150; i++) {
+		assert_int_equal(text_format(key, sizeof(key), PREFIX "/subnets/10.2.%d.0-24", i), 0);
+		put(key, VALUE);
+	}
+	create("10.2.200.0-24", VALUE, 0, &made);
+	lease_free(&made.lease);
+	memory_refuse_key(kv, PREFIX "/subnets/10.2.77.0-24");
+	network_delete(true, &got);
+	assert_int_equal(got.r, -EPROTO);
+	assert_non_null(strstr(got.err.msg, "cannot delete 10.2.77.0-24"));
+	assert_int_equal(memory_key_count(kv), 1);
+	assert_int_equal(memory_session_count(kv), 0);
+	network_delete(true, &got);
+	assert_int_equal(got.r, -EPROTO);
+	memory_refuse_key(kv, NULL);
+	network_delete(true, &got);
+	assert_int_equal(got.r, 0);
+	assert_int_equal(memory_key_count(kv), 0);
+}
+
+// The store breaks at any step of the deletion: the next one finishes.
+static void test_network_delete_half_way(void **state)
+{
+	struct told got;
+	struct told made;
+	unsigned int turns;
+	unsigned int i;
+	bool finished = false;
+
+	(void)state;
+	for (turns = 0; !finished; turns++) {
+		put(PREFIX "/config", "{}");
+		create("10.1.2.0-24", VALUE, 0, &made);
+		lease_free(&made.lease);
+		put(PREFIX "/subnets/junk", "x");
+		got = (struct told){ 0 };
+		registry_network_delete(registry, true, done_told, &got);
+		for (i = 0; i < turns; i++)
+			loop_turn(loop, 10);
+		finished = got.done;
+		memory_set_reachable(kv, false);
+		turn_until(loop, got.done);
+		memory_set_reachable(kv, true);
+		check(got.r == (finished ? 0 : -ECONNREFUSED), "after %u turns: %d", turns, got.r);
+		if (memory_key_count(kv) == 2) // without the config
+			assert_non_null(strstr(got.err.msg, "the config is deleted"));
+		if (memory_key_count(kv) > 0) {
+			network_delete(true, &got);
+			check(got.r == 0, "after %u turns: %s", turns, got.err.msg);
+		}
+		assert_int_equal(memory_key_count(kv), 0);
+	}
+	assert_true(turns > 4);
+}
+
+static void test_network_delete_answer_lost(void **state)
+{
+	struct told got;
+	unsigned int i;
+
+	(void)state;
+	for (i = 1; i < 4; i++) {
+		put(PREFIX "/config", "{}");
+		put(KEY, VALUE);
+		memory_lose_answers(kv, i);
+		network_delete(true, &got);
+		assert_int_equal(got.r, 0);
+		assert_int_equal(memory_key_count(kv), 0);
+		memory_lose_answers(kv, 0);
+		put(PREFIX "/config", "{}");
+		put(KEY, VALUE);
+		memory_lose_requests(kv, i);
+		network_delete(true, &got);
+		assert_int_equal(got.r, 0);
+		assert_int_equal(memory_key_count(kv), 0);
+	}
+}
+
 // ---- ends ----
 
 static void test_freed_with_calls(void **state)
@@ -802,6 +922,10 @@ int main(void)
 		REGISTRY_TEST(test_watch_freed_within),
 		REGISTRY_TEST(test_networks),
 		REGISTRY_TEST(test_network_delete),
+		REGISTRY_TEST(test_network_delete_odd_keys),
+		REGISTRY_TEST(test_network_delete_refused_key),
+		REGISTRY_TEST(test_network_delete_half_way),
+		REGISTRY_TEST(test_network_delete_answer_lost),
 		REGISTRY_TEST(test_freed_with_calls),
 	};
 
