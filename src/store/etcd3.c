@@ -167,8 +167,8 @@ static void grant_answered(void *arg, const struct etcd3_answer *answer)
 		ttl_s = read_number(answer->json, "TTL", &r, &e);
 	} else {
 		e = *answer->err;
-		// Nothing of an id that no server has ever seen can be left behind.
-		if (answer->sendings == 0 || answer->verdict == ETCD3_REFUSED)
+		// Nothing of an id that no server has taken up can be left behind.
+		if (answer->verdict != ETCD3_UNKNOWN)
 			operation->session = 0;
 	}
 	session_told(operation, r, ttl_s, &e);
@@ -331,7 +331,6 @@ static int etcd3_open(struct kv *kv, const struct store_config *config, struct e
 	};
 	int r;
 
-	etcd->api = "/v3";
 	etcd->request_timeout_ms = config->request_timeout_ms ? config->request_timeout_ms
 							      : REQUEST_TIMEOUT_MS;
 	etcd->connect_timeout_ms = etcd->request_timeout_ms < CONNECT_TIMEOUT_MS

@@ -9,7 +9,8 @@
 //                        +---- token refused, once ---+  +-- lost, or refused there --> SEND to one not yet tried, else done
 //
 // A call moves on only if the request surely was not done, or may be done twice. Each endpoint is
-// tried once.
+// tried once. A server that answers as no etcd does has done nothing; an answer of etcd's that was
+// cut short may be of a request that was done.
 #include "store/etcd3_internal.h"
 
 #include "core/log.h"
@@ -32,19 +33,21 @@ struct etcd3_call {
 	struct json_stream *stream; // cuts the answer's array
 	struct err stream_err;
 	size_t elements;
-	bool in_stream;
 	struct etcd3_waiter waiter;
 	uint64_t token_number;
 	unsigned int tokens_refused;
 	size_t endpoint;
 	uint64_t tried;
 	unsigned int sendings;
-	bool api_tried;
+	char first;	// byte of the answer that is no space; 0: none came
+	bool older_api; // of the last sending
+	bool other_api; // the endpoint's usual one was not found there
 	enum etcd3_verdict verdict;
 	struct err err; // of the last endpoint tried
 };
 
 static void attempt(struct etcd3_call *call);
+static void send_request(struct etcd3_call *call);
 
 static void call_unlink(struct etcd3_call *call)
 {
@@ -101,6 +104,7 @@ static void move_on(struct etcd3_call *call, enum etcd3_verdict verdict)
 
 	etcd3_endpoint_failed(etcd, call->endpoint);
 	call->tried |= (uint64_t)1 << call->endpoint;
+	call->other_api = false;
 	call->verdict = verdict;
 	if (verdict == ETCD3_UNKNOWN && !call->request.idempotent) {
 		call->err.code = -EINPROGRESS;
@@ -125,15 +129,12 @@ static void retry_with_token(struct etcd3_call *call)
 
 static void retry_other_api(struct etcd3_call *call)
 {
-	struct etcd3 *etcd = call->etcd;
-
-	if (etcd->api_known || call->api_tried) {
+	if (call->other_api) {
 		move_on(call, ETCD3_NOT_DONE);
 		return;
 	}
-	call->api_tried = true;
-	etcd->api = strcmp(etcd->api, "/v3") == 0 ? "/v3beta" : "/v3";
-	attempt(call);
+	call->other_api = true;
+	send_request(call);
 }
 
 static void refused(struct etcd3_call *call, enum etcd3_verdict verdict)
@@ -158,12 +159,22 @@ static void refused(struct etcd3_call *call, enum etcd3_verdict verdict)
 	}
 }
 
-static void not_understood(struct etcd3_call *call, const char *why)
+static void note_first(struct etcd3_call *call, const char *text, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len && call->first == 0; i++)
+		if (!strchr(" \t\r\n", text[i]))
+			call->first = text[i];
+}
+
+// is_foreign: it is whole, and no answer of etcd's.
+static void not_understood(struct etcd3_call *call, bool is_foreign, const char *why)
 {
 	err_set(&call->err, -EPROTO, "%s: %s", call->etcd->endpoints[call->endpoint].url, why);
-	call->verdict = ETCD3_UNKNOWN;
-	etcd3_endpoint_failed(call->etcd, call->endpoint);
-	finish(call, -EPROTO, NULL);
+	// All that etcd says is an object.
+	is_foreign |= call->first != 0 && call->first != '{';
+	move_on(call, is_foreign ? ETCD3_NOT_DONE : ETCD3_UNKNOWN);
 }
 
 static void answered(struct etcd3_call *call, const char *text, size_t len)
@@ -173,10 +184,11 @@ static void answered(struct etcd3_call *call, const char *text, size_t len)
 	char excerpt[TEXT_EXCERPT_MAX];
 	char why[ERR_MSG_MAX];
 
+	note_first(call, text, len);
 	if (json_read(text, len, ETCD3_ANSWER_MAX, &answer, NULL) < 0 || !json_is_object(answer)) {
 		(void)text_format(why, sizeof(why), "not an answer of etcd: \"%s\"",
 				  text_excerpt(text, len, excerpt));
-		not_understood(call, why);
+		not_understood(call, false, why);
 		return;
 	}
 	inner = answer;
@@ -188,10 +200,10 @@ static void answered(struct etcd3_call *call, const char *text, size_t len)
 		}
 	}
 	if (!json_is_object(json_object_get(inner, "header"))) {
-		not_understood(call, "not an answer of etcd: no header");
+		not_understood(call, true, "not an answer of etcd: no header");
 		return;
 	}
-	call->etcd->api_known = true;
+	call->etcd->endpoints[call->endpoint].older_api = call->older_api;
 	etcd3_endpoint_works(call->etcd, call->endpoint);
 	finish(call, 0, inner);
 }
@@ -199,6 +211,21 @@ static void answered(struct etcd3_call *call, const char *text, size_t len)
 static void add_url(struct etcd3_call *call)
 {
 	(void)err_wrap(&call->err, "%s", call->etcd->endpoints[call->endpoint].url);
+}
+
+static void stream_failed(struct etcd3_call *call)
+{
+	struct err e = call->stream_err;
+
+	if (call->elements == 0) {
+		not_understood(call, false, e.msg);
+		return;
+	}
+	// An element that makes no sense does not get better elsewhere.
+	call->err = e;
+	add_url(call);
+	call->verdict = ETCD3_UNKNOWN;
+	finish(call, call->err.code, NULL);
 }
 
 static void http_done(void *arg, int r, const struct http_response *response, const struct err *e)
@@ -209,14 +236,13 @@ static void http_done(void *arg, int r, const struct http_response *response, co
 
 	call->http = NULL;
 	call->sendings += response->sent;
+	if (r < 0 && call->stream_err.code < 0) {
+		stream_failed(call);
+		return;
+	}
 	if (r < 0) {
-		call->err = call->stream_err.code < 0 ? call->stream_err : *e;
+		call->err = *e;
 		add_url(call);
-		if (call->stream_err.code < 0) {
-			call->verdict = ETCD3_UNKNOWN;
-			finish(call, call->err.code, NULL);
-			return;
-		}
 		move_on(call, response->sent ? ETCD3_UNKNOWN : ETCD3_NOT_DONE);
 		return;
 	}
@@ -228,7 +254,7 @@ static void http_done(void *arg, int r, const struct http_response *response, co
 		return;
 	}
 	if (call->stream && json_stream_end(call->stream, &text, &len, &call->err) < 0) {
-		not_understood(call, "not an answer of etcd, or cut short");
+		not_understood(call, false, "not an answer of etcd, or cut short");
 		return;
 	}
 	answered(call, text, len);
@@ -245,8 +271,10 @@ static int got_element(void *arg, const char *text, size_t len)
 static int got_chunk(void *arg, const char *data, size_t len)
 {
 	struct etcd3_call *call = arg;
-	int r = json_stream_feed(call->stream, data, len, &call->stream_err);
+	int r;
 
+	note_first(call, data, len);
+	r = json_stream_feed(call->stream, data, len, &call->stream_err);
 	if (r < 0)
 		call->stream_err.code = -EPROTO;
 	return r < 0 ? -EPROTO : 0;
@@ -255,7 +283,8 @@ static int got_chunk(void *arg, const char *data, size_t len)
 static void send_request(struct etcd3_call *call)
 {
 	struct etcd3 *etcd = call->etcd;
-	_cleanup_free_ char *url = etcd3_url(etcd, call->endpoint, call->request.path);
+	bool older_api = etcd->endpoints[call->endpoint].older_api != call->other_api;
+	_cleanup_free_ char *url = etcd3_url(etcd, call->endpoint, older_api, call->request.path);
 	_cleanup_free_ char *token_header = NULL;
 	const char *headers[ETCD3_HEADERS_MAX];
 	struct http_request request = {
@@ -271,6 +300,9 @@ static void send_request(struct etcd3_call *call)
 		.arg = call,
 	};
 
+	call->older_api = older_api;
+	call->first = 0;
+	call->stream_err.code = 0;
 	call->token_number = etcd->token_number;
 	etcd3_headers(etcd, !call->request.without_token, &token_header, headers);
 	call->stream = json_stream_free(call->stream);
@@ -307,6 +339,7 @@ static void token_came(void *arg, int r, const struct err *e)
 static void attempt(struct etcd3_call *call)
 {
 	struct etcd3 *etcd = call->etcd;
+	size_t endpoint;
 
 	if (!call->request.without_token && !etcd3_token_ready(etcd)) {
 		call->waiter.ready = token_came;
@@ -314,7 +347,10 @@ static void attempt(struct etcd3_call *call)
 		etcd3_token_wait(etcd, &call->waiter);
 		return;
 	}
-	call->endpoint = etcd3_endpoint_pick(etcd, call->tried);
+	endpoint = etcd3_endpoint_pick(etcd, call->tried);
+	if (endpoint != call->endpoint)
+		call->other_api = false;
+	call->endpoint = endpoint;
 	send_request(call);
 }
 

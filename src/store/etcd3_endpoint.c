@@ -51,9 +51,9 @@ void etcd3_endpoint_failed(struct etcd3 *etcd, size_t index)
 		etcd->connected = false;
 }
 
-char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, const char *path)
+char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, bool older_api, const char *path)
 {
-	return xasprintf("%s%s%s", etcd->endpoints[endpoint].url, etcd->api, path);
+	return xasprintf("%s%s%s", etcd->endpoints[endpoint].url, older_api ? "/v3beta" : "/v3", path);
 }
 
 // ---- token ----

@@ -15,6 +15,7 @@ struct etcd3_endpoint {
 	char *url; // without a slash at the end
 	struct backoff backoff;
 	uint64_t down_until_ms; // 0: not known to be down
+	bool older_api;		// "/v3beta", for etcd 3.3, in place of "/v3"
 };
 
 // Somebody who needs a token; linked while waiting.
@@ -32,10 +33,8 @@ struct etcd3 {
 	struct http_client *http;
 	struct etcd3_endpoint *endpoints;
 	size_t endpoint_count;
-	size_t current;	 // the endpoint in use
-	bool connected;	 // it has answered
-	const char *api; // "/v3", or "/v3beta" for etcd 3.3
-	bool api_known;
+	size_t current; // the endpoint in use
+	bool connected; // it has answered
 	uint32_t request_timeout_ms;
 	uint32_t connect_timeout_ms;
 	uint32_t dead_man_ms;
@@ -57,7 +56,8 @@ struct etcd3 {
 size_t etcd3_endpoint_pick(const struct etcd3 *etcd, uint64_t tried);
 void etcd3_endpoint_works(struct etcd3 *etcd, size_t index);
 void etcd3_endpoint_failed(struct etcd3 *etcd, size_t index);
-char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, const char *path); // caller frees
+char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, bool older_api,
+		const char *path); // caller frees
 
 // ---- token ----
 bool etcd3_token_ready(const struct etcd3 *etcd);
@@ -121,6 +121,8 @@ struct etcd3_watch {
 	struct etcd3_lines *lines;
 	bool parsing;
 	size_t endpoint;
+	bool older_api; // of the present stream
+	bool other_api; // the endpoint's usual one was not found there
 	struct etcd3_waiter waiter;
 	uint64_t token_number;
 	struct etcd3_call *check; // under way: has the store really gone back in time?

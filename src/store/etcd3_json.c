@@ -310,12 +310,22 @@ enum etcd3_verdict etcd3_judge(int status, int grpc_code, const char *message, s
 	return ETCD3_REFUSED;
 }
 
+// Of something that is not etcd's gateway: a proxy in front of it, which may have handed the request
+// on before it failed, or another service altogether.
+static enum etcd3_verdict judge_foreign(int status, const char *text, size_t len, struct err *e)
+{
+	char excerpt[TEXT_EXCERPT_MAX];
+
+	err_set(e, status >= 500 ? -EAGAIN : -EPROTO, "HTTP status %d, not of etcd: \"%s\"", status,
+		text_excerpt(text, len, excerpt));
+	return status >= 500 ? ETCD3_UNKNOWN : ETCD3_NOT_DONE;
+}
+
 enum etcd3_verdict etcd3_read_error(int status, const char *text, size_t len, struct err *e)
 {
 	_cleanup_json_ json_t *answer = NULL;
 	const json_t *error;
 	const char *message;
-	char excerpt[TEXT_EXCERPT_MAX];
 	int64_t code = 0;
 
 	if (json_read(text, len, ETCD3_ANSWER_MAX, &answer, NULL) < 0) {
@@ -324,7 +334,7 @@ enum etcd3_verdict etcd3_read_error(int status, const char *text, size_t len, st
 			err_set(e, -EPROTO, "not found: is this etcd 3.3 or later?");
 			return ETCD3_NO_SUCH_PATH;
 		}
-		return etcd3_judge(status, -1, text_excerpt(text, len, excerpt), e);
+		return judge_foreign(status, text, len, e);
 	}
 	// A stream's error is wrapped, a request's is not.
 	error = json_object_get(answer, "error");
@@ -335,6 +345,7 @@ enum etcd3_verdict etcd3_read_error(int status, const char *text, size_t len, st
 		message = etcd3_read_text(error, "error");
 	if (etcd3_read_int(error, "grpc_code", &code, NULL) < 0 || code == 0)
 		(void)etcd3_read_int(error, "code", &code, NULL);
-	return etcd3_judge(status, code < 0 || code > GRPC_UNAUTHENTICATED ? -1 : (int)code,
-			   message[0] ? message : "no reason given", e);
+	if (!message[0] || code < GRPC_CANCELLED || code > GRPC_UNAUTHENTICATED)
+		return judge_foreign(status, text, len, e);
+	return etcd3_judge(status, (int)code, message, e);
 }

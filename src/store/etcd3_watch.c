@@ -261,8 +261,9 @@ static void stream_error(struct etcd3_watch *watch, int status, const char *text
 		(void)etcd3_token_refused(etcd, watch->token_number);
 		break;
 	case ETCD3_NO_SUCH_PATH:
-		if (!etcd->api_known)
-			etcd->api = strcmp(etcd->api, "/v3") == 0 ? "/v3beta" : "/v3";
+		if (watch->other_api)
+			etcd3_endpoint_failed(etcd, watch->endpoint);
+		watch->other_api = !watch->other_api;
 		break;
 	case ETCD3_NOT_DONE:
 	case ETCD3_UNKNOWN:
@@ -290,7 +291,8 @@ static void use_message(struct etcd3_watch *watch, const json_t *message,
 		// They are answered in the order in which they were asked for.
 		if (watch->created < watch->prefix_count)
 			watch->progress[watch->created++].watch_id = watch_id;
-		watch->etcd->api_known = true;
+		watch->etcd->endpoints[watch->endpoint].older_api = watch->older_api;
+		watch->other_api = false;
 		come_up(watch);
 		return;
 	}
@@ -411,6 +413,7 @@ static void stream_open(struct etcd3_watch *watch)
 	_cleanup_free_ char *body = NULL;
 	_cleanup_free_ char *token_header = NULL;
 	const char *headers[ETCD3_HEADERS_MAX];
+	size_t endpoint;
 	struct http_request request = {
 		.method = "POST",
 		.headers = headers,
@@ -428,11 +431,15 @@ static void stream_open(struct etcd3_watch *watch)
 		etcd3_token_wait(etcd, &watch->waiter);
 		return;
 	}
-	watch->endpoint = etcd3_endpoint_pick(etcd, 0);
+	endpoint = etcd3_endpoint_pick(etcd, 0);
+	if (endpoint != watch->endpoint)
+		watch->other_api = false;
+	watch->endpoint = endpoint;
+	watch->older_api = etcd->endpoints[endpoint].older_api != watch->other_api;
 	watch->token_number = etcd->token_number;
 	watch->lines = etcd3_lines_new(got_event, got_message, watch);
 	watch->alive_ms = loop_now_ms();
-	url = etcd3_url(etcd, watch->endpoint, "/watch");
+	url = etcd3_url(etcd, watch->endpoint, watch->older_api, "/watch");
 	body = create_requests(watch);
 	etcd3_headers(etcd, true, &token_header, headers);
 	request.url = url;

@@ -5,6 +5,7 @@
 
 #include "core/mem.h"
 #include "etcd_process.h"
+#include "fake_http.h"
 #include "io/file.h"
 #include "kv_client.h"
 #include "netns.h"
@@ -181,6 +182,32 @@ static void test_comes_up_later(void **state)
 	assert_int_equal(log.downs, 1);
 	watch_log_free(&log);
 	kv_close(kv);
+}
+
+// Something else listens where the first member should be.
+static void test_foreign_server_first(void **state)
+{
+	static const struct fake_answer answers[] = {
+		{ "/", "HTTP/1.1 405 Not Allowed\r\nConnection: close\r\n\r\n<html></html>", 0 },
+		{ 0 },
+	};
+	static const char *const prefixes[] = { "/p/", NULL };
+	struct fake_http *foreign = fake_http_start(answers);
+	const char *const endpoints[] = { fake_http_url(foreign), "http://127.0.0.1:2379", NULL };
+	struct watch_log log = { 0 };
+	struct kv *kv;
+
+	(void)state;
+	cluster = etcd_cluster_start(1, "http", NULL);
+	kv = open_store(&(struct store_config){ .endpoints = endpoints });
+	must_put(kv, "/p/a", "1");
+	kv_close(kv);
+	kv = open_store(&(struct store_config){ .endpoints = endpoints });
+	watch_log_start(&log, kv, prefixes, 1, 0);
+	turn_until(loop, log.ups == 1 && log.events == 1);
+	watch_log_free(&log);
+	kv_close(kv);
+	fake_http_free(foreign);
 }
 
 // ---- watching while members fail ----
@@ -745,6 +772,7 @@ int main(void)
 		ETCD_TEST(test_fail_over),
 		ETCD_TEST(test_txn_answer_lost),
 		ETCD_TEST(test_no_endpoint),
+		ETCD_TEST(test_foreign_server_first),
 		ETCD_TEST(test_comes_up_later),
 		ETCD_TEST(test_watch_while_members_die),
 		ETCD_TEST(test_watch_while_member_hangs),

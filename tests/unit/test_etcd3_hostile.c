@@ -62,7 +62,7 @@ static const struct answer_case answer_cases[] = {
 	{ "", -EPIPE, -EINPROGRESS, -EPIPE },
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", -EPIPE, -EINPROGRESS, -EPIPE },
 	{ "SSH-2.0-OpenSSH\r\n", -EPROTO, -EINPROGRESS, -EPROTO },
-	{ OK, -EPROTO, -EPROTO, -EPROTO },
+	{ OK, -EPROTO, -EINPROGRESS, -EPROTO },
 	{ OK "hello", -EPROTO, -EPROTO, -EPROTO },
 	{ OK "{}", -EPROTO, -EPROTO, -EPROTO },
 	{ OK "[]", -EPROTO, -EPROTO, -EPROTO },
@@ -78,7 +78,7 @@ static const struct answer_case answer_cases[] = {
 	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"value\":[]}]}", -EPROTO, 0, -EPROTO },
 	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"mod_revision\":{}}]}", -EPROTO, 0,
 	  -EPROTO },
-	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",", -EPROTO, -EPROTO, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",", -EPROTO, -EINPROGRESS, -EPROTO },
 	{ OK "{" HEADER ",\"responses\":[{\"response_range\":{\"kvs\":[{\"key\":\"*\"}]}}]}", 0,
 	  -EPROTO, -EPROTO },
 	{ OK "{\"result\":{" HEADER ",\"TTL\":\"soon\"}}", -EPROTO, -EPROTO, -EPROTO },
@@ -227,6 +227,140 @@ static void test_no_gateway(void **state)
 	assert_non_null(strstr(answer.err.msg, "is this etcd 3.3 or later?"));
 	kv_answer_free(&answer);
 	kv_close(kv);
+}
+
+// ---- another service in an etcd's place ----
+
+#define STATUS(words) "HTTP/1.1 " words "\r\nConnection: close\r\n\r\n"
+
+static const char *const foreign_answers[] = {
+	STATUS("405 Method Not Allowed") "<html>Method not allowed</html>",
+	STATUS("404 Not Found") "404 page not found",
+	STATUS("404 Not Found") "{\"detail\":\"Not Found\"}",
+	STATUS("404 Not Found") "{\"kind\":\"Status\",\"message\":\"no such path\",\"code\":404}",
+	STATUS("301 Moved\r\nLocation: http://127.0.0.1:1/") "",
+	STATUS("400 Bad Request") "{\"error\":\"bad\"}",
+	STATUS("400 Bad Request") "{}",
+	STATUS("400 Bad Request") "[1]",
+	STATUS("401 Unauthorized") "who are you?",
+	STATUS("401 Unauthorized") "{\"error\":\"unauthorized\"}",
+	STATUS("403 Forbidden") "{\"message\":\"forbidden\"}",
+	STATUS("403 Forbidden") "{\"code\":7}",
+	STATUS("204 No Content") "",
+	OK "<!DOCTYPE html><html></html>",
+	OK "\n\"hello\"",
+	OK "[]",
+	OK "{\"status\":\"ok\"}",
+	OK "{\"header\":\"x\"}",
+};
+
+static const struct fake_answer etcd_answers[] = {
+	{ "/v3/watch", OK "{\"result\":{" HEADER ",\"created\":true}}\n", 0 },
+	{ "/v3/kv/txn", OK "{" HEADER ",\"succeeded\":true}", 0 },
+	{ "/v3/lease/keepalive", OK "{\"result\":{" HEADER ",\"TTL\":\"9\"}}", 0 },
+	{ "/v3/lease/grant", OK "{" HEADER ",\"TTL\":\"9\"}", 0 },
+	{ "/v3/kv/range", OK "{" HEADER "}", 0 },
+	{ 0 },
+};
+
+static void ask_key(struct kv *kv, struct kv_answer *ret)
+{
+	do_range(kv, "/p/a", false, ret);
+}
+
+static void ask_prefix(struct kv *kv, struct kv_answer *ret)
+{
+	do_range(kv, "/p/", true, ret);
+}
+
+static void ask_write(struct kv *kv, struct kv_answer *ret)
+{
+	do_write(kv, "/p/a", "v", 0, 0, ret);
+}
+
+static void ask_keep_alive(struct kv *kv, struct kv_answer *ret)
+{
+	do_session_keep_alive(kv, 5, ret);
+}
+
+static void ask_session(struct kv *kv, struct kv_answer *ret)
+{
+	do_session_open(kv, 9, ret);
+}
+
+static void test_foreign_server_first(void **state)
+{
+	static void (*const asks[])(struct kv * kv, struct kv_answer * ret) = {
+		ask_key, ask_prefix, ask_write, ask_keep_alive, ask_session,
+	};
+	static const char *const prefixes[] = { "/p/", NULL };
+	struct fake_answer answers[] = { { "/", NULL, 0 }, { 0 } };
+	struct fake_http *foreign;
+	struct watch_log log = { 0 };
+	struct kv_answer answer;
+	const char *urls[3] = { NULL, NULL, NULL };
+	struct store_config config = { .kind = "etcd3", .endpoints = urls };
+	struct kv *kv;
+	unsigned int asked;
+	size_t i, ask;
+
+	(void)state;
+	fake = fake_http_start(etcd_answers);
+	urls[1] = fake_http_url(fake);
+	for (i = 0; i < ARRAY_SIZE(foreign_answers); i++) {
+		answers[0].raw = foreign_answers[i];
+		foreign = fake_http_start(answers);
+		urls[0] = fake_http_url(foreign);
+		for (ask = 0; ask < ARRAY_SIZE(asks); ask++) {
+			assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+			asks[ask](kv, &answer);
+			check(answer.r == 0, "%s, call %zu: %s", foreign_answers[i], ask,
+			      answer.err.msg);
+			assert_string_equal(kv_endpoint(kv), urls[1]);
+			kv_answer_free(&answer);
+			asked = fake_http_count(foreign);
+			asks[ask](kv, &answer);
+			assert_int_equal(answer.r, 0);
+			kv_answer_free(&answer);
+			assert_int_equal(fake_http_count(foreign), asked); // not again
+			kv_close(kv);
+		}
+		assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+		watch_log_start(&log, kv, prefixes, 1, 0);
+		turn_until(loop, log.ups >= 1);
+		watch_log_free(&log);
+		kv_close(kv);
+		fake_http_free(foreign);
+	}
+}
+
+// A proxy that says 502 may have handed the request on.
+static void test_proxy_first(void **state)
+{
+	static const struct fake_answer answers[] = {
+		{ "/", STATUS("502 Bad Gateway") "<html>Bad gateway</html>", 0 }, { 0 }
+	};
+	struct fake_http *proxy = fake_http_start(answers);
+	const char *urls[3] = { NULL, NULL, NULL };
+	struct store_config config = { .kind = "etcd3", .endpoints = urls };
+	struct kv_answer answer;
+	struct kv *kv;
+
+	(void)state;
+	fake = fake_http_start(etcd_answers);
+	urls[0] = fake_http_url(proxy);
+	urls[1] = fake_http_url(fake);
+	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	do_write(kv, "/p/a", "v", 0, 0, &answer);
+	assert_int_equal(answer.r, -EINPROGRESS);
+	kv_answer_free(&answer);
+	kv_close(kv);
+	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	do_range(kv, "/p/a", false, &answer);
+	check(answer.r == 0, "%s", answer.err.msg);
+	kv_answer_free(&answer);
+	kv_close(kv);
+	fake_http_free(proxy);
 }
 
 // A token from a hostile server must not become a header of its own.
@@ -588,6 +722,8 @@ int main(void)
 		FAKE_TEST(test_kept_connection_closes),
 		FAKE_TEST(test_older_api),
 		FAKE_TEST(test_no_gateway),
+		FAKE_TEST(test_foreign_server_first),
+		FAKE_TEST(test_proxy_first),
 		FAKE_TEST(test_token_with_newline),
 		FAKE_TEST(test_endpoints),
 		FAKE_TEST(test_streams),
