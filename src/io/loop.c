@@ -371,7 +371,8 @@ struct signal_watch *signal_watch_free(struct signal_watch *watch)
 
 // ---- back-off ----
 
-uint64_t backoff_next_ms(struct backoff *backoff)
+// Counts the attempt.
+static uint64_t next_cap(struct backoff *backoff)
 {
 	uint64_t cap = backoff->base_ms;
 	unsigned int i;
@@ -382,7 +383,21 @@ uint64_t backoff_next_ms(struct backoff *backoff)
 		cap = backoff->max_ms;
 	if (backoff->attempt < 63)
 		backoff->attempt++;
+	return cap;
+}
+
+uint64_t backoff_next_ms(struct backoff *backoff)
+{
+	uint64_t cap = next_cap(backoff);
+
 	return cap ? 1 + random_below(cap) : 0;
+}
+
+uint64_t backoff_next_late_ms(struct backoff *backoff)
+{
+	uint64_t cap = next_cap(backoff);
+
+	return cap ? cap / 2 + 1 + random_below(cap - cap / 2) : 0;
 }
 
 void backoff_reset(struct backoff *backoff)

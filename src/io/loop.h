@@ -50,5 +50,7 @@ struct backoff {
 	unsigned int attempt;
 };
 uint64_t backoff_next_ms(struct backoff *backoff); // counts the attempt
+// The same from the later half of the time: for what must be let alone for a while.
+uint64_t backoff_next_late_ms(struct backoff *backoff);
 void backoff_reset(struct backoff *backoff);
 uint64_t random_below(uint64_t limit); // uniform; not for keys

@@ -46,9 +46,17 @@ void etcd3_endpoint_failed(struct etcd3 *etcd, size_t index)
 {
 	struct etcd3_endpoint *endpoint = &etcd->endpoints[index];
 
-	endpoint->down_until_ms = loop_now_ms() + backoff_next_ms(&endpoint->backoff);
-	if (etcd->current == index)
-		etcd->connected = false;
+	size_t next;
+
+	// Long enough that a watch, which tries again sooner than that at first, goes elsewhere.
+	endpoint->down_until_ms = loop_now_ms() + backoff_next_late_ms(&endpoint->backoff);
+	if (etcd->current != index)
+		return;
+	etcd->connected = false;
+	// Its time being over does not make it the one to ask: none knows whether it works again.
+	next = etcd3_endpoint_pick(etcd, (uint64_t)1 << index);
+	if (next != SIZE_MAX)
+		etcd->current = next;
 }
 
 char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, bool older_api, const char *path)

@@ -7,10 +7,12 @@
 #include "core/mem.h"
 #include "fake_http.h"
 #include "kv_client.h"
+#include "store/etcd3_internal.h"
 #include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #define OK "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
@@ -538,6 +540,59 @@ static void test_stream_silent(void **state)
 	kv_close(kv);
 }
 
+// A member hangs, and by the time that the watch tries again its time of being let alone is over.
+static void test_watch_leaves_hung_endpoint(void **state)
+{
+	static const char *const prefixes[] = { "/p/", NULL };
+	static const struct fake_answer silent[] = { { "/", NULL, 0 }, { 0 } };
+	struct fake_http *hung = fake_http_start(silent);
+	const char *urls[] = { fake_http_url(hung), NULL, NULL };
+	struct store_config config = { .kind = "etcd3", .endpoints = urls, .dead_man_ms = 300 };
+	struct watch_log log = { 0 };
+	struct kv *kv;
+
+	(void)state;
+	fake = fake_http_start(etcd_answers);
+	urls[1] = fake_http_url(fake);
+	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	watch_log_start(&log, kv, prefixes, 1, 0);
+	turn_until(loop, log.downs == 1);
+	assert_int_equal(log.err.code, -ETIMEDOUT);
+	assert_int_equal(poll(NULL, 0, 1200), 0);
+	turn_until(loop, log.ups == 1);
+	watch_log_free(&log);
+	kv_close(kv);
+	assert_int_equal(fake_http_count(hung), 1);
+	fake_http_free(hung);
+}
+
+// However the dice fall, who failed is let alone for longer than a watch waits at first.
+static void test_endpoint_failed(void **state)
+{
+	const struct backoff backoff = { .base_ms = 1000, .max_ms = 30000 };
+	char url[] = "http://127.0.0.1";
+	struct etcd3_endpoint endpoints[3] = { { .url = url }, { .url = url }, { .url = url } };
+	struct etcd3 etcd = { .endpoints = endpoints, .endpoint_count = 3 };
+	int i;
+
+	(void)state;
+	for (i = 0; i < 1000; i++) {
+		uint64_t now = loop_now_ms();
+
+		etcd.current = 0;
+		endpoints[0].backoff = backoff;
+		endpoints[1].backoff = backoff;
+		etcd3_endpoint_failed(&etcd, 0);
+		assert_in_range(endpoints[0].down_until_ms - now, 500, 1100);
+		assert_int_equal(etcd.current, 1);
+		etcd3_endpoint_failed(&etcd, 1);
+		assert_int_equal(etcd3_endpoint_pick(&etcd, 0), 2);
+		endpoints[0].down_until_ms = 0;
+		endpoints[1].down_until_ms = 0;
+		assert_int_equal(etcd3_endpoint_pick(&etcd, 0), 2);
+	}
+}
+
 // ---- decoders ----
 
 static void check_pair(const char *text, int r, const char *key, const char *value)
@@ -730,6 +785,8 @@ int main(void)
 		FAKE_TEST(test_stream_breaks_off),
 		FAKE_TEST(test_fragments),
 		FAKE_TEST(test_stream_silent),
+		FAKE_TEST(test_watch_leaves_hung_endpoint),
+		cmocka_unit_test(test_endpoint_failed),
 		cmocka_unit_test(test_read_pair),
 		cmocka_unit_test(test_long_key_is_cut),
 		cmocka_unit_test(test_lines),

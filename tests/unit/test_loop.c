@@ -343,6 +343,8 @@ static void test_backoff(void **state)
 	assert_true(highest > 2500);
 	backoff_reset(&backoff);
 	assert_in_range(backoff_next_ms(&backoff), 1, 100);
+	assert_in_range(backoff_next_late_ms(&backoff), 101, 201);
+	assert_in_range(backoff_next_late_ms(&backoff), 201, 401);
 }
 
 static void test_random_below(void **state)
