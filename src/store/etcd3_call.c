@@ -21,7 +21,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define LONG_FACTOR 3
+#define LONG_IDLE_FACTOR 3
+#define LONG_TOTAL_FACTOR 20
 #define TOKENS_MAX 2 // refused in one call before it gives up
 
 struct etcd3_call {
@@ -311,12 +312,12 @@ static void send_request(struct etcd3_call *call)
 					       ETCD3_ANSWER_MAX, got_element, call);
 		request.chunk = got_chunk;
 	}
-	// A long range may take its time, but not stand still. Before its first byte etcd needs
-	// seconds to put all of it together.
+	// A long range may take its time, but not stand still, and not trickle for ever. Before its
+	// first byte etcd needs seconds to put all of it together.
 	if (call->request.is_long)
-		request.idle_timeout_ms = LONG_FACTOR * etcd->request_timeout_ms;
-	else
-		request.total_timeout_ms = etcd->request_timeout_ms;
+		request.idle_timeout_ms = LONG_IDLE_FACTOR * etcd->request_timeout_ms;
+	request.total_timeout_ms = (call->request.is_long ? LONG_TOTAL_FACTOR : 1) *
+				   etcd->request_timeout_ms;
 	etcd->base.stats.requests++;
 	call->http = http_call_start(etcd->http, &request);
 	if (token_header)

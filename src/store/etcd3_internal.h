@@ -85,7 +85,7 @@ struct etcd3_request {
 	char *body;	  // taken over
 	bool idempotent;  // may be sent again when an answer was lost
 	bool without_token;
-	bool is_long;	   // of any length: only standing still counts against it
+	bool is_long;	   // of any length: may take many times as long, if it does not stand still
 	bool is_line;	   // the answer is one line of a stream, {"result":...}
 	const char *array; // elements of this member go to element; NULL: none do
 	json_element_fn *element;

@@ -17,6 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define DRIP_MS 20
+
 struct fake_http {
 	const struct fake_answer *answers;
 	pthread_t thread;
@@ -76,6 +78,15 @@ static bool read_request(struct fake_http *fake, int fd, char *request, size_t s
 	return len > 0;
 }
 
+// False: the server is to end, or the peer closed.
+static bool rest(const struct fake_http *fake, int fd)
+{
+	struct pollfd fds[2] = { { .fd = fake->ends[0], .events = POLLIN },
+				 { .fd = fd, .events = POLLRDHUP } };
+
+	return poll(fds, 2, DRIP_MS) == 0;
+}
+
 static void drain(const struct fake_http *fake, int fd)
 {
 	char rest[4096];
@@ -101,6 +112,8 @@ static void answer_one(struct fake_http *fake, int fd)
 	} else if (answer->raw) {
 		for (i = 0; i < (answer->repeat ? answer->repeat : 1); i++)
 			send_all(fd, answer->raw, strlen(answer->raw));
+		while (answer->drip && rest(fake, fd))
+			send_all(fd, answer->drip, strlen(answer->drip));
 	}
 	if (answer && answer->keeps)
 		(void)read_request(fake, fd, request, sizeof(request));

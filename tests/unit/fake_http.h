@@ -12,8 +12,9 @@ struct fake_http;
 struct fake_answer {
 	const char *path; // the request's path begins like this
 	const char *raw; // sent as it is, then the connection is closed; NULL: says nothing and keeps the connection
-	size_t repeat; // raw is sent so often; 0: once
-	bool keeps;    // open for one more request, which gets no answer but the end
+	size_t repeat;	  // raw is sent so often; 0: once
+	bool keeps;	  // open for one more request, which gets no answer but the end
+	const char *drip; // behind raw, every 20 ms for as long as the peer listens
 };
 
 // Serves http://127.0.0.1:port until freed. The table ends with path NULL and must outlive the

@@ -164,6 +164,30 @@ static void test_no_answer(void **state)
 	kv_close(kv);
 }
 
+// It never stands still, and never ends.
+static void test_answer_drips(void **state)
+{
+	static const struct fake_answer answers[] = {
+		{ "/v3/kv/", OK "{" HEADER ",\"kvs\":[", .drip = " " }, { 0 }
+	};
+	struct store_config config = { .kind = "etcd3", .request_timeout_ms = 150 };
+	const char *endpoints[2] = { NULL, NULL };
+	struct kv_answer answer;
+	uint64_t started = loop_now_ms();
+	struct kv *kv;
+
+	(void)state;
+	fake = fake_http_start(answers);
+	endpoints[0] = fake_http_url(fake);
+	config.endpoints = endpoints;
+	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	do_range(kv, "/p/", true, &answer);
+	assert_int_equal(answer.r, -ETIMEDOUT);
+	assert_in_range(loop_now_ms() - started, 2900, 10000);
+	kv_answer_free(&answer);
+	kv_close(kv);
+}
+
 // A kept connection that closes when it is used again: what may be done twice is sent again by
 // itself, a transaction is not.
 static void test_kept_connection_closes(void **state)
@@ -774,6 +798,7 @@ int main(void)
 		FAKE_TEST(test_answers),
 		FAKE_TEST(test_answer_without_end),
 		FAKE_TEST(test_no_answer),
+		FAKE_TEST(test_answer_drips),
 		FAKE_TEST(test_kept_connection_closes),
 		FAKE_TEST(test_older_api),
 		FAKE_TEST(test_no_gateway),
