@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "core/strbuf.h"
 #include "store/etcd3_internal.h"
+#include "store/etcd3_range.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,7 +26,6 @@ static struct etcd3 *etcd3_of(const struct kv *kv)
 struct operation {
 	kv_pair_fn *each;
 	union {
-		kv_range_done_fn *range;
 		kv_txn_done_fn *txn;
 		kv_session_fn *session;
 	} done;
@@ -52,18 +52,12 @@ static int64_t read_number(const json_t *json, const char *name, int *r, struct 
 	return number;
 }
 
-// ---- range and transactions ----
+// ---- keys ----
 
-static int range_element(void *arg, const char *text, size_t len)
+static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
+		  kv_range_done_fn *done, void *arg)
 {
-	struct operation *operation = arg;
-	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
-	int r = etcd3_read_pair(text, len, &pair, &operation->element_err);
-
-	if (r < 0)
-		return r;
-	operation->each(operation->arg, &pair.pair);
-	return 0;
+	etcd3_range(etcd3_of(kv), key, is_prefix, each, done, arg);
 }
 
 static int read_answer_header(const struct operation *operation, const struct etcd3_answer *answer,
@@ -73,35 +67,6 @@ static int read_answer_header(const struct operation *operation, const struct et
 		return etcd3_read_header(answer->json, ret, e);
 	*e = operation->element_err.code < 0 ? operation->element_err : *answer->err;
 	return answer->r;
-}
-
-static void range_answered(void *arg, const struct etcd3_answer *answer)
-{
-	struct operation *operation = arg;
-	struct etcd3_header header = { 0 };
-	struct err e;
-	int r = read_answer_header(operation, answer, &header, &e);
-
-	operation->done.range(operation->arg, r, r == 0 ? &header.kv : NULL, r < 0 ? &e : NULL);
-}
-
-static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
-		  kv_range_done_fn *done, void *arg)
-{
-	struct operation *operation = operation_new(each, arg);
-	struct etcd3_request request = {
-		.path = "/kv/range",
-		.body = etcd3_range_body(key, is_prefix),
-		.idempotent = true,
-		.is_long = is_prefix,
-		.array = "kvs",
-		.element = range_element,
-		.done = range_answered,
-		.arg = operation,
-	};
-
-	operation->done.range = done;
-	etcd3_call_start(etcd3_of(kv), &request);
 }
 
 static int txn_element(void *arg, const char *text, size_t len)

@@ -65,7 +65,10 @@ static void call_free(struct etcd3_call *call)
 	if (call->request.body)
 		explicit_bzero(call->request.body, strlen(call->request.body));
 	free(call->request.body);
-	free(call->request.arg);
+	if (call->request.free_arg)
+		call->request.free_arg(call->request.arg);
+	else
+		free(call->request.arg);
 	json_stream_free(call->stream);
 	free(call);
 }

@@ -90,7 +90,8 @@ struct etcd3_request {
 	const char *array; // elements of this member go to element; NULL: none do
 	json_element_fn *element;
 	void (*done)(void *arg, const struct etcd3_answer *answer);
-	void *arg; // freed by free() after done, or when the store is closed
+	void *arg;		     // freed after done, or when the store is closed
+	void (*free_arg)(void *arg); // NULL: free()
 };
 struct etcd3_call;
 struct etcd3_call *etcd3_call_start(struct etcd3 *etcd, const struct etcd3_request *request);

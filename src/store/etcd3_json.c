@@ -49,14 +49,35 @@ static void add_prefix_end(struct strbuf *body, const char *prefix)
 	add_base64(body, "range_end", end, len);
 }
 
-char *etcd3_range_body(const char *key, bool is_prefix)
+char *etcd3_key_body(const char *key)
 {
 	struct strbuf body = STRBUF_INIT(BODY_MAX);
 
 	strbuf_puts(&body, "{");
 	add_key(&body, key, 0);
-	if (is_prefix)
-		add_prefix_end(&body, key);
+	strbuf_puts(&body, "}");
+	return strbuf_take(&body);
+}
+
+char *etcd3_page_body(const char *prefix, const struct etcd3_page *page)
+{
+	struct strbuf body = STRBUF_INIT(BODY_MAX);
+
+	strbuf_puts(&body, "{");
+	if (page->after) {
+		// The next possible key is this one with a zero byte behind it.
+		_cleanup_free_ char *key = xnew0_array(char, page->after_len + 1);
+
+		memcpy(key, page->after, page->after_len);
+		add_key(&body, key, page->after_len + 1);
+	} else {
+		add_key(&body, prefix, 0);
+	}
+	add_prefix_end(&body, prefix);
+	if (page->limit > 0)
+		strbuf_printf(&body, ",\"limit\":\"%" PRId64 "\"", page->limit);
+	if (page->revision > 0)
+		strbuf_printf(&body, ",\"revision\":\"%" PRId64 "\"", page->revision);
 	strbuf_puts(&body, "}");
 	return strbuf_take(&body);
 }

@@ -16,7 +16,15 @@
 #define ETCD3_ANSWER_MAX (1024 * 1024) // text of an answer beside its pairs
 
 // ---- what we send: each is a text that the caller frees ----
-char *etcd3_range_body(const char *key, bool is_prefix);
+char *etcd3_key_body(const char *key); // a range of one key
+// Of the keys that start with a prefix, those behind one of them.
+struct etcd3_page {
+	int64_t limit;	   // 0: all
+	int64_t revision;  // 0: now
+	const char *after; // NULL: from the first one on
+	size_t after_len;
+};
+char *etcd3_page_body(const char *prefix, const struct etcd3_page *page);
 char *etcd3_probe_body(const char *key); // a range that answers with its header alone
 char *etcd3_txn_body(const struct kv_txn *txn);
 char *etcd3_grant_body(int64_t session, int64_t ttl_s);

@@ -737,6 +737,87 @@ static void test_tls_client_certificate(void **state)
 
 // ---- what others write ----
 
+static void fill(struct kv *kv, unsigned int from, unsigned int to)
+{
+	static char keys[KV_TXN_MAX][32];
+	struct kv_write writes[KV_TXN_MAX];
+
+	while (from < to) {
+		struct kv_txn txn = { .writes = writes };
+		struct kv_answer answer;
+
+		for (; txn.write_count < KV_TXN_MAX && from < to; txn.write_count++, from++) {
+			snprintf(keys[txn.write_count], sizeof(keys[0]), "/p/%06u", from);
+			writes[txn.write_count] = (struct kv_write){ .key = keys[txn.write_count],
+								     .value = "1",
+								     .value_len = 1 };
+		}
+		do_txn(kv, &txn, &answer);
+		assert_true(answer.r == 0 && answer.succeeded);
+		kv_answer_free(&answer);
+	}
+}
+
+// Many keys come in pages, all of one revision, and never in more than three.
+static void test_pages(void **state)
+{
+	static const struct {
+		unsigned int keys, requests;
+	} cases[] = { { 4999, 1 },  { 5000, 1 },  { 5001, 2 },
+		      { 15000, 2 }, { 15001, 3 }, { 22001, 3 } };
+	unsigned int filled = 0;
+	struct kv *kv;
+
+	(void)state;
+	cluster = etcd_cluster_start(1, "http", NULL);
+	kv = open_store(&(struct store_config){ 0 });
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct kv_answer answer = { 0 };
+		uint64_t requests;
+		int64_t revision;
+
+		fill(kv, filled, cases[i].keys);
+		filled = cases[i].keys;
+		etcd_ctl(cluster, "put", "/p0", "1", NULL); // the first one behind the prefix
+		revision = now_revision(kv, NULL);
+		requests = kv_stats(kv)->requests;
+		start_range(kv, "/p/", true, &answer);
+		turn_until(loop, answer.pair_count > 0);
+		etcd_ctl(cluster, "put", "/p/x", "later", NULL);
+		turn_until(loop, answer.done);
+		assert_int_equal(answer.r, 0);
+		assert_int_equal(answer.header.revision, revision);
+		assert_int_equal(answer.pair_count, cases[i].keys);
+		assert_true(answer.sorted);
+		assert_int_equal(kv_stats(kv)->requests - requests, cases[i].requests);
+		kv_answer_free(&answer);
+		etcd_ctl(cluster, "del", "/p/x", NULL);
+	}
+	kv_close(kv);
+}
+
+// The last key of the first page is one that no text has, and longer than those that are shown.
+static void test_page_ends_at_a_junk_key(void **state)
+{
+	_cleanup_free_ char *key = xnew0_array(char, 1503);
+	struct kv_answer answer;
+	struct kv *kv;
+
+	(void)state;
+	cluster = etcd_cluster_start(1, "http", NULL);
+	kv = open_store(&(struct store_config){ 0 });
+	fill(kv, 0, 4999);
+	memcpy(key, "/p/004998", 9);
+	memset(key + 9, 0xff, 1490);
+	etcd_ctl(cluster, "put", key, "1", NULL);
+	fill(kv, 4999, 5010);
+	do_range(kv, "/p/", true, &answer);
+	assert_int_equal(answer.r, 0);
+	assert_int_equal(answer.pair_count, 5011);
+	kv_answer_free(&answer);
+	kv_close(kv);
+}
+
 static void test_junk_keys(void **state)
 {
 	static const char *const prefixes[] = { "/junk/", NULL };
@@ -786,6 +867,8 @@ int main(void)
 		ETCD_TEST(test_tls),
 		ETCD_TEST(test_tls_ca_replaces_system),
 		ETCD_TEST(test_tls_client_certificate),
+		ETCD_TEST(test_pages),
+		ETCD_TEST(test_page_ends_at_a_junk_key),
 		ETCD_TEST(test_junk_keys),
 	};
 

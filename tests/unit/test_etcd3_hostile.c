@@ -76,6 +76,14 @@ static const struct answer_case answer_cases[] = {
 	{ OK "{" HEADER ",\"kvs\":[1]}", -EPROTO, 0, -EPROTO },
 	{ OK "{" HEADER ",\"kvs\":{}}", 0, 0, -EPROTO },
 	{ OK "{" HEADER ",\"kvs\":[{\"key\":5}]}", -EPROTO, 0, -EPROTO },
+	// There is always more.
+	{ OK "{" HEADER ",\"kvs\":[],\"more\":true,\"count\":\"9\"}", -EPROTO, 0, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\"}],\"more\":true,\"count\":\"99999\"}",
+	  -EPROTO, 0, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\"}],\"more\":true,\"count\":\"-9\"}",
+	  -EPROTO, 0, -EPROTO },
+	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\"}],\"more\":true,\"count\":\"x\"}",
+	  -EPROTO, 0, -EPROTO },
 	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"*\"}]}", -EPROTO, 0, -EPROTO },
 	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"value\":[]}]}", -EPROTO, 0, -EPROTO },
 	{ OK "{" HEADER ",\"kvs\":[{\"key\":\"" KEY_P_A "\",\"mod_revision\":{}}]}", -EPROTO, 0,
@@ -769,9 +777,9 @@ static void test_bodies(void **state)
 		.compares = compares, .compare_count = 3, .writes = writes, .write_count = 2
 	};
 	_cleanup_free_ char *body = etcd3_txn_body(&txn);
-	_cleanup_free_ char *prefix = etcd3_range_body("a/", true);
-	_cleanup_free_ char *last = etcd3_range_body("a\xff", true);
-	_cleanup_free_ char *all = etcd3_range_body("\xff\xff", true);
+	_cleanup_free_ char *prefix = etcd3_page_body("a/", &(struct etcd3_page){ 0 });
+	_cleanup_free_ char *last = etcd3_page_body("a\xff", &(struct etcd3_page){ 0 });
+	_cleanup_free_ char *all = etcd3_page_body("\xff\xff", &(struct etcd3_page){ 0 });
 	_cleanup_free_ char *login = etcd3_authenticate_body("a\"b", "c\\d");
 
 	(void)state;

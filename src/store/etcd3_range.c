@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: reading keys of etcd.
+//
+// DOC: pages
+//
+// etcd puts the whole of an answer together before it sends the first byte of it, for 60,000 leases most of a second. A prefix is therefore
+// read in up to three pages, all at the revision of the first one: while etcd makes the next page, the caller works on the last. There are
+// never more, whatever the number of keys, for each is a request; few keys come in one.
+#include "store/etcd3_range.h"
+
+#include "core/mem.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FIRST_PAGE_KEYS 5000
+#define THREE_PAGES_KEYS 10000 // left behind the first page
+#define PAGES_MAX 3
+
+struct range {
+	struct etcd3 *etcd;
+	kv_pair_fn *each;
+	kv_range_done_fn *done;
+	void *arg;
+	char *prefix;		 // NULL: of one key
+	unsigned int page;	 // from 1 on
+	struct kv_header header; // of the first page
+	char *last;		 // raw key
+	size_t last_len;
+	size_t last_capacity;
+	bool has_last;
+	struct err element_err; // of an element that made no sense
+};
+
+static void range_free(void *arg)
+{
+	struct range *range = arg;
+
+	free(range->prefix);
+	free(range->last);
+	free(range);
+}
+
+static void remember(struct range *range, const struct kv_pair *pair)
+{
+	if (pair->raw_key_len > range->last_capacity) {
+		range->last_capacity = pair->raw_key_len + 64;
+		range->last = xrealloc_array(range->last, range->last_capacity, 1);
+	}
+	memcpy(range->last, pair->raw_key, pair->raw_key_len);
+	range->last_len = pair->raw_key_len;
+	range->has_last = true;
+}
+
+static int range_element(void *arg, const char *text, size_t len)
+{
+	struct range *range = arg;
+	_cleanup_etcd3_pair_ struct etcd3_pair pair = { 0 };
+	int r = etcd3_read_pair(text, len, &pair, &range->element_err);
+
+	if (r < 0)
+		return r;
+	if (range->prefix)
+		remember(range, &pair.pair);
+	range->each(range->arg, &pair.pair);
+	return 0;
+}
+
+static void page_start(struct range *range, const struct etcd3_page *page);
+
+// 1: another page was asked for. 0: that was all.
+static int go_on(struct range *range, const struct etcd3_answer *answer, struct err *e)
+{
+	int64_t count = 0;
+	struct etcd3_page page = { .revision = range->header.revision,
+				   .after = range->last,
+				   .after_len = range->last_len };
+	struct range *next;
+	int r;
+
+	if (!range->prefix || !etcd3_read_bool(answer->json, "more"))
+		return 0;
+	if (range->page == PAGES_MAX || !range->has_last)
+		return err_set(e, -EPROTO, "etcd: more keys than were asked for");
+	r = etcd3_read_int(answer->json, "count", &count, e);
+	if (r < 0)
+		return r;
+	// The count is of all that were in the range of this page.
+	if (range->page == 1 && count - FIRST_PAGE_KEYS > THREE_PAGES_KEYS)
+		page.limit = (count - FIRST_PAGE_KEYS) / 2;
+	next = xnew(struct range);
+	*next = *range;
+	next->prefix = TAKE_PTR(range->prefix);
+	next->last = TAKE_PTR(range->last);
+	next->page = page.limit > 0 ? range->page + 1 : PAGES_MAX;
+	next->has_last = false;
+	page_start(next, &page);
+	return 1;
+}
+
+static void page_answered(void *arg, const struct etcd3_answer *answer)
+{
+	struct range *range = arg;
+	struct etcd3_header header = { 0 };
+	struct err e;
+	int r = answer->r;
+
+	if (r == 0)
+		r = etcd3_read_header(answer->json, &header, &e);
+	else
+		e = range->element_err.code < 0 ? range->element_err : *answer->err;
+	if (r == 0 && range->page == 1)
+		range->header = header.kv;
+	if (r == 0)
+		r = go_on(range, answer, &e);
+	if (r <= 0)
+		range->done(range->arg, r, r == 0 ? &range->header : NULL, r < 0 ? &e : NULL);
+}
+
+static void page_start(struct range *range, const struct etcd3_page *page)
+{
+	struct etcd3_request request = {
+		.path = "/kv/range",
+		.body = etcd3_page_body(range->prefix, page),
+		.idempotent = true,
+		.is_long = true,
+		.array = "kvs",
+		.element = range_element,
+		.done = page_answered,
+		.arg = range,
+		.free_arg = range_free,
+	};
+
+	etcd3_call_start(range->etcd, &request);
+}
+
+void etcd3_range(struct etcd3 *etcd, const char *key, bool is_prefix, kv_pair_fn *each,
+		 kv_range_done_fn *done, void *arg)
+{
+	struct range *range = xnew(struct range);
+	struct etcd3_request request = {
+		.path = "/kv/range",
+		.idempotent = true,
+		.array = "kvs",
+		.element = range_element,
+		.done = page_answered,
+		.arg = range,
+		.free_arg = range_free,
+	};
+
+	*range = (struct range){ .etcd = etcd, .each = each, .done = done, .arg = arg, .page = 1 };
+	if (is_prefix) {
+		range->prefix = xstrdup(key);
+		page_start(range, &(struct etcd3_page){ .limit = FIRST_PAGE_KEYS });
+	} else {
+		request.body = etcd3_key_body(key);
+		etcd3_call_start(etcd, &request);
+	}
+}
