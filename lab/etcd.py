@@ -331,7 +331,8 @@ def make_certificates(directory, addresses):
         extensions.write_text(f"extendedKeyUsage={usage}\n"
                               + (f"subjectAltName={names}\n" if name == "server" else ""),
                               encoding="ascii")
-        openssl("req", "-new", "-key", directory / f"{name}.key", "-subj", f"/CN={name}",
+        # etcd's gateway refuses a client's common name once it has users.
+        openssl("req", "-new", "-key", directory / f"{name}.key", "-subj", f"/O={name}",
                 "-out", directory / f"{name}.csr")
         openssl("x509", "-req", "-in", directory / f"{name}.csr", "-CA", directory / "ca.crt",
                 "-CAkey", directory / "ca.key", "-CAcreateserial", "-days", "2",

@@ -335,8 +335,16 @@ enum etcd3_verdict etcd3_judge(int status, int grpc_code, const char *message, s
 // on before it failed, or another service altogether.
 static enum etcd3_verdict judge_foreign(int status, const char *text, size_t len, struct err *e)
 {
+	static const char cn_refused[] = "CommonName of client sending a request";
 	char excerpt[TEXT_EXCERPT_MAX];
 
+	// The gateway says so before it is one.
+	if (len >= strlen(cn_refused) && memcmp(text, cn_refused, strlen(cn_refused)) == 0) {
+		err_set(e, -EACCES,
+			"etcd with users takes no client certificate that has a common name (CN): "
+			"make one without");
+		return ETCD3_REFUSED;
+	}
 	err_set(e, status >= 500 ? -EAGAIN : -EPROTO, "HTTP status %d, not of etcd: \"%s\"", status,
 		text_excerpt(text, len, excerpt));
 	return status >= 500 ? ETCD3_UNKNOWN : ETCD3_NOT_DONE;

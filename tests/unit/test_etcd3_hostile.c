@@ -100,6 +100,8 @@ static const struct answer_case answer_cases[] = {
 	{ "HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}", -EPROTO, -EPROTO, -EPROTO },
 	{ "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
 	  -EPROTO, -EPROTO, -EPROTO },
+	{ "HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\nCommonName of client sending a request against gateway will be ignored",
+	  -EACCES, -EACCES, -EACCES },
 	{ "HTTP/1.1 404 No\r\nConnection: close\r\n\r\n{\"message\":\"lease not found\",\"code\":5}",
 	  -ENOENT, -ENOENT, -ENOENT },
 };
