@@ -9,15 +9,70 @@
 #include <string.h>
 #include <strings.h>
 
+// ---- reading ----
+
+static void skip_space(const char **cursor, const char *end)
+{
+	while (*cursor < end && strchr(" \t\r\n", **cursor))
+		++*cursor;
+}
+
+// One value, whose text is known to be right, is read from the cursor on.
+static json_t *read_value(const char **cursor, const char *end)
+{
+	json_error_t error;
+	json_t *value = json_loadb(*cursor, (size_t)(end - *cursor),
+				   JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &error);
+
+	*cursor += error.position;
+	return value;
+}
+
+// jansson leaves the last of several members of one name in the place of the first. Here each stands
+// where it was written, so that of the variants of a name the last is last.
+static json_t *read_in_order(const char **cursor, const char *end)
+{
+	json_t *object;
+
+	skip_space(cursor, end);
+	if (**cursor != '{')
+		return read_value(cursor, end);
+	object = json_object();
+	do {
+		_cleanup_json_ json_t *name = NULL;
+
+		++*cursor; // the brace or the comma
+		skip_space(cursor, end);
+		if (**cursor == '}')
+			break; // it is empty
+		name = read_value(cursor, end);
+		skip_space(cursor, end);
+		++*cursor; // the colon
+		json_object_del(object, json_string_value(name));
+		json_object_set_new(object, json_string_value(name), read_in_order(cursor, end));
+		skip_space(cursor, end);
+	} while (**cursor == ',');
+	++*cursor;
+	return object;
+}
+
 int json_read(const char *text, size_t len, size_t max, json_t **ret, struct err *e)
 {
+	const char *cursor = text;
 	json_error_t error;
 	json_t *value;
 
 	if (len > max)
 		return err_set(e, -E2BIG, "JSON of %zu bytes is too long: at most %zu", len, max);
-	// Duplicates (the last wins), "\u0000" (refused) and nesting (2,048) as jansson has them.
-	value = json_loadb(text, len, JSON_DECODE_ANY, &error);
+	// "\u0000" (refused) and nesting (2,048) as jansson has them.
+	value = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+	if (!value && json_error_code(&error) == json_error_duplicate_key) {
+		value = json_loadb(text, len, JSON_DECODE_ANY, &error);
+		if (json_is_object(value)) {
+			json_decref(value);
+			value = read_in_order(&cursor, text + len);
+		}
+	}
 	if (!value)
 		return err_set(e, -EINVAL, "not valid JSON: %s (line %d, column %d)", error.text,
 			       error.line, error.column);
@@ -35,16 +90,37 @@ char *json_text(const json_t *value)
 	return text;
 }
 
+// ---- members ----
+
+// Cuts one letter off a name, folded: beside the case of ASCII, Unicode knows a long s and the sign
+// of the kelvin.
+static char fold_letter(const char **name)
+{
+	char c = **name;
+
+	if (strncmp(*name, "\xc5\xbf", 2) == 0)
+		c = 's';
+	else if (strncmp(*name, "\xe2\x84\xaa", 3) == 0)
+		c = 'k';
+	*name += text_utf8_len(*name, strnlen(*name, 4));
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool json_name_matches(const char *key, const char *name)
+{
+	while (*key && *name)
+		if (fold_letter(&key) != fold_letter(&name))
+			return false;
+	return *key == *name;
+}
+
 json_t *json_member(const json_t *object, const char *name)
 {
-	json_t *value, *found;
+	json_t *value, *found = NULL;
 	const char *key;
 
-	found = json_object_get(object, name);
-	if (found)
-		return found;
 	json_object_foreach((json_t *)object, key, value) {
-		if (strcasecmp(key, name) == 0)
+		if (json_name_matches(key, name))
 			found = value;
 	}
 	return found;

@@ -18,14 +18,16 @@
 
 #define _cleanup_json_ _cleanup_(json_decrefp)
 
-// Parses one whole document of at most max bytes; no embedded NUL, nesting bounded, duplicates: last wins,
+// Parses one whole document of at most max bytes; no embedded NUL, nesting bounded, duplicates: last wins and stands last,
 // trailing bytes refused. New reference. -EINVAL, -E2BIG.
 int json_read(const char *text, size_t len, size_t max, json_t **ret, struct err *e);
 
 // Compact, members in insertion order, non-ASCII kept. Caller frees. Never NULL.
 char *json_text(const json_t *value);
 
-// Member by name, matched case-insensitively as Go's decoder does (an exact match wins; of several, the last). NULL if absent.
+// Does a member of this name match what is asked for (ASCII), as Go's decoder has it: whatever the case?
+bool json_name_matches(const char *key, const char *name);
+// Member by name, as Go's decoder finds it: of all that match the last, an exact match or not. NULL if absent.
 json_t *json_member(const json_t *object, const char *name);
 
 // Typed members. Absent (and, but for addresses and CIDRs, null) leaves *ret as it is and returns 0; a wrong type or

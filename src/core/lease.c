@@ -201,7 +201,7 @@ static bool is_known_member(const char *name)
 					     "BackendV6Data" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (strcasecmp(name, known[i]) == 0)
+		if (json_name_matches(name, known[i]))
 			return true;
 	return false;
 }

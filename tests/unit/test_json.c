@@ -24,6 +24,9 @@ static void test_read_and_text(void **state)
 	} cases[] = {
 		{ " { \"b\" : 1 , \"a\" : [ true , null ] } \n", "{\"b\":1,\"a\":[true,null]}" },
 		{ "{\"a\":1,\"a\":2}", "{\"a\":2}" }, // the last wins
+		{ "{\"a\":1,\"b\":{\"c\":1,\"d\":[1,{}],\"c\":{\"\":null}},\"a\":\"\"}",
+		  "{\"b\":{\"d\":[1,{}],\"c\":{\"\":null}},\"a\":\"\"}" },
+		{ "[{\"a\":1,\"a\":2}]", "[{\"a\":2}]" },
 		{ "\"text\"", "\"text\"" },
 		{ "17", "17" },
 		{ "null", "null" },
@@ -103,15 +106,34 @@ static void test_member(void **state)
 {
 	_cleanup_json_ json_t *object = value_of(
 		"{\"NETWORK\":1,\"Network\":2,\"network\":3,\"subnetlen\":4,\"SUBNETLEN\":5}");
+	static const struct {
+		const char *text;
+		int want;
+	} cases[] = {
+		{ "{\"Kiss\":1,\"kiss\":2}", 2 },
+		{ "{\"kiss\":1,\"Kiss\":2}", 2 },
+		{ "{\"Kiss\":1,\"kiss\":2,\"Kiss\":3}", 3 },
+		{ " { \"Kiss\" : 1 ,\n\"kiss\":-2.5e1 , \"Kiss\" : 3 , \"x\":{ } , \"y\":[ {} ]} ", 3 },
+		{ "{\"kiss\":1,\"Kiss\":2,\"kiss\":{},\"KISS\":4}", 4 },
+		{ "{\"x\":\"}\",\"x\":\"\\\"\",\"\\u004biss\":1,\"kiss\":2,\"\\u004biss\":3}", 3 },
+		{ "{\"kiss\":1,\"\xe2\x84\xaai\xc5\xbfs\":2}", 2 },
+		{ "{\"kiss\":1,\"kis\xc3\x9f\":2,\"kis\":3,\"kisss\":4,\"\":5}", 1 },
+	};
 	_cleanup_json_ json_t *array = value_of("[1]");
 
 	(void)state;
-	assert_int_equal(json_integer_value(json_member(object, "Network")), 2);   // exact first
-	assert_int_equal(json_integer_value(json_member(object, "SubnetLen")), 5); // else the last
+	assert_int_equal(json_integer_value(json_member(object, "Network")), 3);
+	assert_int_equal(json_integer_value(json_member(object, "SubnetLen")), 5);
 	assert_null(json_member(object, "Networ"));
 	assert_null(json_member(object, "Networks"));
 	assert_null(json_member(array, "Network"));
 	assert_null(json_member(NULL, "Network"));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ json_t *value = value_of(cases[i].text);
+
+		check(json_integer_value(json_member(value, "Kiss")) == cases[i].want, "%s",
+		      cases[i].text);
+	}
 }
 
 // What each getter makes of each kind of value. NULL message: it is taken.

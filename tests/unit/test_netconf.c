@@ -27,6 +27,11 @@ static const struct {
 	  "10.3.0.0/16 10.3.0.128 10.3.255.128 25", "off", "host-gw", "{\"TYPE\":\"Host-GW\"}" },
 	{ "{\"Network\":\"10.3.0.0/16\",\"Network\":\"10.4.0.0/16\"}",
 	  "10.4.0.0/16 10.4.1.0 10.4.255.0 24", "off", "udp", "{}" },
+	// of several variants of a name the last wins, an exact one or not
+	{ "{\"Network\":\"10.3.0.0/16\",\"network\":\"10.4.0.0/16\"}",
+	  "10.4.0.0/16 10.4.1.0 10.4.255.0 24", "off", "udp", "{}" },
+	{ "{\"Network\":\"10.3.0.0/16\",\"network\":\"10.4.0.0/16\",\"Network\":\"10.5.0.0/16\"}",
+	  "10.5.0.0/16 10.5.1.0 10.5.255.0 24", "off", "udp", "{}" },
 	// null is "not given" for numbers and booleans
 	{ "{\"Network\":\"10.3.0.0/16\",\"SubnetLen\":null,\"EnableIPv4\":null,\"EnableIPv6\":null,"
 	  "\"EnableNFTables\":null}",
