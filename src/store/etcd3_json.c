@@ -304,6 +304,12 @@ enum etcd3_verdict etcd3_judge(int status, int grpc_code, const char *message, s
 		err_set(e, -ENOENT, "%s", message);
 		return ETCD3_REFUSED;
 	case GRPC_RESOURCE_EXHAUSTED:
+		// It passes, and is told before anything was done; a full database is for an
+		// operator.
+		if (says(message, "too many requests")) {
+			err_set(e, -EAGAIN, "%s", message);
+			return ETCD3_NOT_DONE;
+		}
 		err_set(e, -ENOSPC, "%s", message);
 		return ETCD3_REFUSED;
 	case GRPC_FAILED_PRECONDITION:

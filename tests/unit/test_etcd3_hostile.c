@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define OK "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+#define STATUS(words) "HTTP/1.1 " words "\r\nConnection: close\r\n\r\n"
 #define HEADER "\"header\":{\"cluster_id\":\"7\",\"revision\":\"5\",\"raft_term\":\"2\"}"
 #define KEY_P_A "L3AvYQ==" // "/p/a"
 
@@ -102,6 +103,10 @@ static const struct answer_case answer_cases[] = {
 	  -EPROTO, -EPROTO, -EPROTO },
 	{ "HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\nCommonName of client sending a request against gateway will be ignored",
 	  -EACCES, -EACCES, -EACCES },
+	{ STATUS("429 Slow") "{\"message\":\"etcdserver: too many requests\",\"code\":8}", -EAGAIN,
+	  -EAGAIN, -EAGAIN },
+	{ STATUS("429 Full") "{\"message\":\"etcdserver: mvcc: database space exceeded\",\"code\":8}",
+	  -ENOSPC, -ENOSPC, -ENOSPC },
 	{ "HTTP/1.1 404 No\r\nConnection: close\r\n\r\n{\"message\":\"lease not found\",\"code\":5}",
 	  -ENOENT, -ENOENT, -ENOENT },
 };
@@ -266,8 +271,6 @@ static void test_no_gateway(void **state)
 }
 
 // ---- another service in an etcd's place ----
-
-#define STATUS(words) "HTTP/1.1 " words "\r\nConnection: close\r\n\r\n"
 
 static const char *const foreign_answers[] = {
 	STATUS("405 Method Not Allowed") "<html>Method not allowed</html>",
