@@ -7,6 +7,7 @@
 #include "core/strbuf.h"
 #include "store/etcd3_internal.h"
 #include "store/etcd3_range.h"
+#include "store/store_endpoint.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -236,52 +237,28 @@ static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, v
 
 // ---- open and close ----
 
-static int add_endpoint(struct etcd3 *etcd, const char *text, bool prefer_tls, struct err *e)
-{
-	struct etcd3_endpoint *endpoint = &etcd->endpoints[etcd->endpoint_count];
-	const char *scheme = strstr(text, "://");
-	const char *host = scheme ? scheme + 3 : text;
-	size_t len = strlen(text);
-
-	if (scheme && strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0)
-		return err_set(e, -EINVAL, "etcd endpoint \"%s\": neither http:// nor https://", text);
-	// Such a name or password would be printed wherever the endpoint is.
-	if (strchr(host, '@'))
-		return err_set(
-			e, -EINVAL,
-			"etcd endpoint: give the user name and the password by their own options, not in the URL");
-	while (len > 0 && text[len - 1] == '/')
-		len--;
-	if (!host[0] || host[0] == '/' || strpbrk(host, "?# \t\r\n"))
-		return err_set(e, -EINVAL, "etcd endpoint \"%s\": not a URL of a host and port", text);
-	endpoint->url = xasprintf("%s%.*s",
-				  scheme       ? ""
-				  : prefer_tls ? "https://"
-					       : "http://",
-				  (int)len, text);
-	endpoint->backoff = (struct backoff){ .base_ms = 1000, .max_ms = 30000 };
-	etcd->endpoint_count++;
-	return 0;
-}
-
 static int add_endpoints(struct etcd3 *etcd, const struct store_config *config, struct err *e)
 {
 	bool prefer_tls = config->ca_file || config->cert_file;
-	size_t i;
-	int r;
+	size_t count = 0;
 
-	etcd->endpoints = xnew0_array(struct etcd3_endpoint, ETCD3_ENDPOINTS_MAX);
-	for (i = 0; config->endpoints && config->endpoints[i]; i++) {
-		if (i == ETCD3_ENDPOINTS_MAX)
-			return err_set(e, -E2BIG, "etcd: more than %d endpoints", ETCD3_ENDPOINTS_MAX);
-		r = add_endpoint(etcd, config->endpoints[i], prefer_tls, e);
+	static_assert(STORE_ENDPOINTS_MAX <= 64, "a set of tried ones has a bit for each");
+	while (config->endpoints && config->endpoints[count])
+		count++;
+	if (count == 0)
+		return err_set(e, -EINVAL, "no endpoint is given");
+	if (count > STORE_ENDPOINTS_MAX)
+		return err_set(e, -E2BIG, "more than %d endpoints", STORE_ENDPOINTS_MAX);
+	etcd->endpoints = xnew0_array(struct etcd3_endpoint, count);
+	for (; etcd->endpoint_count < count; etcd->endpoint_count++) {
+		struct etcd3_endpoint *endpoint = &etcd->endpoints[etcd->endpoint_count];
+		int r = store_endpoint_read(config->endpoints[etcd->endpoint_count], prefer_tls,
+					    &endpoint->url, e);
+
 		if (r < 0)
 			return r;
+		endpoint->backoff = (struct backoff){ .base_ms = 1000, .max_ms = 30000 };
 	}
-	if (i == 0)
-		return err_set(e, -EINVAL, "etcd: no endpoint is given");
-	etcd->endpoints =
-		xrealloc_array(etcd->endpoints, etcd->endpoint_count, sizeof(*etcd->endpoints));
 	return 0;
 }
 
@@ -307,9 +284,8 @@ static int etcd3_open(struct kv *kv, const struct store_config *config, struct e
 		etcd->password = xstrdup(config->password ? config->password : "");
 	}
 	r = add_endpoints(etcd, config, e);
-	if (r < 0)
-		return r;
-	r = http_client_new(kv->loop, &http, &etcd->http, e);
+	if (r == 0)
+		r = http_client_new(kv->loop, &http, &etcd->http, e);
 	return r < 0 ? err_wrap(e, "etcd") : 0;
 }
 

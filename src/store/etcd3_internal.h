@@ -9,8 +9,6 @@
 #include "store/etcd3_lines.h"
 #include "store/kv.h"
 
-#define ETCD3_ENDPOINTS_MAX 64 // as many as bits in a set of tried ones
-
 struct etcd3_endpoint {
 	char *url; // without a slash at the end
 	struct backoff backoff;

@@ -12,24 +12,33 @@
 #include <errno.h>
 #include <string.h>
 
-#define PREFIX_MAX 256
+int registry_prefix_check(const char *prefix, struct err *e)
+{
+	size_t len = strlen(prefix);
+	size_t step;
+
+	if (prefix[strspn(prefix, "/")] == '\0')
+		return err_set(e, -EINVAL, "must not be empty");
+	if (len > REGISTRY_PREFIX_MAX)
+		return err_set(e, -EINVAL, "longer than %d bytes", REGISTRY_PREFIX_MAX);
+	for (; len > 0; prefix += step, len -= step) {
+		step = text_utf8_len(prefix, len);
+		if (step == 0 || (unsigned char)*prefix <= ' ' || *prefix == 0x7f)
+			return err_set(e, -EINVAL, "has a space or a byte that is no text");
+	}
+	return 0;
+}
 
 int registry_new(struct kv *kv, const char *prefix, struct registry **ret, struct err *e)
 {
 	struct registry *registry;
 	size_t len = strlen(prefix);
-	size_t i;
+	int r = registry_prefix_check(prefix, e);
 
-	while (len > 0 && prefix[len - 1] == '/')
+	if (r < 0)
+		return r;
+	while (prefix[len - 1] == '/')
 		len--;
-	if (len == 0)
-		return err_set(e, -EINVAL, "store prefix: empty");
-	if (len > PREFIX_MAX)
-		return err_set(e, -EINVAL, "store prefix: longer than %d bytes", PREFIX_MAX);
-	for (i = 0; i < len; i++)
-		if ((unsigned char)prefix[i] <= ' ' || prefix[i] == 0x7f)
-			return err_set(e, -EINVAL,
-				       "store prefix: has a space or control character: %s", prefix);
 	registry = xnew(struct registry);
 	registry->kv = kv;
 	registry->prefix = xstrndup(prefix, len);

@@ -11,8 +11,12 @@
 #define LEASE_TTL_S 86400 // flannel's; COMPAT
 
 struct registry;
-// prefix: "/coreos.com/network"; -EINVAL for one that is empty or ends in '/' (trailing ones are
-// cut) . Borrows kv.
+#define REGISTRY_PREFIX_MAX 512 // bytes of a prefix
+
+// -EINVAL, with the reason, for what can be no prefix: empty, too long, not text. A slash at its end is
+// not looked at.
+int registry_prefix_check(const char *prefix, struct err *e);
+// prefix: "/coreos.com/network"; slashes at its end are cut. -EINVAL as above. Borrows kv.
 int registry_new(struct kv *kv, const char *prefix, struct registry **ret, struct err *e);
 struct registry *registry_free(struct registry *registry); // frees its watches; pending calls are forgotten
 

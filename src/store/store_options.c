@@ -4,13 +4,11 @@
 #include "store/store_options.h"
 
 #include "core/mem.h"
-#include "core/text.h"
+#include "store/registry.h"
+#include "store/store_endpoint.h"
 
 #include <errno.h>
 #include <string.h>
-
-#define ENDPOINT_MAX 512
-#define PREFIX_MAX 512
 
 const char *const store_kinds[] = { "etcd3", "memory", NULL };
 
@@ -58,53 +56,6 @@ void store_options_free(struct store_options *options)
 	flag_target_free(store_flags, ARRAY_SIZE(store_flags), options);
 }
 
-static bool has_scheme(const char *text)
-{
-	return strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0;
-}
-
-// White space and control characters would end up in a request line.
-static bool is_plain(const char *text)
-{
-	for (; *text != '\0'; text++)
-		if ((unsigned char)*text <= ' ' || *text == 0x7f)
-			return false;
-	return true;
-}
-
-static int check_endpoint(const char *endpoint, struct err *e)
-{
-	const char *host = strstr(endpoint, "://");
-	char shown[TEXT_EXCERPT_MAX];
-
-	(void)text_excerpt(endpoint, strlen(endpoint), shown);
-	host = host ? host + 3 : endpoint;
-	// The text before '@' may be a password, so it is not shown.
-	if (host[strcspn(host, "/@")] == '@')
-		return err_set(e, -EINVAL,
-			       "--etcd-endpoints: a URL holds a user name; --etcd-username and "
-			       "--etcd-password are for that");
-	if (strstr(endpoint, "://") && !has_scheme(endpoint))
-		return err_set(e, -EINVAL,
-			       "--etcd-endpoints: \"%s\" is neither http:// nor https://", shown);
-	if (strlen(endpoint) > ENDPOINT_MAX || !is_plain(endpoint) || strpbrk(endpoint, "?#") ||
-	    host[0] == '\0' || host[0] == '/' || host[0] == ':')
-		return err_set(e, -EINVAL, "--etcd-endpoints: \"%s\" is not a URL of a server", shown);
-	return 0;
-}
-
-// The form that the store wants. tls: what a bare host:port means.
-static char *normal_endpoint(const char *endpoint, bool tls)
-{
-	char *text = has_scheme(endpoint) ? xstrdup(endpoint)
-					  : xasprintf("%s://%s", tls ? "https" : "http", endpoint);
-	size_t len = strlen(text);
-
-	while (len > 0 && text[len - 1] == '/')
-		text[--len] = '\0';
-	return text;
-}
-
 static int finish_endpoints(struct store_options *options, struct err *e)
 {
 	bool tls = options->ca_file[0] != '\0' || options->cert_file[0] != '\0';
@@ -119,10 +70,9 @@ static int finish_endpoints(struct store_options *options, struct err *e)
 	for (size_t i = 0; i < list->count; i++) {
 		char *given = list->items[i];
 
-		r = check_endpoint(given, e);
+		r = store_endpoint_read(given, tls, &list->items[i], e);
 		if (r < 0)
-			return r;
-		list->items[i] = normal_endpoint(given, tls);
+			return err_wrap(e, "--etcd-endpoints");
 		free(given);
 	}
 	return 0;
@@ -135,11 +85,7 @@ static int check_prefix(struct store_options *options, struct err *e)
 
 	while (len > 0 && prefix[len - 1] == '/')
 		prefix[--len] = '\0';
-	if (len == 0)
-		return err_set(e, -EINVAL, "--etcd-prefix: must not be empty");
-	if (len > PREFIX_MAX)
-		return err_set(e, -EINVAL, "--etcd-prefix: longer than %d bytes", PREFIX_MAX);
-	return 0;
+	return registry_prefix_check(prefix, e) < 0 ? err_wrap(e, "--etcd-prefix") : 0;
 }
 
 static int check_credentials(const struct store_options *options, struct err *e)

@@ -6,8 +6,6 @@
 #include "core/flags.h"
 #include "store/kv.h"
 
-#define STORE_ENDPOINTS_MAX 32
-
 struct store_options {
 	int kind; // index into store_kinds
 	struct flag_list endpoints;

@@ -441,6 +441,10 @@ static void test_endpoints(void **state)
 		{ "http://user:pass@host:1", -EINVAL },
 		{ "http://host:1?x=y", -EINVAL },
 		{ "http://ho st:1", -EINVAL },
+		{ "http://host:1/a\x7f", -EINVAL },
+		{ ":2379", -EINVAL },
+		{ "http://:2379", -EINVAL },
+		{ "http://host:1/of@path", 0 },
 	};
 	size_t i;
 

@@ -221,6 +221,8 @@ static const struct refusal refusals[] = {
 	{ { "--subnet-file=" }, "--subnet-file: must not be empty" },
 	{ { "--check-config", "" }, "--check-config: must not be empty" },
 	{ { "--etcd-prefix=//" }, "--etcd-prefix: must not be empty" },
+	{ { "--etcd-prefix=/a b" }, "--etcd-prefix: has a space or a byte that is no text" },
+	{ { "--etcd-endpoints=:2379" }, "--etcd-endpoints: \":2379\" is not a URL of a server" },
 	{ { "--etcd-endpoints=" }, "--etcd-endpoints: no server is given" },
 	{ { "--etcd-endpoints=ftp://a" },
 	  "--etcd-endpoints: \"ftp://a\" is neither http:// nor https://" },

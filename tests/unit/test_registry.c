@@ -160,9 +160,16 @@ static void put(const char *key, const char *value)
 static void test_prefix(void **state)
 {
 	struct registry *other = NULL;
+	char longest[REGISTRY_PREFIX_MAX + 2] = "";
 	struct err e;
 
 	(void)state;
+	memset(longest, 'p', REGISTRY_PREFIX_MAX);
+	assert_int_equal(registry_new(kv, longest, &other, &e), 0);
+	other = registry_free(other);
+	longest[REGISTRY_PREFIX_MAX] = 'p';
+	assert_int_equal(registry_new(kv, longest, &other, &e), -EINVAL);
+	assert_int_equal(registry_new(kv, "/a\xff", &other, &e), -EINVAL);
 	assert_int_equal(registry_new(kv, "", &other, &e), -EINVAL);
 	assert_int_equal(registry_new(kv, "//", &other, &e), -EINVAL);
 	assert_int_equal(registry_new(kv, "/a b", &other, &e), -EINVAL);
