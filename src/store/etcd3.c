@@ -326,7 +326,7 @@ static void reconnect(struct kv *kv)
 
 const struct kv_ops etcd3_ops = {
 	.kind = "etcd3",
-	.caps = KV_CAP_MULTI_TXN | KV_CAP_SESSION,
+	.txn_max = KV_TXN_MAX,
 	.size = sizeof(struct etcd3),
 	.watch_size = sizeof(struct etcd3_watch),
 	.open = etcd3_open,

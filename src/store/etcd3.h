@@ -3,6 +3,5 @@
 // Owns: the store in etcd, version 3 of its API, through its JSON gateway.
 #pragma once
 
-#include "store/kv.h"
-
+struct kv_ops;
 extern const struct kv_ops etcd3_ops;

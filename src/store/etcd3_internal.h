@@ -7,7 +7,7 @@
 #include "io/http_client.h"
 #include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
-#include "store/kv.h"
+#include "store/kv_internal.h"
 
 struct etcd3_endpoint {
 	char *url; // without a slash at the end

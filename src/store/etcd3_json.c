@@ -8,6 +8,7 @@
 #include "core/parse.h"
 #include "core/strbuf.h"
 #include "core/text.h"
+#include "store/kv_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: the calls that are under way between callers and stores, and which stores there are.
-#include "store/kv.h"
+#include "store/kv_internal.h"
 
 #include "core/mem.h"
 #include "store/etcd3.h"
@@ -52,6 +52,7 @@ int kv_open(struct loop *loop, const struct store_config *config, struct kv **re
 	kv = xcalloc(1, ops->size);
 	kv->ops = ops;
 	kv->loop = loop;
+	kv->txn_max = ops->txn_max;
 	r = ops->open(kv, config, e);
 	if (r < 0) {
 		kv_close(kv);
@@ -78,9 +79,14 @@ struct kv *kv_close(struct kv *kv)
 	return NULL;
 }
 
-unsigned int kv_caps(const struct kv *kv)
+struct loop *kv_loop(const struct kv *kv)
 {
-	return kv->ops->caps;
+	return kv->loop;
+}
+
+unsigned int kv_txn_max(const struct kv *kv)
+{
+	return kv->txn_max;
 }
 
 const char *kv_kind(const struct kv *kv)
@@ -208,7 +214,7 @@ void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_do
 {
 	struct kv_call *call;
 
-	assert(txn->compare_count <= KV_TXN_MAX && txn->write_count <= KV_TXN_MAX);
+	assert(txn->compare_count <= kv->txn_max && txn->write_count <= kv->txn_max);
 	call = call_new(kv, each, arg);
 	call->done.txn = done;
 	kv->ops->txn(kv, txn, got_pair, txn_ended, call);

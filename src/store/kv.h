@@ -12,11 +12,6 @@
 
 struct kv;
 
-enum kv_cap {
-	KV_CAP_MULTI_TXN = 1 << 0, // a transaction may compare and write several keys
-	KV_CAP_SESSION = 1 << 1,   // keys can be tied to a session and vanish with it
-};
-
 // Where the store is and how to speak to it. Strings are copied by kv_open.
 struct store_config {
 	const char *kind;	      // "etcd3", "memory"
@@ -30,7 +25,9 @@ struct store_config {
 	uint32_t dead_man_ms;	     // a watch that shows no life for this long is dead; 0: 15000
 };
 
-#define KV_KEY_SHOWN_MAX 1024
+#define KV_KEY_SHOWN_MAX 1024	 // bytes of a key
+#define KV_VALUE_MAX (64 * 1024) // a larger value is not handed on
+#define KV_WATCH_PREFIXES_MAX 4
 
 // One key with its value. Borrowed during a callback.
 struct kv_pair {
@@ -46,6 +43,9 @@ struct kv_pair {
 	int64_t mod_revision;
 	int64_t session; // 0: not tied to one
 };
+
+// What kv_pair.key is for this key; NULL: the raw key itself, if terminated. Caller frees.
+char *kv_key_shown(const char *raw_key, size_t len);
 
 // As of when an answer is true.
 struct kv_header {
@@ -64,7 +64,7 @@ int kv_open(struct loop *loop, const struct store_config *config, struct kv **re
 struct kv *kv_close(struct kv *kv);
 // Calls that were made with this arg and are still under way end without calling back.
 void kv_forget(struct kv *kv, const void *arg);
-unsigned int kv_caps(const struct kv *kv);
+struct loop *kv_loop(const struct kv *kv);
 const char *kv_kind(const struct kv *kv);
 // The endpoint in use, for people; "" if none.
 const char *kv_endpoint(const struct kv *kv);
@@ -115,6 +115,8 @@ struct kv_txn {
 	size_t write_count;
 };
 #define KV_TXN_MAX 64 // compares, and writes, at the most
+// Of this store, 1 to KV_TXN_MAX. 1: a transaction has one key, that it compares and writes.
+unsigned int kv_txn_max(const struct kv *kv);
 
 // All compares hold: all writes are done, succeeded is true, header->revision is their
 // mod_revision. Otherwise nothing is written, and `each` got the current pair of every compared key
@@ -126,6 +128,16 @@ typedef void kv_txn_done_fn(void *arg, int r, bool succeeded, const struct kv_he
 			    const struct err *e);
 void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done, void *arg);
 
+// Every store has sessions: keys tied to one vanish with it. A number stands for it, never 0 and
+// always the same, for every client and after every restart: callers compare it and keep it on disk.
+// Where the store's own ids are numbers (etcd) it is the id. Where they are longer (Consul: a UUID) it
+// is hash_stable() of the id as text without the top bit, 1 in place of 0, and the store keeps a table
+// from number to id of those it has seen: that it opened, or that were on a pair it handed on. For a
+// number that it has not seen a call ends with -ENOENT, so that a caller who has it from elsewhere
+// reads the key first; for one that stands for two ids that were seen it ends with -EPROTO, rather
+// than to touch a stranger's. Where only a key itself can have a time to live (etcd v2) the session
+// is of one key, and the number is the digest of that key.
+//
 // ttl_s: what the store granted or still counts. -ENOENT: the session does not exist (any more).
 // A failed open with session not 0: the answer was lost and a session of that id may exist; the
 // caller closes it.
@@ -160,60 +172,3 @@ struct kv_watch;
 struct kv_watch *kv_watch_start(struct kv *kv, const char *const *prefixes, int64_t from,
 				uint64_t cluster_id, kv_watch_fn *fn, void *arg);
 struct kv_watch *kv_watch_free(struct kv_watch *watch); // may be called from within fn
-
-// ---- for the implementations ----
-// kv.c stands between callers and store: it holds what a caller asked for until the store answers,
-// so that a store may answer at any time from the loop, and drops it when the caller forgets it or
-// closes the store. A store calls back with the arg it was given.
-struct kv_ops {
-	const char *kind;
-	unsigned int caps;
-	size_t size;	   // of struct etcd3 { struct kv base; ... }
-	size_t watch_size; // of struct etcd3_watch { struct kv_watch base; ... }
-	int (*open)(struct kv *kv, const struct store_config *config,
-		    struct err *e);   // close is called after a failed one too
-	void (*close)(struct kv *kv); // nothing is called back from then on
-	void (*range)(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
-		      kv_range_done_fn *done, void *arg);
-	void (*txn)(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
-		    void *arg);
-	void (*session_open)(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg);
-	void (*session_keep_alive)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
-	void (*session_query)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
-	void (*session_close)(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
-	// base is filled. The strings of prefixes are borrowed for this call only.
-	void (*watch)(struct kv_watch *watch, const char *const *prefixes, int64_t from,
-		      uint64_t cluster_id);
-	void (*watch_free)(struct kv_watch *watch);   // what it owns, not the watch itself
-	const char *(*endpoint)(const struct kv *kv); // NULL: ""
-	void (*reconnect)(struct kv *kv);	      // NULL: has no connections
-};
-
-struct kv_call;
-struct kv {
-	const struct kv_ops *ops;
-	struct loop *loop;
-	struct kv_stats stats;
-	struct kv_call *calls;
-	unsigned int watches;
-	unsigned int depth; // of callbacks
-};
-struct kv_watch {
-	struct kv *kv;
-	kv_watch_fn *fn;
-	void *arg;
-	unsigned int depth; // of emits
-	bool freed;	    // within an emit; the memory goes when the outermost returns
-};
-// Hands an event to the watch's owner. False: the owner freed the watch, and ops->watch_free was
-// called; do not touch what it freed. While a store works on a watch over several emits it holds it
-// by kv_watch_hold, and lets it go after; release answers the same.
-bool kv_watch_emit(struct kv_watch *watch, const struct kv_watch_event *event);
-void kv_watch_hold(struct kv_watch *watch);
-bool kv_watch_release(struct kv_watch *watch);
-// What kv_pair.key is for this key; NULL: the key itself, if terminated. Caller frees.
-char *kv_key_shown(const char *raw_key, size_t len);
-size_t kv_key_len(const char *key, size_t len); // of a compare or a write
-// A store sets value_len; kv.c hands a value larger than this on as NULL.
-#define KV_VALUE_MAX (64 * 1024)
-#define KV_WATCH_PREFIXES_MAX 4

@@ -3,7 +3,7 @@
 // Owns: what is shown of a key, which in a store may be any bytes.
 #include "core/strbuf.h"
 #include "core/text.h"
-#include "store/kv.h"
+#include "store/kv_internal.h"
 
 #include <string.h>
 

@@ -4,6 +4,7 @@
 #include "store/memory.h"
 
 #include "core/mem.h"
+#include "store/kv_internal.h"
 #include "store/memory_data.h"
 
 #include <assert.h>
@@ -548,6 +549,7 @@ struct kv *memory_share(struct kv *kv)
 
 	memory->base.ops = &memory_ops;
 	memory->base.loop = kv->loop;
+	memory->base.txn_max = kv->txn_max;
 	join(memory, memory_of(kv)->shared);
 	return &memory->base;
 }
@@ -598,6 +600,12 @@ void memory_refuse_key(struct kv *kv, const char *key)
 
 	free(memory->refused_key);
 	memory->refused_key = xstrdup(key);
+}
+
+void memory_set_txn_max(struct kv *kv, unsigned int max)
+{
+	assert(max >= 1 && max <= KV_TXN_MAX);
+	memory_of(kv)->base.txn_max = max;
 }
 
 void memory_put(struct kv *kv, const char *key, const void *value, size_t len, int64_t session)
@@ -662,7 +670,7 @@ void memory_wipe(struct kv *kv)
 
 const struct kv_ops memory_ops = {
 	.kind = "memory",
-	.caps = KV_CAP_MULTI_TXN | KV_CAP_SESSION,
+	.txn_max = KV_TXN_MAX,
 	.size = sizeof(struct memory),
 	.watch_size = sizeof(struct memory_watch),
 	.open = memory_open,

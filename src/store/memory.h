@@ -6,10 +6,14 @@
 
 #include "store/kv.h"
 
+struct kv_ops;
 extern const struct kv_ops memory_ops;
 
 // A second client of the same data. The data lives as long as one of its clients.
 struct kv *memory_share(struct kv *kv);
+
+// As a store with smaller transactions; of the clients that are shared from then on too.
+void memory_set_txn_max(struct kv *kv, unsigned int max);
 
 // ---- faults of one client ----
 void memory_set_reachable(struct kv *kv,

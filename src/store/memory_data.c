@@ -5,6 +5,8 @@
 
 #include "core/mem.h"
 
+#include "store/kv_internal.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <search.h>

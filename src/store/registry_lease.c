@@ -71,7 +71,7 @@ void registry_close_session(struct registry *registry, int64_t session)
 	op = xnew(struct close_op);
 	op->session = session;
 	op->backoff = (struct backoff){ .base_ms = RETRY_BASE_MS, .max_ms = RETRY_MAX_MS };
-	op->timer = timer_new(registry->kv->loop, close_try, op);
+	op->timer = timer_new(kv_loop(registry->kv), close_try, op);
 	registry_op_begin(registry, &op->op, close_op_destroy);
 	close_try(op);
 }
@@ -384,7 +384,7 @@ static struct lease_op *write_op_new(struct registry *registry, enum lease_op_ki
 
 	op->fn = fn;
 	op->value = lease_attrs_format(attrs);
-	op->timer = timer_new(registry->kv->loop, resolve_start, op);
+	op->timer = timer_new(kv_loop(registry->kv), resolve_start, op);
 	return op;
 }
 

@@ -260,7 +260,7 @@ static void delete_batch(struct delete_op *op)
 	struct kv_compare compares[KV_TXN_MAX];
 	struct kv_write writes[KV_TXN_MAX];
 	struct kv_txn txn = { .compares = compares, .writes = writes };
-	size_t max = op->deleted < op->singly_upto ? 1 : KV_TXN_MAX;
+	size_t max = op->deleted < op->singly_upto ? 1 : kv_txn_max(op->op.registry->kv);
 	size_t bytes = 0;
 
 	op->batch = op->deleted;

@@ -45,7 +45,10 @@ int store_endpoint_read(const char *text, bool prefer_tls, char **ret, struct er
 		return err_set(e, -EINVAL, "\"%s\" is not a URL of a server", shown);
 	while (text[len - 1] == '/')
 		len--;
-	*ret = xasprintf("%s%.*s", host != text ? "" : prefer_tls ? "https://" : "http://", (int)len,
-			 text);
+	*ret = xasprintf("%s%.*s",
+			 host != text ? ""
+			 : prefer_tls ? "https://"
+				      : "http://",
+			 (int)len, text);
 	return 0;
 }

@@ -41,6 +41,8 @@ SIBLINGS = {
     "store": ("consul", "controller", "etcd2", "etcd3", "kube", "memory", "sqlite"),
     "backend": ("alloc", "extension", "hostgw", "ipip", "null", "udp", "vxlan", "wireguard"),
 }
+# What only those of store/ and what stands between them and their callers may see.
+STORES_ONLY = "store/kv_internal.h"
 # Libraries that are one layer's own business.
 LIBRARIES = {"libmnl": "kernel", "curl": "io", "uv.h": "io", "microhttpd.h": "io",
              "nftables": "masq", "sqlite3.h": "store", "pcre2.h": "agent"}
@@ -108,6 +110,9 @@ def check_layers(root, paths):
                 yield f"{path}:{number}: {layer}/ must not include {folder}/"
             elif own and other and own != other:
                 yield f"{path}:{number}: {own} must not include {other}"
+            elif target == STORES_ONLY and not (own or re.fullmatch(
+                    r"kv(_.*)?", pathlib.PurePath(path).stem)):
+                yield f"{path}:{number}: \"{target}\" is for stores only"
 
 
 def check_banned(root, paths):
@@ -188,11 +193,13 @@ RULES = [
          bad=[("src/core/x.c", '#include "io/loop.h"\n'),
               ("src/cli/x.c", '#include "agent/api.h"\n'),
               ("src/store/etcd3_watch.c", '#include "store/memory.h"\n'),
+              ("src/store/registry.c", '#include "store/kv_internal.h"\n'),
               ("src/core/x.c", '#include "mem.h"\n'),
               ("src/agent/x.c", "#include <curl/curl.h>\n"),
               ("src/misc/x.c", '#include "core/mem.h"\n')],
          good=[("src/store/etcd3_watch.c", '#include "store/etcd3.h"\n#include "core/mem.h"\n'),
                ("src/io/x.c", "#include <curl/curl.h>\n"),
+               ("src/store/memory_data.c", '#include "store/kv_internal.h"\n'),
                ("src/store/kv.c", '#include "store/memory.h"\n')]),
     Rule("banned", lambda p: is_c(p) and not p.startswith("tests/fuzz/corpus"), check_banned,
          bad=[("src/core/x.c", "int f(void)\n{\n\treturn atoi(\"1\");\n}\n"),

@@ -105,13 +105,13 @@ void start_txn(struct kv *kv, const struct kv_txn *txn, struct kv_answer *ret)
 void do_range(struct kv *kv, const char *key, bool is_prefix, struct kv_answer *ret)
 {
 	start_range(kv, key, is_prefix, ret);
-	turn_until(kv->loop, ret->done);
+	turn_until(kv_loop(kv), ret->done);
 }
 
 void do_txn(struct kv *kv, const struct kv_txn *txn, struct kv_answer *ret)
 {
 	start_txn(kv, txn, ret);
-	turn_until(kv->loop, ret->done);
+	turn_until(kv_loop(kv), ret->done);
 }
 
 void do_session_open(struct kv *kv, int64_t ttl_s, struct kv_answer *ret)
@@ -120,7 +120,7 @@ void do_session_open(struct kv *kv, int64_t ttl_s, struct kv_answer *ret)
 	starting = true;
 	kv_session_open(kv, ttl_s, session_done, ret);
 	starting = false;
-	turn_until(kv->loop, ret->done);
+	turn_until(kv_loop(kv), ret->done);
 }
 
 typedef void session_call_fn(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);
@@ -131,7 +131,7 @@ static void do_session(session_call_fn *fn, struct kv *kv, int64_t session, stru
 	starting = true;
 	fn(kv, session, session_done, ret);
 	starting = false;
-	turn_until(kv->loop, ret->done);
+	turn_until(kv_loop(kv), ret->done);
 }
 
 void do_session_keep_alive(struct kv *kv, int64_t session, struct kv_answer *ret)

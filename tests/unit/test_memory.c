@@ -157,7 +157,7 @@ static void test_unknown_kind(void **state)
 	assert_null(opened);
 	assert_string_equal(kv_kind(kv), "memory");
 	assert_string_equal(kv_endpoint(kv), "");
-	assert_int_equal(kv_caps(kv), KV_CAP_MULTI_TXN | KV_CAP_SESSION);
+	assert_int_equal(kv_txn_max(kv), KV_TXN_MAX);
 }
 
 #define MEMORY_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

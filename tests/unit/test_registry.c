@@ -18,6 +18,7 @@
 static struct loop *loop;
 static struct kv *kv;
 static struct registry *registry;
+static unsigned int txn_max; // of the store
 
 static int setup(void **state)
 {
@@ -26,6 +27,7 @@ static int setup(void **state)
 	(void)state;
 	loop = loop_new();
 	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	memory_set_txn_max(kv, txn_max);
 	assert_int_equal(registry_new(kv, PREFIX "/", &registry, NULL), 0);
 	return 0;
 }
@@ -935,6 +937,10 @@ int main(void)
 		REGISTRY_TEST(test_network_delete_answer_lost),
 		REGISTRY_TEST(test_freed_with_calls),
 	};
+	int failed;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	txn_max = KV_TXN_MAX;
+	failed = cmocka_run_group_tests_name("many keys at once", tests, NULL, NULL);
+	txn_max = 1;
+	return failed + cmocka_run_group_tests_name("one key at a time", tests, NULL, NULL);
 }
