@@ -109,16 +109,6 @@ static char *directory_of(const char *path)
 	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
 
-static int sync_directory(const char *directory)
-{
-	_cleanup_close_ int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	// Some file systems cannot sync a directory; they have nothing to sync then.
-	return fsync(fd) < 0 && errno != EINVAL && errno != ENOTSUP ? -errno : 0;
-}
-
 static int fill_temporary(int fd, const void *data, size_t len, mode_t mode)
 {
 	int r = write_all(fd, data, len);
@@ -127,7 +117,11 @@ static int fill_temporary(int fd, const void *data, size_t len, mode_t mode)
 		return r;
 	if (fchmod(fd, mode) < 0)
 		return -errno;
-	return fsync(fd) < 0 ? -errno : 0;
+	// Not fsync: a busy disk takes seconds for it, and the loop is held for as long. Who reads the
+	// file sees the old or the new one, for that is rename's doing. Only a power cut may leave an
+	// empty one, on a disk (the usual place, /run, is none) and within moments of the writing.
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	return 0;
 }
 
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
@@ -157,8 +151,7 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
 		unlink(temporary);
 		return err_set(e, r, "%s: %s", path, strerror(-r));
 	}
-	r = sync_directory(directory);
-	return r < 0 ? err_set(e, r, "%s: %s", directory, strerror(-r)) : 0;
+	return 0;
 }
 
 static int make_one(const char *path, mode_t mode, struct err *e)

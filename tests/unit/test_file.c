@@ -14,6 +14,20 @@
 #include <unistd.h>
 
 static char directory[64];
+static unsigned int syncs;
+
+// In place of libc's: they wait for the disk.
+int fsync(int fd)
+{
+	(void)fd;
+	syncs++;
+	return 0;
+}
+
+int fdatasync(int fd)
+{
+	return fsync(fd);
+}
 
 static int setup(void **state)
 {
@@ -75,6 +89,23 @@ static void test_write_and_read(void **state)
 	check_content("b", "x", 0666); // whatever the umask
 	assert_int_equal(count_files(), 2);
 	umask(old);
+}
+
+// Who has the old file open goes on reading it whole, and nobody waits for the disk.
+static void test_write_is_atomic_and_waits_for_nothing(void **state)
+{
+	_cleanup_close_ int old = -1;
+	char text[8] = "";
+
+	(void)state;
+	syncs = 0;
+	assert_int_equal(file_write_atomic("a", "one", 3, 0, NULL), 0);
+	old = open("a", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(file_write_atomic("a", "three", 5, 0, NULL), 0);
+	assert_int_equal(read(old, text, sizeof(text)), 3);
+	assert_string_equal(text, "one");
+	check_content("a", "three", 0644);
+	assert_int_equal(syncs, 0);
 }
 
 static void test_unchanged_is_not_written(void **state)
@@ -182,9 +213,13 @@ static void test_exactly_the_limit(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		FILE_TEST(test_write_and_read),	      FILE_TEST(test_unchanged_is_not_written),
-		FILE_TEST(test_directories_are_made), FILE_TEST(test_errors),
-		FILE_TEST(test_read_of_unknown_size), FILE_TEST(test_exactly_the_limit),
+		FILE_TEST(test_write_is_atomic_and_waits_for_nothing),
+		FILE_TEST(test_write_and_read),
+		FILE_TEST(test_unchanged_is_not_written),
+		FILE_TEST(test_directories_are_made),
+		FILE_TEST(test_errors),
+		FILE_TEST(test_read_of_unknown_size),
+		FILE_TEST(test_exactly_the_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
