@@ -16,6 +16,7 @@ struct have {
 	struct have_entry *entries; // kind 0 with family 0 and no key is an empty slot: see slot_is_empty
 	size_t capacity;	    // power of two
 	size_t count;
+	size_t of_kind[KERNEL_KIND_COUNT];
 };
 
 static bool slot_is_empty(const struct have_entry *entry)
@@ -195,12 +196,14 @@ void have_add(struct have *have, const struct kernel_object *object)
 		return;
 	*slot = entry;
 	have->count++;
+	have->of_kind[entry.kind]++;
 }
 
 struct have_entry *have_find(const struct have *have, const struct kernel_object *object)
 {
 	struct have_entry wanted;
-	if (!entry_from_object(object, &wanted))
+	// At a first start there is nothing to be found, and each look would miss the cache.
+	if (have->of_kind[object->kind] == 0 || !entry_from_object(object, &wanted))
 		return NULL;
 	struct have_entry *slot = find_slot(have, &wanted);
 	return slot_is_empty(slot) ? NULL : slot;
