@@ -98,12 +98,16 @@ static char fold_letter(const char **name)
 {
 	char c = **name;
 
+	if ((unsigned char)c < 0x80) {
+		(*name)++;
+		return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	}
 	if (strncmp(*name, "\xc5\xbf", 2) == 0)
 		c = 's';
 	else if (strncmp(*name, "\xe2\x84\xaa", 3) == 0)
 		c = 'k';
 	*name += text_utf8_len(*name, strnlen(*name, 4));
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	return c;
 }
 
 bool json_name_matches(const char *key, const char *name)

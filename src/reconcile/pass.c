@@ -532,9 +532,8 @@ bool pass_take_in(struct reconcile *reconcile, const struct subnet *subnet)
 					       sizeof(*pass->subnets));
 	}
 	pass->subnets[pass->subnet_count++] = *subnet;
-	size_t waiting = pass->subnet_count - pass->subnet_next;
-	if (waiting == SLICE_PEERS || !timer_is_pending(reconcile->pass_timer))
-		timer_start(reconcile->pass_timer, waiting < SLICE_PEERS ? GATHER_MS : 0);
+	// Reading comes first: the sooner it pauses, the sooner the store begins with what is next.
+	timer_start(reconcile->pass_timer, GATHER_MS);
 	return true;
 }
 
