@@ -11,6 +11,7 @@
 #define CAPACITY_MIN 64u
 // After so many ids that are taken the next one is drawn by lot, so that gateways chosen to collide gain nothing.
 #define ID_PROBES 8
+#define SMALLEST_SUBNET_BITS 2 // the address bits of a /30
 
 struct slot {
 	struct ip gateway; // family 0 and id 0: free; family 0: an id that is somebody else's
@@ -174,12 +175,20 @@ uint32_t nexthop_table_find(const struct nexthop_table *table, const struct ip *
 	return number == 0 ? 0 : table->slots[number - 1].id;
 }
 
+// The same gateway tends to get the same id on every start, which makes two listings comparable. IPv4 gateways have them in their own
+// order: the kernel keeps nexthops in a tree by id, and what comes in order finds its place there in the cache.
+static uint32_t wish_of(const struct ip *gateway, uint32_t range)
+{
+	struct gateway_key key = gateway_key(gateway, 0);
+	if (gateway->family == AF_INET)
+		return (uint32_t)(ip_value(gateway) >> SMALLEST_SUBNET_BITS) % range;
+	return (uint32_t)(hash_stable(&key, sizeof(key)) % range);
+}
+
 static uint32_t choose_id(const struct nexthop_table *table, const struct ip *gateway)
 {
 	const uint32_t range = NEXTHOP_ID_LAST - NEXTHOP_ID_FIRST + 1;
-	// The same gateway tends to get the same id on every start, which makes two listings comparable.
-	struct gateway_key key = gateway_key(gateway, 0);
-	uint32_t id = NEXTHOP_ID_FIRST + (uint32_t)(hash_stable(&key, sizeof(key)) % range);
+	uint32_t id = NEXTHOP_ID_FIRST + wish_of(gateway, range);
 	for (uint32_t probes = 1; *place_by_id(table, id) != 0; probes++) {
 		if (probes % ID_PROBES == 0) {
 			struct gateway_key lot = gateway_key(gateway, probes);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright The weft authors
-"""The benchmarks of the control plane: tables of medians beside what bare etcd and the bare kernel took in the same rounds.
+"""The benchmarks of the control plane: medians, beside what bare etcd and the bare kernel took in the same rounds.
 
 usage: bench.py [start|start65k|puts|steady|memory|env|requests ...]   (none: all but start65k)
 """

@@ -102,11 +102,27 @@ static void test_taken_ids(void **state)
 	nexthop_table_free(table);
 }
 
+// In a tree by id, as the kernel has it, neighbours come in order.
+static void test_ids_are_in_the_order_of_gateways(void **state)
+{
+	(void)state;
+	struct nexthop_table *table = nexthop_table_new();
+	uint32_t last = 0;
+	for (unsigned int step = 256; step >= 4; step /= 8)
+		for (unsigned int i = 0; i < 1000; i++) {
+			struct ip ip = ip_v4(0x0a000000 + step * 0x10000 + i * step);
+			uint32_t id = nexthop_table_id(table, &ip, 7);
+			assert_true(i == 0 || id > last);
+			last = id;
+		}
+	nexthop_table_free(table);
+}
+
 static void test_the_end_of_the_range(void **state)
 {
 	(void)state;
 	struct nexthop_table *table = nexthop_table_new();
-	struct ip late = ip_v4(0x0a9c3844); // its own id, for ever, is the last but one
+	struct ip late = ip_v4(0x03fffff8); // its own id, for ever, is the last but one
 	assert_int_equal(nexthop_table_id(table, &late, 7), NEXTHOP_ID_LAST - 1);
 	nexthop_table_block(table, NEXTHOP_ID_LAST - 1);
 	nexthop_table_block(table, NEXTHOP_ID_LAST);
@@ -199,6 +215,7 @@ int main(void)
 		cmocka_unit_test(test_the_same_ids_on_every_start),
 		cmocka_unit_test(test_what_a_scan_found_is_kept),
 		cmocka_unit_test(test_taken_ids),
+		cmocka_unit_test(test_ids_are_in_the_order_of_gateways),
 		cmocka_unit_test(test_the_end_of_the_range),
 		cmocka_unit_test(test_removal),
 		cmocka_unit_test(test_a_device_that_is_gone),
