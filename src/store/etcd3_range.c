@@ -23,7 +23,8 @@ struct range {
 	kv_pair_fn *each;
 	kv_range_done_fn *done;
 	void *arg;
-	char *prefix;		 // NULL: of one key
+	char *key;
+	bool is_prefix;
 	unsigned int page;	 // from 1 on
 	struct kv_header header; // of the first page
 	char *last;		 // raw key
@@ -37,7 +38,7 @@ static void range_free(void *arg)
 {
 	struct range *range = arg;
 
-	free(range->prefix);
+	free(range->key);
 	free(range->last);
 	free(range);
 }
@@ -61,7 +62,7 @@ static int range_element(void *arg, const char *text, size_t len)
 
 	if (r < 0)
 		return r;
-	if (range->prefix)
+	if (range->is_prefix)
 		remember(range, &pair.pair);
 	range->each(range->arg, &pair.pair);
 	return 0;
@@ -79,7 +80,7 @@ static int go_on(struct range *range, const struct etcd3_answer *answer, struct 
 	struct range *next;
 	int r;
 
-	if (!range->prefix || !etcd3_read_bool(answer->json, "more"))
+	if (!range->is_prefix || !etcd3_read_bool(answer->json, "more"))
 		return 0;
 	if (range->page == PAGES_MAX || !range->has_last)
 		return err_set(e, -EPROTO, "etcd: more keys than were asked for");
@@ -91,7 +92,7 @@ static int go_on(struct range *range, const struct etcd3_answer *answer, struct 
 		page.limit = (count - FIRST_PAGE_KEYS) / 2;
 	next = xnew(struct range);
 	*next = *range;
-	next->prefix = TAKE_PTR(range->prefix);
+	next->key = TAKE_PTR(range->key);
 	next->last = TAKE_PTR(range->last);
 	next->page = page.limit > 0 ? range->page + 1 : PAGES_MAX;
 	next->has_last = false;
@@ -122,9 +123,10 @@ static void page_start(struct range *range, const struct etcd3_page *page)
 {
 	struct etcd3_request request = {
 		.path = "/kv/range",
-		.body = etcd3_page_body(range->prefix, page),
+		.body = range->is_prefix ? etcd3_page_body(range->key, page)
+					 : etcd3_key_body(range->key),
 		.idempotent = true,
-		.is_long = true,
+		.is_long = range->is_prefix,
 		.array = "kvs",
 		.element = range_element,
 		.done = page_answered,
@@ -138,23 +140,17 @@ static void page_start(struct range *range, const struct etcd3_page *page)
 void etcd3_range(struct etcd3 *etcd, const char *key, bool is_prefix, kv_pair_fn *each,
 		 kv_range_done_fn *done, void *arg)
 {
+	static const struct etcd3_page first = { .limit = FIRST_PAGE_KEYS };
 	struct range *range = xnew(struct range);
-	struct etcd3_request request = {
-		.path = "/kv/range",
-		.idempotent = true,
-		.array = "kvs",
-		.element = range_element,
-		.done = page_answered,
-		.arg = range,
-		.free_arg = range_free,
-	};
 
-	*range = (struct range){ .etcd = etcd, .each = each, .done = done, .arg = arg, .page = 1 };
-	if (is_prefix) {
-		range->prefix = xstrdup(key);
-		page_start(range, &(struct etcd3_page){ .limit = FIRST_PAGE_KEYS });
-	} else {
-		request.body = etcd3_key_body(key);
-		etcd3_call_start(etcd, &request);
-	}
+	*range = (struct range){
+		.etcd = etcd,
+		.each = each,
+		.done = done,
+		.arg = arg,
+		.key = xstrdup(key),
+		.is_prefix = is_prefix,
+		.page = 1,
+	};
+	page_start(range, &first);
 }
