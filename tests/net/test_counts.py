@@ -6,36 +6,13 @@
     h2 --+-- net1 192.168.77.0/24 -- etcd       all other leases are in etcd only
 """
 
-import json
-
 import pytest
+from many_leases import lease_key, put_leases
 
 from lab import wait_for
 from lab.fabric import PREFIX
 
 PER_PEER = 4            # neighbour, FDB entry, nexthop, route
-TXN_PUTS = 120          # etcd takes 128 operations a transaction
-
-
-def lease_value(number, mac_byte=0x10):
-    return json.dumps({"PublicIP": f"172.16.{number >> 8}.{number & 255}", "PublicIPv6": None,
-                       "BackendType": "vxlan",
-                       "BackendData": {"VNI": 12345, "VtepMAC": f"0e:{mac_byte:02x}:00:00:"
-                                       f"{number >> 8:02x}:{number & 255:02x}"}},
-                      separators=(",", ":"))
-
-
-def lease_key(number):
-    return f"10.{64 + (number >> 8)}.{number & 255}.0-24"
-
-
-def put_leases(etcd, numbers, **how):
-    """Many leases in few transactions."""
-    numbers = list(numbers)
-    for start in range(0, len(numbers), TXN_PUTS):
-        puts = "\n".join(f"put {PREFIX}/subnets/{lease_key(n)} {json.dumps(lease_value(n, **how))}"
-                         for n in numbers[start:start + TXN_PUTS])
-        assert "SUCCESS" in etcd.ctl("txn", stdin=f"\n{puts}\n\n\n").stdout
 
 
 def etcd_calls(etcd, **labels):
