@@ -27,6 +27,9 @@ check-san:      ## the same tests with AddressSanitizer and UBSan, in build-san/
 check-long:     ## the long variants: 60 s outages and the like (root)
 	WEFT_BUILD=$(abspath $(BUILD)) ./check --long
 
+check-soak:     ## random events for SOAK_SECONDS (300), SOAK_SEED as an earlier run printed it (root)
+	WEFT_BUILD=$(abspath $(BUILD)) ./check --soak
+
 bench:          ## measure, beside bare-kernel and etcd figures of the same run (root)
 	WEFT_BUILD=$(abspath $(BUILD)) tests/bench/run $(BENCH)
 
@@ -50,4 +53,4 @@ clean:          ## remove what was built
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\):[a-z ]*## /\1\t/p' Makefile | expand -t 16
 
-.PHONY: all check check-unit check-net check-san check-long bench fuzz lint format install clean help
+.PHONY: all check check-unit check-net check-san check-long check-soak bench fuzz lint format install clean help
