@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright The weft authors
-"""summary.py REPORTS STEP...: add up the JUnit files and sanitizer reports of one ./check.
+"""summary.py REPORTS STEP...: add up the reports of one ./check: pytest's JUnit files, meson's log, the sanitizers'.
 
 The last line it prints is "N passed, N failed[, N skipped]". Exit code 1 if anything failed, if a
 step left no report, if no test ran at all, or, under WEFT_REQUIRE_ALL=1, if one was skipped.
 """
 
+import json
 import os
 import pathlib
 import sys
@@ -26,16 +27,30 @@ def read_report(path):
     return passed, failed, skipped
 
 
+def read_meson_log(path):
+    """The same of meson's testlog.json: a line of JSON for each test."""
+    passed, failed, skipped = 0, [], []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        test = json.loads(line)
+        if test["result"] == "OK":
+            passed += 1
+        elif test["result"] == "SKIP":
+            skipped.append(test["name"])
+        else:
+            failed.append(f"{test['name']} ({test['result']})")
+    return passed, failed, skipped
+
+
 def main(reports, steps):
     reports = pathlib.Path(reports)
     passed, failed, skipped = 0, [], []
     for step in steps:
-        if not (reports / f"{step}.xml").is_file():
+        if not any((reports / f"{step}.{kind}").is_file() for kind in ("xml", "json")):
             failed.append(f"{step}: left no report, it did not run to its end")
-    for path in sorted(reports.glob("*.xml")):
+    for path in sorted([*reports.glob("*.xml"), *reports.glob("*.json")]):
         try:
-            more, bad, left_out = read_report(path)
-        except ElementTree.ParseError as e:
+            more, bad, left_out = (read_report if path.suffix == ".xml" else read_meson_log)(path)
+        except (ElementTree.ParseError, ValueError, KeyError) as e:
             more, bad, left_out = 0, [f"{path.name}: {e}"], []
         passed, failed, skipped = passed + more, failed + bad, skipped + left_out
     for path in sorted(reports.glob("sanitizer*")):

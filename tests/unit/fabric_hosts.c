@@ -51,7 +51,9 @@ static void on_peer(void *arg, const struct lease *old, const struct lease *now)
 {
 	struct host *host = arg;
 	assert_false(in_call);
-	if (!old)
+	if (host->is_partial)
+		host->early++;
+	else if (!old)
 		host->added++;
 	else if (!now)
 		host->removed++;
@@ -63,6 +65,7 @@ static void on_reset(void *arg, bool is_partial)
 {
 	struct host *host = arg;
 	assert_false(in_call);
+	host->is_partial = is_partial;
 	if (is_partial)
 		host->partial_resets++;
 	else

@@ -20,6 +20,8 @@ struct host {
 	struct lease_attrs attrs;
 	bool joins;
 	unsigned int configs, config_errors, resets, partial_resets, leases;
+	bool is_partial;    // the first snapshot is being read
+	unsigned int early; // peers told meanwhile
 	unsigned int added, changed, removed;
 	bool store_up;
 	struct err config_error;

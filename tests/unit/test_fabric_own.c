@@ -579,7 +579,7 @@ static void test_peers_are_told_while_they_are_read(void **state)
 	struct host *a = host_start(1, NULL);
 	wait_until(a->resets == 1);
 	assert_int_equal(a->partial_resets, 1);
-	assert_int_equal(a->added, 198); // all but the one that it began with
+	assert_int_equal(a->early, 198); // all but the one that it began with
 	host_free(a);
 }
 
