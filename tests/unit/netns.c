@@ -84,6 +84,8 @@ void netns_run(const char *program, ...)
 	finish(argv, start(argv, -1));
 }
 
+static json_t *kept;
+
 static json_t *run_json(char *const argv[])
 {
 	json_error_t error;
@@ -99,6 +101,10 @@ static json_t *run_json(char *const argv[])
 	finish(argv, pid);
 	if (!value)
 		fail_msg("%s %s: %s", argv[0], argv[1], error.text);
+	// Callers look into it where they stand: it is kept until the program ends.
+	if (!kept)
+		kept = json_array();
+	assert_int_equal(json_array_append(kept, value), 0);
 	return value;
 }
 

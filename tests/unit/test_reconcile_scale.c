@@ -57,7 +57,9 @@ static void test_ten_thousand_peers(void **state)
 	assert_in_range(netlink_stats(world->nl)->sends - sends, 1, 60);
 	size_t share = (allocated_bytes() - before) / PEERS;
 	print_message("%zu bytes kept for each peer\n", share);
+#if !defined(__SANITIZE_ADDRESS__) // whose allocator tells mallinfo nothing
 	assert_in_range(share, 1, SHARE_BYTES);
+#endif
 	assert_int_equal(world->lost, 0);
 
 	messages = world_messages(world);
