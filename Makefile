@@ -30,6 +30,9 @@ check-long:     ## the long variants: 60 s outages and the like (root)
 check-soak:     ## random events for SOAK_SECONDS (300), SOAK_SEED as an earlier run printed it (root)
 	WEFT_BUILD=$(abspath $(BUILD)) ./check --soak
 
+check-vm:       ## the netlink layer's tests on Debian's own kernel, in a virtual machine (root)
+	WEFT_BUILD=$(abspath $(BUILD)) tests/vm/run
+
 bench:          ## measure, beside bare-kernel and etcd figures of the same run (root)
 	WEFT_BUILD=$(abspath $(BUILD)) tests/bench/run $(BENCH)
 
@@ -53,4 +56,4 @@ clean:          ## remove what was built
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\):[a-z ]*## /\1\t/p' Makefile | expand -t 16
 
-.PHONY: all check check-unit check-net check-san check-long check-soak bench fuzz lint format install clean help
+.PHONY: all check check-unit check-net check-san check-long check-vm check-soak bench fuzz lint format install clean help
