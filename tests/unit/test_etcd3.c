@@ -117,8 +117,10 @@ static void test_txn_answer_lost(void **state)
 
 	(void)state;
 	cluster = etcd_cluster_start(3, "http", NULL);
+	await_leader(0); // a member that knows none would be left for the other one
 	kv = open_store(&(struct store_config){ .endpoints = endpoints });
 	must_put(kv, "/k", "1");
+	assert_string_equal(kv_endpoint(kv), endpoints[0]);
 	etcd_member_signal(cluster, 0, SIGSTOP);
 	do_write(kv, "/k", "2", -1, 0, &answer);
 	assert_int_equal(answer.r, -EINPROGRESS);
