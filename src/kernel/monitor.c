@@ -117,6 +117,13 @@ static bool is_own(struct monitor *monitor, uint32_t port_id, const struct decod
 	       (port_id == 0 && echo_take(&monitor->own->echoes, &decoded->object, decoded->removed));
 }
 
+// Older kernels (6.1) tell of an FDB entry that was asked for or removed by request twice: the driver with all there is to
+// it, even a remote of 0.0.0.0, then the core with no more than the MAC. That one says nothing new, and fits no echo.
+static bool is_told_already(const struct kernel_object *object)
+{
+	return object->kind == KERNEL_FDB && !ip_is_set(&object->fdb.remote) && !object->fdb.other;
+}
+
 // -EBADMSG when the datagram ends in something unreadable.
 static int take_datagram(struct monitor *monitor, const void *data, size_t len,
 			 monitor_event_fn *fn, void *arg)
@@ -130,7 +137,8 @@ static int take_datagram(struct monitor *monitor, const void *data, size_t len,
 		r = decode_object(&msg, &decoded);
 		if (r < 0 && r != -ENOMSG)
 			result = r;
-		if (r == 0 && !is_own(monitor, msg.port_id, &decoded))
+		if (r == 0 && !is_told_already(&decoded.object) &&
+		    !is_own(monitor, msg.port_id, &decoded))
 			fn(arg, &(struct kernel_event){ decoded.removed, msg.port_id, decoded.object });
 	}
 	return r < 0 ? r : result;
