@@ -30,7 +30,7 @@ check-long:     ## the long variants: 60 s outages and the like (root)
 check-soak:     ## random events for SOAK_SECONDS (300), SOAK_SEED as an earlier run printed it (root)
 	WEFT_BUILD=$(abspath $(BUILD)) ./check --soak
 
-check-vm:       ## the netlink layer's tests on Debian's own kernel, in a virtual machine (root)
+check-vm:       ## the tests that depend on the kernel, and a network, on Debian's own in a virtual machine (root)
 	WEFT_BUILD=$(abspath $(BUILD)) tests/vm/run
 
 bench:          ## measure, beside bare-kernel and etcd figures of the same run (root)
