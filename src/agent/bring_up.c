@@ -51,6 +51,7 @@ struct overlap_search {
 	const struct agent *agent;
 	const struct netconf *conf;
 	const struct subnet *own; // NULL: no lease and no previous one
+	struct link link; // of the route looked at last; thousands of them may be on one device
 	bool found;
 	struct route route;
 };
@@ -77,9 +78,18 @@ static bool is_of_flannel(const struct link *link)
 	return strncmp(link->name, "flannel", strlen("flannel")) == 0;
 }
 
+static const struct link *link_of_route(struct overlap_search *search, const struct route *route)
+{
+	struct link *link = &search->link;
+	if (link->ifindex != route->ifindex &&
+	    link_get_by_index(search->agent->nl, route->ifindex, link, NULL) < 0)
+		*link = (struct link){ .ifindex = route->ifindex }; // gone: so is its route, soon
+	return link;
+}
+
 // A route that would fight with the network: part of it, or all of it directly on a link. A gateway's route to a larger net does no harm:
 // ours are more specific.
-static bool route_conflicts(const struct overlap_search *search, const struct route *route,
+static bool route_conflicts(struct overlap_search *search, const struct route *route,
 			    const struct netconf_family *family, const struct ipnet *own)
 {
 	const struct ipnet *network = &family->network;
@@ -91,14 +101,12 @@ static bool route_conflicts(const struct overlap_search *search, const struct ro
 		return false; // the container bridge of an earlier life
 	if (ipnet_contains_net(&route->dst, network) && ip_is_set(&route->gateway))
 		return false;
-	struct link link = { 0 };
-	(void)link_get_by_index(search->agent->nl, route->ifindex, &link,
-				NULL); // gone: so is its route, soon
-	if (is_wanted_device(search->agent, link.name) || is_former_device(search->agent, &link))
+	const struct link *link = link_of_route(search, route);
+	if (is_wanted_device(search->agent, link->name) || is_former_device(search->agent, link))
 		return false;
 	// What flannel left without encapsulation, to be adopted; one on a device of flannel's is another network's.
 	return !(route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len &&
-		 ip_is_set(&route->gateway) && !is_of_flannel(&link));
+		 ip_is_set(&route->gateway) && !is_of_flannel(link));
 }
 
 static void look_at_route(void *arg, const struct kernel_object *object)
@@ -143,18 +151,16 @@ static int check_overlap(const struct agent *agent, const struct netconf *conf,
 	}
 	if (!search.found)
 		return 0;
-	struct link link = { 0 };
-	(void)link_get_by_index(agent->nl, search.route.ifindex, &link,
-				NULL); // a name for people; empty is fine
 	const struct netconf_family *family = search.route.dst.addr.family == AF_INET ? &conf->v4
 										      : &conf->v6;
-	bool of_network = is_of_flannel(&link);
+	bool of_network = is_of_flannel(&search.link);
 	return err_set(e, -EADDRINUSE,
 		       "network %s overlaps %s %s dev %s: choose another Network or remove the %s",
 		       ipnet_str(&family->network, net),
 		       of_network ? "another network on this host, which has the route"
 				  : "this host's route",
-		       ipnet_str(&search.route.dst, dst), link.name, of_network ? "device" : "route");
+		       ipnet_str(&search.route.dst, dst), search.link.name,
+		       of_network ? "device" : "route");
 }
 
 // ---- forwarding ----
