@@ -80,14 +80,10 @@ static bool is_network_name(const char *name)
 	return true;
 }
 
-// network "": the one at the prefix itself.
+// After store_options_finish, which cuts the slashes at the end. network "": the one at the prefix itself.
 static char *network_prefix(const struct cli_options *options, const char *network)
 {
-	size_t len = strlen(options->store.prefix);
-
-	while (len > 0 && options->store.prefix[len - 1] == '/')
-		len--;
-	return xasprintf("%.*s%s%s", (int)len, options->store.prefix, *network ? "/" : "", network);
+	return xasprintf("%s%s%s", options->store.prefix, *network ? "/" : "", network);
 }
 
 static enum cli_exit check_login(const struct cli_options *options)

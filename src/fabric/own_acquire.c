@@ -182,9 +182,9 @@ static void leave_candidate_alone(struct fabric *fabric, int64_t ttl_s)
 	struct err why;
 
 	fabric->candidate_until_ms = loop_boottime_ms() + (uint64_t)pause_s * 1000;
-	await_candidate(fabric);
 	own_describe_other(&fabric->candidate, &why, "our public address is used by another host");
 	own_set_state(fabric, FABRIC_LEASE_FOREIGN, &why);
+	own_step(fabric); // which waits for it, unless something happened meanwhile
 }
 
 static void on_candidate_ttl(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
@@ -194,18 +194,14 @@ static void on_candidate_ttl(void *arg, int r, int64_t session, int64_t ttl_s, c
 			   fabric->candidate.session == session;
 
 	fabric->busy = false;
-	if (still_asked && r < 0 && r != -ENOENT) {
-		wait_without(fabric, FABRIC_LEASE_NONE, e);
-		return;
-	}
-	if (still_asked && r == 0 && ttl_s > alive_above_s(fabric)) {
-		leave_candidate_alone(fabric, ttl_s);
-		still_asked = false;
-	}
-	if (still_asked)
-		take_candidate(fabric);
-	else
+	if (!still_asked)
 		own_step(fabric);
+	else if (r < 0 && r != -ENOENT)
+		wait_without(fabric, FABRIC_LEASE_NONE, e);
+	else if (r == 0 && ttl_s > alive_above_s(fabric))
+		leave_candidate_alone(fabric, ttl_s);
+	else
+		take_candidate(fabric);
 }
 
 static void use_candidate(struct fabric *fabric)

@@ -322,12 +322,8 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 		       subnet_str(&peer->subnet, (char[SUBNET_STR_MAX]){ 0 }), compare.conflict.msg);
 }
 
-static bool more_are_coming(const struct reconcile *reconcile)
-{
-	return reconcile->more_peers && !reconcile->pass->dry_run;
-}
-
-static void peers_step(struct reconcile *reconcile)
+// As pass_step, but never 0.
+static int peers_step(struct reconcile *reconcile)
 {
 	struct pass *pass = reconcile->pass;
 	const struct lease_set *set = reconcile->source.peers(reconcile->arg);
@@ -343,15 +339,18 @@ static void peers_step(struct reconcile *reconcile)
 		compare_peer(reconcile, peers[i], paths[i]);
 	free(paths);
 	ops_apply(reconcile);
-	if (pass->subnet_next < pass->subnet_count || more_are_coming(reconcile))
-		return;
+	if (pass->subnet_next < pass->subnet_count)
+		return 1;
+	if (reconcile->more_peers && !pass->dry_run)
+		return PASS_WAITS;
 	if (pass->late || pass->late_count == 0) {
 		pass->phase = PASS_SWEEP;
-		return;
+		return 1;
 	}
 	pass->late = true;
 	pass->subnet_count = pass->late_count;
 	pass->subnet_next = 0;
+	return 1;
 }
 
 // ---- sweep ----
@@ -489,10 +488,7 @@ static int step(struct reconcile *reconcile)
 			give_up(reconcile, &e);
 		return r;
 	case PASS_PEERS:
-		peers_step(reconcile);
-		return pass->subnet_next == pass->subnet_count && more_are_coming(reconcile)
-			       ? PASS_WAITS
-			       : 1;
+		return peers_step(reconcile);
 	case PASS_SWEEP:
 		if (reconcile->sweep_allowed && !pass->overrun && sweep_step(reconcile))
 			return 1;

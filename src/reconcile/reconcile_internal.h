@@ -55,7 +55,7 @@ struct pass {
 	struct netlink_dump *dump;
 	bool disturbed; // peers changed during the scan, and dumps of changing tables leave things out
 	struct have *have;
-	struct subnet *subnets; // the peers as they were when the comparison began
+	struct subnet *subnets; // the peers as they were when the comparison began, and those taken in since
 	size_t subnet_count;
 	size_t subnet_capacity;
 	size_t subnet_next;
@@ -147,8 +147,9 @@ void changes_clear(struct reconcile *reconcile);
 
 // ---- pass.c ----
 void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run);
-// One slice. 1: there is more to do; 0: done; negative: given up. Unless 1, the pass is freed.
-int pass_step(struct reconcile *reconcile); // PASS_WAITS: nothing to do until more peers come, or no more
+// One slice. 1: there is more to do; PASS_WAITS: not until more peers come, or it is known that none do; 0: done; negative: given up. If done
+// or given up, the pass is freed.
+int pass_step(struct reconcile *reconcile);
 // A peer that came while the first pass runs. False: too late for it.
 bool pass_take_in(struct reconcile *reconcile, const struct subnet *subnet);
 struct pass *pass_free(struct pass *pass);

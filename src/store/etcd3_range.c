@@ -10,9 +10,9 @@
 #include "store/etcd3_range.h"
 
 #include "core/mem.h"
+#include "core/strbuf.h"
 
 #include <errno.h>
-#include <string.h>
 
 #define FIRST_PAGE_KEYS 5000
 #define THREE_PAGES_KEYS 10000 // left behind the first page
@@ -27,11 +27,8 @@ struct range {
 	bool is_prefix;
 	unsigned int page;	 // from 1 on
 	struct kv_header header; // of the first page
-	char *last;		 // raw key
-	size_t last_len;
-	size_t last_capacity;
-	bool has_last;
-	struct err element_err; // of an element that made no sense
+	struct strbuf last;	 // raw key of this page; empty: none came
+	struct err element_err;	 // of an element that made no sense
 };
 
 static void range_free(void *arg)
@@ -39,19 +36,8 @@ static void range_free(void *arg)
 	struct range *range = arg;
 
 	free(range->key);
-	free(range->last);
+	strbuf_free(&range->last);
 	free(range);
-}
-
-static void remember(struct range *range, const struct kv_pair *pair)
-{
-	if (pair->raw_key_len > range->last_capacity) {
-		range->last_capacity = pair->raw_key_len + 64;
-		range->last = xrealloc_array(range->last, range->last_capacity, 1);
-	}
-	memcpy(range->last, pair->raw_key, pair->raw_key_len);
-	range->last_len = pair->raw_key_len;
-	range->has_last = true;
 }
 
 static int range_element(void *arg, const char *text, size_t len)
@@ -62,8 +48,9 @@ static int range_element(void *arg, const char *text, size_t len)
 
 	if (r < 0)
 		return r;
-	if (range->is_prefix)
-		remember(range, &pair.pair);
+	strbuf_reset(&range->last);
+	// It fits: it is a part of the element.
+	(void)strbuf_add(&range->last, pair.raw_key, pair.pair.raw_key_len);
 	range->each(range->arg, &pair.pair);
 	return 0;
 }
@@ -75,14 +62,14 @@ static int go_on(struct range *range, const struct etcd3_answer *answer, struct 
 {
 	int64_t count = 0;
 	struct etcd3_page page = { .revision = range->header.revision,
-				   .after = range->last,
-				   .after_len = range->last_len };
+				   .after = strbuf_text(&range->last),
+				   .after_len = range->last.len };
 	struct range *next;
 	int r;
 
 	if (!range->is_prefix || !etcd3_read_bool(answer->json, "more"))
 		return 0;
-	if (range->page == PAGES_MAX || !range->has_last)
+	if (range->page == PAGES_MAX || range->last.len == 0)
 		return err_set(e, -EPROTO, "etcd: more keys than were asked for");
 	r = etcd3_read_int(answer->json, "count", &count, e);
 	if (r < 0)
@@ -93,9 +80,8 @@ static int go_on(struct range *range, const struct etcd3_answer *answer, struct 
 	next = xnew(struct range);
 	*next = *range;
 	next->key = TAKE_PTR(range->key);
-	next->last = TAKE_PTR(range->last);
+	next->last = STRBUF_INIT(ETCD3_ELEMENT_MAX);
 	next->page = page.limit > 0 ? range->page + 1 : PAGES_MAX;
-	next->has_last = false;
 	page_start(next, &page);
 	return 1;
 }
@@ -151,6 +137,7 @@ void etcd3_range(struct etcd3 *etcd, const char *key, bool is_prefix, kv_pair_fn
 		.key = xstrdup(key),
 		.is_prefix = is_prefix,
 		.page = 1,
+		.last = STRBUF_INIT(ETCD3_ELEMENT_MAX),
 	};
 	page_start(range, &first);
 }
