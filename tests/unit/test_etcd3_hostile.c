@@ -38,18 +38,24 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct kv *open_fake(const struct fake_answer *answers)
+static struct kv *open_fake_as(const struct fake_answer *answers, struct store_config config)
 {
-	struct store_config config = { .kind = "etcd3", .request_timeout_ms = 2000, .dead_man_ms = 600 };
 	const char *endpoints[2] = { NULL, NULL };
 	struct kv *kv;
 	struct err e;
 
 	fake = fake_http_start(answers);
 	endpoints[0] = fake_http_url(fake);
+	config.kind = "etcd3";
 	config.endpoints = endpoints;
 	check(kv_open(loop, &config, &kv, &e) == 0, "%s", e.msg);
 	return kv;
+}
+
+static struct kv *open_fake(const struct fake_answer *answers)
+{
+	return open_fake_as(answers,
+			    (struct store_config){ .request_timeout_ms = 2000, .dead_man_ms = 600 });
 }
 
 // ---- requests ----
@@ -185,17 +191,12 @@ static void test_answer_drips(void **state)
 	static const struct fake_answer answers[] = {
 		{ "/v3/kv/", OK "{" HEADER ",\"kvs\":[", .drip = " " }, { 0 }
 	};
-	struct store_config config = { .kind = "etcd3", .request_timeout_ms = 150 };
-	const char *endpoints[2] = { NULL, NULL };
 	struct kv_answer answer;
 	uint64_t started = loop_now_ms();
 	struct kv *kv;
 
 	(void)state;
-	fake = fake_http_start(answers);
-	endpoints[0] = fake_http_url(fake);
-	config.endpoints = endpoints;
-	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	kv = open_fake_as(answers, (struct store_config){ .request_timeout_ms = 150 });
 	do_range(kv, "/p/", true, &answer);
 	assert_int_equal(answer.r, -ETIMEDOUT);
 	assert_in_range(loop_now_ms() - started, 2900, 10000);
@@ -408,16 +409,11 @@ static void test_token_with_newline(void **state)
 	static const struct fake_answer answers[] = {
 		{ "/v3/auth/", OK "{" HEADER ",\"token\":\"a\\r\\nX: y\"}", 0 }, { 0 }
 	};
-	struct store_config config = { .kind = "etcd3", .username = "u", .password = "p" };
-	const char *endpoints[2] = { NULL, NULL };
 	struct kv_answer answer;
 	struct kv *kv;
 
 	(void)state;
-	fake = fake_http_start(answers);
-	endpoints[0] = fake_http_url(fake);
-	config.endpoints = endpoints;
-	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	kv = open_fake_as(answers, (struct store_config){ .username = "u", .password = "p" });
 	do_range(kv, "/p/", true, &answer);
 	assert_int_equal(answer.r, -EPROTO);
 	assert_int_equal(fake_http_count(fake), 1);

@@ -729,12 +729,21 @@ static void network_delete(bool force, struct told *ret)
 	turn_until(loop, ret->done);
 }
 
+// More leases than fit a transaction.
+static void put_many(void)
+{
+	char key[64];
+
+	for (int i = 0; i < 150; i++) {
+		assert_int_equal(text_format(key, sizeof(key), PREFIX "/subnets/10.2.%d.0-24", i), 0);
+		put(key, VALUE);
+	}
+}
+
 static void test_network_delete(void **state)
 {
 	struct told got;
 	struct told made;
-	char key[64];
-	int i;
 
 	(void)state;
 	network_delete(false, &got);
@@ -746,10 +755,7 @@ static void test_network_delete(void **state)
 
 	put(PREFIX "/config", "{}");
 	put(PREFIX "/blue/config", "{}");
-	for (i = 0; i < 150; i++) {
-		assert_int_equal(text_format(key, sizeof(key), PREFIX "/subnets/10.2.%d.0-24", i), 0);
-		put(key, VALUE);
-	}
+	put_many();
 	create("10.1.2.0-24", VALUE, 0, &made);
 	lease_free(&made.lease);
 	network_delete(false, &got);
@@ -799,15 +805,10 @@ static void test_network_delete_refused_key(void **state)
 {
 	struct told got;
 	struct told made;
-	char key[64];
-	int i;
 
 	(void)state;
 	put(PREFIX "/config", "{}");
-	for (i = 0; i < 150; i++) {
-		assert_int_equal(text_format(key, sizeof(key), PREFIX "/subnets/10.2.%d.0-24", i), 0);
-		put(key, VALUE);
-	}
+	put_many();
 	create("10.2.200.0-24", VALUE, 0, &made);
 	lease_free(&made.lease);
 	memory_refuse_key(kv, PREFIX "/subnets/10.2.77.0-24");
