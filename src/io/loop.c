@@ -19,6 +19,7 @@ struct loop {
 	struct timer *ready_last;
 	uint64_t ready_turn;
 	bool stopped;
+	size_t users;
 	uint64_t longest_hold_ns;
 };
 
@@ -126,7 +127,7 @@ struct loop *loop_free(struct loop *loop)
 
 	if (!loop)
 		return NULL;
-	assert(!loop->ready_first);
+	assert(loop->users == 0);
 	uv_close((uv_handle_t *)&loop->keep, NULL);
 	uv_close((uv_handle_t *)&loop->turn_limit, NULL);
 	uv_close((uv_handle_t *)&loop->ready_idle, NULL);
@@ -136,6 +137,11 @@ struct loop *loop_free(struct loop *loop)
 	(void)r;
 	free(loop);
 	return NULL;
+}
+
+size_t loop_users(const struct loop *loop)
+{
+	return loop->users;
 }
 
 void loop_run(struct loop *loop)
@@ -164,6 +170,19 @@ void loop_turn(struct loop *loop, uint64_t timeout_ms)
 	uv_timer_stop(&loop->turn_limit);
 }
 
+// ---- users ----
+
+static void user_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void end_user(struct loop *loop, uv_handle_t *handle)
+{
+	loop->users--;
+	uv_close(handle, user_closed);
+}
+
 // ---- timers ----
 
 static void timer_fired(uv_timer_t *uv)
@@ -180,6 +199,7 @@ struct timer *timer_new(struct loop *loop, timer_fn *fn, void *arg)
 {
 	struct timer *timer = xnew(struct timer);
 
+	loop->users++;
 	timer->loop = loop;
 	timer->fn = fn;
 	timer->arg = arg;
@@ -188,17 +208,12 @@ struct timer *timer_new(struct loop *loop, timer_fn *fn, void *arg)
 	return timer;
 }
 
-static void timer_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 struct timer *timer_free(struct timer *timer)
 {
 	if (!timer)
 		return NULL;
 	timer_stop(timer);
-	uv_close((uv_handle_t *)&timer->uv, timer_closed);
+	end_user(timer->loop, (uv_handle_t *)&timer->uv);
 	return NULL;
 }
 
@@ -290,6 +305,7 @@ struct fd_watch *fd_watch_new(struct loop *loop, int fd, fd_watch_fn *fn, void *
 	struct fd_watch *watch = xnew(struct fd_watch);
 	int r;
 
+	loop->users++;
 	watch->loop = loop;
 	watch->fn = fn;
 	watch->arg = arg;
@@ -300,16 +316,11 @@ struct fd_watch *fd_watch_new(struct loop *loop, int fd, fd_watch_fn *fn, void *
 	return watch;
 }
 
-static void fd_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 struct fd_watch *fd_watch_free(struct fd_watch *watch)
 {
 	if (!watch)
 		return NULL;
-	uv_close((uv_handle_t *)&watch->uv, fd_closed);
+	end_user(watch->loop, (uv_handle_t *)&watch->uv);
 	return NULL;
 }
 
@@ -345,6 +356,7 @@ struct signal_watch *signal_watch_new(struct loop *loop, int signal_number, sign
 	struct signal_watch *watch = xnew(struct signal_watch);
 	int r;
 
+	loop->users++;
 	watch->loop = loop;
 	watch->fn = fn;
 	watch->arg = arg;
@@ -356,16 +368,11 @@ struct signal_watch *signal_watch_new(struct loop *loop, int signal_number, sign
 	return watch;
 }
 
-static void signal_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 struct signal_watch *signal_watch_free(struct signal_watch *watch)
 {
 	if (!watch)
 		return NULL;
-	uv_close((uv_handle_t *)&watch->uv, signal_closed);
+	end_user(watch->loop, (uv_handle_t *)&watch->uv);
 	return NULL;
 }
 

@@ -5,12 +5,14 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct loop;
 struct loop *loop_new(void);
 struct loop *loop_free(struct loop *loop); // runs the pending closes; every timer and watch must be freed before
-void loop_run(struct loop *loop); // until loop_stop
+size_t loop_users(const struct loop *loop); // how many timers and watches there are
+void loop_run(struct loop *loop);	    // until loop_stop
 void loop_stop(struct loop *loop);
 // One turn, waiting at most timeout_ms for something to do; for tests and one-shot commands.
 void loop_turn(struct loop *loop, uint64_t timeout_ms);

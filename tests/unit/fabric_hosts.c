@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "loop_end.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -234,6 +235,6 @@ int hosts_teardown(void **state)
 {
 	(void)state;
 	first_kv = kv_close(first_kv);
-	loop = loop_free(loop);
+	loop = loop_end(loop);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/parse.h"
+#include "loop_end.h"
 
 #include <errno.h>
 #include <string.h>
@@ -142,7 +143,7 @@ static int teardown(void **state)
 	struct bench *bench = *state;
 
 	api_free(bench->api);
-	loop_free(bench->loop);
+	loop_end(bench->loop);
 	assert_int_equal(rmdir(bench->directory), 0); // the socket is gone
 	assert_int_equal(bench->iterators, 0);
 	free(bench);

@@ -8,6 +8,7 @@
 #include "fake_http.h"
 #include "io/file.h"
 #include "kv_client.h"
+#include "loop_end.h"
 #include "netns.h"
 
 #include <errno.h>
@@ -50,7 +51,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	cluster = etcd_cluster_free(cluster);
-	loop = loop_free(loop);
+	loop = loop_end(loop);
 	return 0;
 }
 

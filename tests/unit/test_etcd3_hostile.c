@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "fake_http.h"
 #include "kv_client.h"
+#include "loop_end.h"
 #include "store/etcd3_internal.h"
 #include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
@@ -34,7 +35,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	fake = fake_http_free(fake);
-	loop = loop_free(loop);
+	loop = loop_end(loop);
 	return 0;
 }
 

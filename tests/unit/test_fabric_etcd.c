@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "etcd_process.h"
+#include "loop_end.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -74,7 +75,7 @@ static int teardown(void **state)
 		hosts[i] = NULL;
 	}
 	cluster = etcd_cluster_free(cluster);
-	loop = loop_free(loop);
+	loop = loop_end(loop);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "io/http_server.h"
 #include "io/listen.h"
+#include "loop_end.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -163,7 +164,7 @@ static int teardown(void **state)
 	char run[64];
 
 	http_server_free(bench->server);
-	loop_free(bench->loop);
+	loop_end(bench->loop);
 	unlink(bench->path);
 	assert_int_equal(text_format(run, sizeof(run), "%s/run", bench->directory), 0);
 	(void)rmdir(run); // a test of paths may not have made it

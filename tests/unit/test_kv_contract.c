@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "etcd_process.h"
 #include "kv_client.h"
+#include "loop_end.h"
 #include "netns.h"
 #include "store/memory.h"
 
@@ -104,7 +105,7 @@ static int group_teardown(void **state)
 {
 	(void)state;
 	maker->stop();
-	loop = loop_free(loop);
+	loop = loop_end(loop);
 	return 0;
 }
 

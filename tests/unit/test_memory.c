@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "kv_client.h"
+#include "loop_end.h"
 #include "store/memory.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ static int teardown(void **state)
 	(void)state;
 	kv = kv_close(kv);
 	other = kv_close(other);
-	loop = loop_free(loop);
+	loop = loop_end(loop);
 	return 0;
 }
 

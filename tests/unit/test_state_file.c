@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "io/file.h"
+#include "loop_end.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -116,7 +117,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	state_file_free(f->file);
-	loop_free(f->loop);
+	loop_end(f->loop);
 	lease_free(&f->own);
 	lease_set_free(f->peers);
 	remove_files(f->directory);
