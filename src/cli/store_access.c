@@ -184,10 +184,12 @@ struct config_question {
 	struct stored_config *ret;
 };
 
-static void on_config(void *arg, int r, const char *text, int64_t mod_revision, const struct err *e)
+static void on_config(void *arg, int r, const char *text, int64_t mod_revision,
+		      const struct kv_header *header, const struct err *e)
 {
 	struct config_question *question = arg;
 
+	(void)header;
 	if (r == 0) {
 		question->ret->text = xstrdup(text);
 		question->ret->mod_revision = mod_revision;

@@ -135,21 +135,23 @@ static void seed_tick(void *arg)
 	tell_seed(arg);
 }
 
-static void on_config(void *arg, int r, const char *text, int64_t mod_revision, const struct err *e)
+static void on_config(void *arg, int r, const char *text, int64_t mod_revision,
+		      const struct kv_header *header, const struct err *e)
 {
 	struct fabric *fabric = arg;
 	fabric->reading_config = false;
-	bool answered = r == 0 || r == -ENOENT || r == -EINVAL || r == -E2BIG;
-	if (!answered)
+	bool answered = header != NULL;
+	if (answered)
+		fabric->conf_as_of = *header;
+	else
 		tell_store(fabric, false, e);
-	else if (r < 0)
+	if (answered && r < 0)
 		tell_config_error(fabric, e);
 	if (r == 0 && mod_revision >= fabric->conf_revision) {
 		fabric->conf_revision = mod_revision;
 		(void)take_config_text(fabric, text); // if it cannot be used the last one stays, and the error was told
 	}
 	tell_seed(fabric);
-	fabric->config_unsure = fabric->config_unsure && !answered;
 	fabric->config_is_fresh = answered && fabric->has_conf && !fabric->joined;
 	// Before the agent joined nothing is watched: what keeps it from joining may be a config that is being corrected.
 	if (!answered || !fabric->has_conf || !fabric->joined)
@@ -188,6 +190,13 @@ static void expire_tick(void *arg)
 		timer_start(fabric->hold_timer, next > now_ms ? next - now_ms : 1);
 }
 
+// Than the one that the config is from.
+static bool is_other_store(const struct fabric *fabric, const struct kv_header *leases)
+{
+	return leases->cluster_id != fabric->conf_as_of.cluster_id ||
+	       leases->revision < fabric->conf_as_of.revision;
+}
+
 static void on_snapshot_done(void *arg, int r, const struct kv_header *header, const struct err *e)
 {
 	struct fabric *fabric = arg;
@@ -198,6 +207,11 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 		tell_store(fabric, false, e);
 		start_again_later(fabric);
 		return;
+	}
+	if (is_other_store(fabric, header)) {
+		fabric->store_was_changed = true;
+		fabric->conf_revision = 0;
+		fabric->read_anew = true;
 	}
 	if (fabric->read_anew) {
 		fabric->read_anew = false;
@@ -210,12 +224,11 @@ static void on_snapshot_done(void *arg, int r, const struct kv_header *header, c
 	if (!fabric->peers_told || fabric->peers_partial)
 		tell_peers_reset(fabric, false);
 	backoff_reset(&fabric->start_backoff);
-	fabric->watch = registry_watch_start(fabric->registry, header->revision + 1,
+	// The config was read before the leases, and may have changed in between.
+	fabric->watch = registry_watch_start(fabric->registry, fabric->conf_as_of.revision + 1,
 					     header->cluster_id, on_event, fabric);
 	fabric->snapshot_done = true;
-	// The config was read before the leases, at an earlier revision than the watch begins with.
-	fabric->config_unsure = true;
-	timer_start(fabric->start_timer, 0);
+	fabric->snapshot_revision = header->revision;
 	own_snapshot_end(fabric, header->revision);
 }
 
@@ -274,10 +287,11 @@ static void on_lease_delete(struct fabric *fabric, const struct subnet *subnet, 
 	expire_tick(fabric);
 }
 
-static void on_event(void *arg, const struct registry_event *event)
+// The watch begins where the config was read: what it tells of leases from before the snapshot is old.
+static void on_leases_event(struct fabric *fabric, const struct registry_event *event)
 {
-	struct fabric *fabric = arg;
-	struct err e = { 0 };
+	if (event->revision <= fabric->snapshot_revision)
+		return;
 	switch (event->kind) {
 	case REGISTRY_LEASE_PUT:
 		on_lease_put(fabric, event->lease);
@@ -288,31 +302,44 @@ static void on_event(void *arg, const struct registry_event *event)
 	case REGISTRY_LEASE_BAD:
 		on_snapshot_bad(fabric, event->bad);
 		break;
-	case REGISTRY_BAD_GONE:
+	default:
 		peer_table_bad_gone(fabric->peers, event->bad->key);
 		break;
+	}
+	own_watched(fabric, event->revision);
+}
+
+static void on_event(void *arg, const struct registry_event *event)
+{
+	struct fabric *fabric = arg;
+	struct err e = { 0 };
+	switch (event->kind) {
+	case REGISTRY_LEASE_PUT:
+	case REGISTRY_LEASE_DELETE:
+	case REGISTRY_LEASE_BAD:
+	case REGISTRY_BAD_GONE:
+		on_leases_event(fabric, event);
+		return;
 	case REGISTRY_CONFIG_PUT:
 		on_config_put(fabric, event);
-		break;
+		return;
 	case REGISTRY_CONFIG_DELETE:
 		err_set(&e, -ENOENT,
 			"the network's config was deleted from the store; going on with the last one");
 		tell_config_error(fabric, &e);
-		break;
+		return;
 	case REGISTRY_UP:
 		if (fabric->up_told && !fabric->up)
 			own_verify_soon(fabric);
 		tell_store(fabric, true, NULL);
-		break;
+		return;
 	case REGISTRY_DOWN:
 		tell_store(fabric, false, event->err);
-		break;
+		return;
 	case REGISTRY_LOST:
 		on_lost(fabric, event);
 		return;
 	}
-	if (event->kind != REGISTRY_UP && event->kind != REGISTRY_DOWN)
-		own_watched(fabric, event->revision);
 }
 
 // ---- life ----
@@ -333,8 +360,7 @@ static void begin(struct fabric *fabric)
 static void start_tick(void *arg)
 {
 	struct fabric *fabric = arg;
-	if (fabric->reading_config || fabric->reading_leases ||
-	    (fabric->watch && !fabric->config_unsure))
+	if (fabric->reading_config || fabric->reading_leases || fabric->watch)
 		return;
 	if (fabric->config_is_fresh && fabric->joined) {
 		fabric->config_is_fresh = false;

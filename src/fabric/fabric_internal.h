@@ -17,7 +17,8 @@ struct fabric {
 
 	bool has_conf;
 	struct netconf conf;
-	int64_t conf_revision; // of the store's key; 0: not known
+	int64_t conf_revision;	     // of the store's key; 0: not known
+	struct kv_header conf_as_of; // of the answer that it came with
 	char *conf_text;
 	struct netconf base; // the config with which the agent joined
 	bool has_base;
@@ -30,11 +31,11 @@ struct fabric {
 	bool reading_config;
 	bool reading_leases;
 	bool snapshot_done;	   // the table is the store's
+	int64_t snapshot_revision; // of the leases in it; what the watch tells of before is old
 	bool store_was_changed;	   // the snapshot being read is of another store than before
 	bool seeded;		   // the hooks have not been told of the cache yet
 	bool read_anew;		   // what is being read is out of date already
 	bool config_is_fresh;	   // read, and the leases not yet: waiting for the agent to join
-	bool config_unsure;	   // may have changed between its reading and the snapshot's
 	struct timer *start_timer; // deferred beginnings and retries of config and snapshot
 	struct timer *seed_timer;  // how long the cache waits for the store's config
 	struct backoff start_backoff;

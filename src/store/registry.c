@@ -221,8 +221,8 @@ static void config_read(void *arg, int r, const struct kv_header *header, const 
 {
 	struct config_op *op = arg;
 	struct err missing;
+	bool answered = r == 0;
 
-	(void)header;
 	if (r == 0 && !op->found) {
 		r = err_set(&missing, -ENOENT,
 			    "no network config at %s: write one with 'weft network set' or etcdctl",
@@ -233,7 +233,7 @@ static void config_read(void *arg, int r, const struct kv_header *header, const 
 		e = &op->why;
 	}
 	registry_op_end(&op->op);
-	op->got(op->arg, r, r == 0 ? op->text : NULL, op->mod_revision, e);
+	op->got(op->arg, r, r == 0 ? op->text : NULL, op->mod_revision, answered ? header : NULL, e);
 	config_op_destroy(&op->op);
 }
 

@@ -21,9 +21,10 @@ int registry_new(struct kv *kv, const char *prefix, struct registry **ret, struc
 struct registry *registry_free(struct registry *registry); // frees its watches; pending calls are forgotten
 
 // ---- config ----
-// text is terminated and borrowed; r -ENOENT (message names the key) when there is none.
+// text is terminated and borrowed; r -ENOENT (message names the key) when there is none. header: as of
+// when this is true; NULL if the store did not answer.
 typedef void registry_config_fn(void *arg, int r, const char *text, int64_t mod_revision,
-				const struct err *e);
+				const struct kv_header *header, const struct err *e);
 void registry_config_get(struct registry *registry, registry_config_fn *fn, void *arg);
 typedef void registry_done_fn(void *arg, int r, const struct err *e);
 // mod_revision: 0 only if there is none yet (-EEXIST), else only if unchanged since (-ESTALE).

@@ -5,6 +5,7 @@
 
 #include "core/mem.h"
 #include "kv_client.h"
+#include "loop_end.h"
 #include "store/memory.h"
 #include "store/registry.h"
 
@@ -37,7 +38,7 @@ static int teardown(void **state)
 	(void)state;
 	registry = registry_free(registry);
 	kv = kv_close(kv);
-	loop = loop_free(loop);
+	loop = loop_end(loop);
 	return 0;
 }
 
@@ -48,6 +49,7 @@ struct told {
 	int r;
 	char text[512];
 	int64_t mod_revision;
+	int64_t revision; // of the answer
 	bool has_lease;
 	struct lease lease;
 	struct err err;
@@ -63,11 +65,13 @@ static void told(struct told *ret, int r, const struct err *e)
 		ret->err = *e;
 }
 
-static void config_told(void *arg, int r, const char *text, int64_t mod_revision, const struct err *e)
+static void config_told(void *arg, int r, const char *text, int64_t mod_revision,
+			const struct kv_header *header, const struct err *e)
 {
 	struct told *ret = arg;
 
 	told(ret, r, e);
+	ret->revision = header ? header->revision : 0;
 	(void)text_copy(ret->text, sizeof(ret->text), text ? text : "");
 	ret->mod_revision = mod_revision;
 }
@@ -188,6 +192,7 @@ static void test_config(void **state)
 	registry_config_get(registry, config_told, &got);
 	turn_until(loop, got.done);
 	assert_int_equal(got.r, -ENOENT);
+	assert_int_equal(got.revision, memory_revision(kv));
 	assert_non_null(strstr(got.err.msg, PREFIX "/config"));
 
 	registry_config_set(registry, "{\"a\":1}", 0, done_told, &set);
