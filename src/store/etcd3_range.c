@@ -5,8 +5,9 @@
 // DOC: pages
 //
 // etcd puts the whole of an answer together before it sends the first byte of it, for 60,000 leases most of a second. A prefix is therefore
-// read in up to three pages, all at the revision of the first one: while etcd makes the next page, the caller works on the last. There are
-// never more, whatever the number of keys, for each is a request; few keys come in one.
+// read in up to four pages, all at the revision of the first one: while etcd makes the next page, the caller works on the last. Each is twice
+// as large as the one before, which takes the caller about as long as etcd takes for the larger one. There are never more, whatever the
+// number of keys, for each is a request; few keys come in one, and the last page is no small one.
 #include "store/etcd3_range.h"
 
 #include "core/mem.h"
@@ -15,8 +16,7 @@
 #include <errno.h>
 
 #define FIRST_PAGE_KEYS 5000
-#define THREE_PAGES_KEYS 10000 // left behind the first page
-#define PAGES_MAX 3
+#define PAGES_MAX 4
 
 struct range {
 	struct etcd3 *etcd;
@@ -60,7 +60,7 @@ static void page_start(struct range *range, const struct etcd3_page *page);
 // 1: another page was asked for. 0: that was all.
 static int go_on(struct range *range, const struct etcd3_answer *answer, struct err *e)
 {
-	int64_t count = 0;
+	int64_t count = 0, keys = (int64_t)FIRST_PAGE_KEYS << (range->page - 1);
 	struct etcd3_page page = { .revision = range->header.revision,
 				   .after = strbuf_text(&range->last),
 				   .after_len = range->last.len };
@@ -75,8 +75,8 @@ static int go_on(struct range *range, const struct etcd3_answer *answer, struct 
 	if (r < 0)
 		return r;
 	// The count is of all that were in the range of this page.
-	if (range->page == 1 && count - FIRST_PAGE_KEYS > THREE_PAGES_KEYS)
-		page.limit = (count - FIRST_PAGE_KEYS) / 2;
+	if (range->page + 1 < PAGES_MAX && count - keys > 3 * keys)
+		page.limit = 2 * keys;
 	next = xnew(struct range);
 	*next = *range;
 	next->key = TAKE_PTR(range->key);

@@ -761,13 +761,13 @@ static void fill(struct kv *kv, unsigned int from, unsigned int to)
 	}
 }
 
-// Many keys come in pages, all of one revision, and never in more than three.
+// Many keys come in pages, all of one revision, and never in more than four.
 static void test_pages(void **state)
 {
 	static const struct {
 		unsigned int keys, requests;
-	} cases[] = { { 4999, 1 },  { 5000, 1 },  { 5001, 2 },
-		      { 15000, 2 }, { 15001, 3 }, { 22001, 3 } };
+	} cases[] = { { 4999, 1 },  { 5000, 1 },  { 5001, 2 },	{ 20000, 2 },
+		      { 20001, 3 }, { 45000, 3 }, { 45001, 4 }, { 85001, 4 } };
 	unsigned int filled = 0;
 	struct kv *kv;
 
