@@ -13,6 +13,7 @@
 #define PASS_PAUSE_MIN_MS 20 // between two passes; at least twice as long as the last one took
 #define DEVICE_RETRY_MS 2000
 #define SCAN_RETRY_MS 500
+#define SCAN_PEERS 2000 // for each so many the periodic look comes later by its interval
 
 static void pass_tick(void *arg);
 static void scan_tick(void *arg);
@@ -176,6 +177,11 @@ static void begin_requested(struct reconcile *reconcile)
 	reconcile->pass->devices_changed = changed;
 }
 
+uint64_t scan_pause_ms(uint64_t interval_ms, size_t peers)
+{
+	return interval_ms * (1 + peers / SCAN_PEERS);
+}
+
 static void pass_over(struct reconcile *reconcile)
 {
 	uint64_t now_ms = reconcile->pass_ended_ms = loop_now_ms();
@@ -188,7 +194,9 @@ static void pass_over(struct reconcile *reconcile)
 	else
 		timer_stop(reconcile->retry_timer);
 	if (reconcile->scan_interval_ms > 0)
-		timer_start(reconcile->scan_timer, reconcile->scan_interval_ms);
+		timer_start(reconcile->scan_timer,
+			    scan_pause_ms(reconcile->scan_interval_ms,
+					  lease_set_count(reconcile->source.peers(reconcile->arg))));
 	schedule_pass(reconcile);
 }
 

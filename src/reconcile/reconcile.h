@@ -8,7 +8,7 @@
 //           -> sweep (what is ours and was not wanted: routes before nexthops, or the kernel walks its table for each).
 //           The first one begins while peers are still being read, takes in those that come, and sweeps when all are there.
 //           Runs at start, when the underlay or the peers' set changed, when the kernel says that something of ours was touched,
-//           when a failed peer's back-off ends, and every scan interval in case a notification was lost.
+//           when a failed peer's back-off ends, and every scan interval (later in large networks) in case a notification was lost.
 //   change  a peer changed: what is wanted of it now against what was wanted of it before. Gathered for 5 ms, then one batch.
 //           Runs also between the slices of a pass; what it writes is marked in the pass's table so that the sweep leaves it alone.
 //

@@ -139,6 +139,10 @@ bool peer_shares_host(const struct reconcile *reconcile, const struct lease *pee
 int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run,
 		   struct underlay *ret, bool *ret_changed, struct err *e);
 
+// ---- reconcile.c ----
+// Until the next periodic scan. It reads four objects a peer, and what it may cost of a quiet host does not grow with the network.
+uint64_t scan_pause_ms(uint64_t interval_ms, size_t peers);
+
 // ---- change.c ----
 void change_tick(void *arg);
 // One slice of the changed peers. Only when the devices are ready.

@@ -130,6 +130,15 @@ static void test_the_scan_interval_finds_what_was_not_told(void **state)
 	world_close(world);
 }
 
+static void test_the_scan_interval_grows_with_the_network(void **state)
+{
+	(void)state;
+	assert_int_equal(scan_pause_ms(30000, 0), 30000);
+	assert_int_equal(scan_pause_ms(30000, 1999), 30000);
+	assert_int_equal(scan_pause_ms(30000, 2000), 60000);
+	assert_int_equal(scan_pause_ms(30000, 10000), 180000);
+}
+
 static void test_a_device_made_anew_leaks_no_nexthop(void **state)
 {
 	(void)state;
@@ -367,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_each_act_is_undone_when_told),
 		cmocka_unit_test(test_each_act_is_undone_when_looked_for),
 		cmocka_unit_test(test_the_scan_interval_finds_what_was_not_told),
+		cmocka_unit_test(test_the_scan_interval_grows_with_the_network),
 		cmocka_unit_test(test_a_device_made_anew_leaks_no_nexthop),
 		cmocka_unit_test(test_both_families_come_back),
 		cmocka_unit_test(test_without_nexthop_objects),
