@@ -56,14 +56,19 @@ def wait_for(condition, what, timeout=10, interval=0.02):
         time.sleep(interval)
 
 
-def start_time(pid):
-    """When pid was started, in clock ticks since boot; None if there is no such live process."""
+def stat_fields(pid):
+    """Of proc(5)'s stat, from the state (its third) on; [] if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-            fields = f.read().rpartition(")")[2].split()
+            return f.read().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
+        return []
+
+
+def start_time(pid):
+    """When pid was started, in clock ticks since boot; None if there is no such live process."""
+    fields = stat_fields(pid)
+    return int(fields[19]) if fields and fields[0] not in "ZX" else None
 
 
 def kill_exactly(pid, started, signum):
@@ -105,6 +110,10 @@ class Process:
         """None while it runs; negative: the signal that ended it."""
         return self._popen.poll()
 
+    def is_stopped(self):
+        """By a signal, not by a tracer."""
+        return stat_fields(self.pid)[:1] == ["T"]
+
     def signal(self, signum):
         if self.alive():
             self._popen.send_signal(signum)
@@ -117,9 +126,14 @@ class Process:
                               f" its log: {self.log_path}") from None
 
     def ask_to_end(self):
-        """SIGTERM, once, also to a process that was stopped."""
+        """SIGTERM, once, also to a process that was stopped.
+
+        One that runs gets no SIGCONT: that would take away the SIGSTOP by which a leak checker holds it at its end,
+        which then waits for ever.
+        """
         self.signal(signal.SIGTERM)
-        self.signal(signal.SIGCONT)
+        if self.is_stopped():
+            self.signal(signal.SIGCONT)
 
     def terminate(self, timeout=10):
         """SIGTERM and wait; returns the exit code. A process that stays is killed and reported."""
