@@ -13,7 +13,7 @@
 #define PASS_PAUSE_MIN_MS 20 // between two passes; at least twice as long as the last one took
 #define DEVICE_RETRY_MS 2000
 #define SCAN_RETRY_MS 500
-#define SCAN_PEERS 2000 // for each so many the periodic look comes later by its interval
+#define SCAN_PEERS 1000 // for each so many the periodic look comes later by its interval
 
 static void pass_tick(void *arg);
 static void scan_tick(void *arg);

@@ -213,10 +213,10 @@ def bench_memory():
             pid = bench.host.agent.pid
             wait_for(lambda: (bench.host.lib_dir / "weft/peers").exists(), "the cache file", timeout=30)
             passes = bench.passes()
-            wait_for(lambda: bench.passes() > passes, "a periodic scan", timeout=300, interval=1)
+            wait_for(lambda: bench.passes() > passes, "a periodic scan", timeout=400, interval=1)
             idle_from, cpu_from = time.monotonic(), cpu_seconds(pid)
             # Not asked meanwhile: an answer costs more than being idle.
-            time.sleep(31 + 30 * (leases // 2000))
+            time.sleep(31 + 30 * (leases // 1000))
             seconds = time.monotonic() - idle_from
             cpu = (cpu_seconds(pid) - cpu_from) / seconds
             wait_for(lambda: bench.passes() == passes + 2, "the next periodic scan")

@@ -134,9 +134,9 @@ static void test_the_scan_interval_grows_with_the_network(void **state)
 {
 	(void)state;
 	assert_int_equal(scan_pause_ms(30000, 0), 30000);
-	assert_int_equal(scan_pause_ms(30000, 1999), 30000);
-	assert_int_equal(scan_pause_ms(30000, 2000), 60000);
-	assert_int_equal(scan_pause_ms(30000, 10000), 180000);
+	assert_int_equal(scan_pause_ms(30000, 999), 30000);
+	assert_int_equal(scan_pause_ms(30000, 1000), 60000);
+	assert_int_equal(scan_pause_ms(30000, 10000), 330000);
 }
 
 static void test_a_device_made_anew_leaks_no_nexthop(void **state)
