@@ -24,6 +24,7 @@
 #define UPLOAD_MAX (16 * 1024 * 1024)
 // Of a streamed answer so much is handed on in one turn: the reader must not hold the loop for long.
 #define PIECE_MAX (64 * 1024)
+#define HEADERS_MAX (64 * 1024) // bytes of an answer's headers
 
 struct http_client {
 	struct loop *loop;
@@ -62,6 +63,8 @@ struct http_call {
 	struct strbuf upload; // not yet sent
 	struct strbuf body;   // kept for done
 	struct strbuf piece;  // to be handed to chunk
+	size_t headers_len;   // of the answer
+	http_head_fn *head;   // NULL: not asked for, or told
 	http_chunk_fn *chunk;
 	http_done_fn *done;
 	void *arg;
@@ -71,6 +74,7 @@ struct http_call {
 	bool upload_paused;
 	bool upload_begun;
 	bool download_paused;
+	bool head_complete;
 	bool ready;
 	bool finished;
 	bool delivering;
@@ -206,6 +210,47 @@ static void unpause(struct http_call *call)
 	curl_easy_pause(call->easy, mask);
 }
 
+// libcurl keeps the headers; this is a call seen from there.
+struct http_head {
+	struct http_call *call;
+};
+
+int http_head_status(const struct http_head *head)
+{
+	return status_of(head->call);
+}
+
+const char *http_head_get(const struct http_head *head, const char *name)
+{
+	struct curl_header *header;
+
+	return curl_easy_header(head->call->easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK
+		       ? header->value
+		       : NULL;
+}
+
+// False: the call was cancelled by its head function, and is gone.
+static bool deliver_head(struct http_call *call)
+{
+	struct http_head head = { call };
+	http_head_fn *fn = call->head;
+	int r;
+
+	call->head = NULL;
+	call->delivering = true;
+	r = fn(call->arg, &head);
+	call->delivering = false;
+	if (call->cancelled) {
+		call_free(call);
+		return false;
+	}
+	if (r != 0) {
+		strbuf_reset(&call->piece);
+		fail(call, r < 0 ? r : -ECANCELED, "ended by the reader");
+	}
+	return true;
+}
+
 // False: the call was cancelled by its chunk function, and is gone.
 static bool deliver_piece(struct http_call *call)
 {
@@ -239,6 +284,10 @@ static void dispatch(struct http_client *client)
 		return;
 	client->dispatching = true;
 	while (!client->freed && (call = take_ready(client))) {
+		if (call->head && call->head_complete && !deliver_head(call))
+			continue;
+		if (client->freed)
+			break;
 		if (call->piece.len > 0 && !deliver_piece(call))
 			continue;
 		if (client->freed)
@@ -418,6 +467,26 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
+static size_t on_header(char *data, size_t size, size_t count, void *arg)
+{
+	struct http_call *call = arg;
+	size_t len = size * count;
+
+	if (call->idle_timer)
+		timer_start(call->idle_timer, call->idle_timeout_ms);
+	call->headers_len += len;
+	if (call->headers_len > HEADERS_MAX) {
+		call->r = err_set(&call->err, -E2BIG, "headers of more than %d bytes", HEADERS_MAX);
+		return 0;
+	}
+	// An empty line ends them; those of a status below 200 are not the answer's.
+	if (call->head && (data[0] == '\r' || data[0] == '\n') && status_of(call) >= 200) {
+		call->head_complete = true;
+		make_ready(call);
+	}
+	return len;
+}
+
 static size_t on_data(char *data, size_t size, size_t count, void *arg)
 {
 	struct http_call *call = arg;
@@ -554,6 +623,7 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
 	struct http_call *call = xnew(struct http_call);
 
 	call->client = client;
+	call->head = request->head;
 	call->chunk = request->chunk;
 	call->done = request->done;
 	call->arg = request->arg;
@@ -572,6 +642,8 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
 	curl_easy_setopt(call->easy, CURLOPT_PRIVATE, call);
 	curl_easy_setopt(call->easy, CURLOPT_ERRORBUFFER, call->error);
 	curl_easy_setopt(call->easy, CURLOPT_URL, request->url);
+	curl_easy_setopt(call->easy, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(call->easy, CURLOPT_HEADERDATA, call);
 	curl_easy_setopt(call->easy, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(call->easy, CURLOPT_WRITEDATA, call);
 	if (request->connect_timeout_ms)

@@ -43,6 +43,13 @@ typedef void http_done_fn(void *arg, int r, const struct http_response *response
 // done).
 typedef int http_chunk_fn(void *arg, const char *data, size_t len);
 
+// The answer's headers are there, before any of its body. Non-zero ends the call with that code.
+struct http_head;
+typedef int http_head_fn(void *arg, const struct http_head *head);
+int http_head_status(const struct http_head *head);
+// NULL: there is no such header. Borrowed until the head function returns.
+const char *http_head_get(const struct http_head *head, const char *name);
+
 struct http_request {
 	const char *method; // "GET", "POST", ...
 	const char *url;
@@ -55,6 +62,7 @@ struct http_request {
 	uint32_t connect_timeout_ms;
 	uint32_t total_timeout_ms; // 0: none
 	uint32_t idle_timeout_ms;  // no byte of an answer for so long: -ETIMEDOUT; 0: none
+	http_head_fn *head;	   // NULL: not told
 	http_chunk_fn *chunk;	   // NULL: the body is kept for done
 	http_done_fn *done;
 	void *arg;

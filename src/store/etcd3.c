@@ -7,7 +7,6 @@
 #include "core/strbuf.h"
 #include "store/etcd3_internal.h"
 #include "store/etcd3_range.h"
-#include "store/store_endpoint.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -237,31 +236,6 @@ static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, v
 
 // ---- open and close ----
 
-static int add_endpoints(struct etcd3 *etcd, const struct store_config *config, struct err *e)
-{
-	bool prefer_tls = config->ca_file || config->cert_file;
-	size_t count = 0;
-
-	static_assert(STORE_ENDPOINTS_MAX <= 64, "a set of tried ones has a bit for each");
-	while (config->endpoints && config->endpoints[count])
-		count++;
-	if (count == 0)
-		return err_set(e, -EINVAL, "no endpoint is given");
-	if (count > STORE_ENDPOINTS_MAX)
-		return err_set(e, -E2BIG, "more than %d endpoints", STORE_ENDPOINTS_MAX);
-	etcd->endpoints = xnew0_array(struct etcd3_endpoint, count);
-	for (; etcd->endpoint_count < count; etcd->endpoint_count++) {
-		struct etcd3_endpoint *endpoint = &etcd->endpoints[etcd->endpoint_count];
-		int r = store_endpoint_read(config->endpoints[etcd->endpoint_count], prefer_tls,
-					    &endpoint->url, e);
-
-		if (r < 0)
-			return r;
-		endpoint->backoff = (struct backoff){ .base_ms = 1000, .max_ms = 30000 };
-	}
-	return 0;
-}
-
 static int etcd3_open(struct kv *kv, const struct store_config *config, struct err *e)
 {
 	struct etcd3 *etcd = etcd3_of(kv);
@@ -283,7 +257,7 @@ static int etcd3_open(struct kv *kv, const struct store_config *config, struct e
 		etcd->username = xstrdup(config->username);
 		etcd->password = xstrdup(config->password ? config->password : "");
 	}
-	r = add_endpoints(etcd, config, e);
+	r = endpoint_set_open(&etcd->endpoints, config, e);
 	if (r == 0)
 		r = http_client_new(kv->loop, &http, &etcd->http, e);
 	return r < 0 ? err_wrap(e, "etcd") : 0;
@@ -299,14 +273,11 @@ static void free_secret(char *text)
 static void etcd3_close(struct kv *kv)
 {
 	struct etcd3 *etcd = etcd3_of(kv);
-	size_t i;
 
 	while (etcd->calls)
 		etcd3_call_cancel(etcd->calls);
 	http_client_free(etcd->http);
-	for (i = 0; i < etcd->endpoint_count; i++)
-		free(etcd->endpoints[i].url);
-	free(etcd->endpoints);
+	endpoint_set_free(&etcd->endpoints);
 	free(etcd->username);
 	free_secret(etcd->password);
 	free_secret(etcd->token);
@@ -314,9 +285,7 @@ static void etcd3_close(struct kv *kv)
 
 static const char *endpoint(const struct kv *kv)
 {
-	const struct etcd3 *etcd = etcd3_of(kv);
-
-	return etcd->connected ? etcd->endpoints[etcd->current].url : "";
+	return endpoint_set_url(&etcd3_of(kv)->endpoints);
 }
 
 static void reconnect(struct kv *kv)

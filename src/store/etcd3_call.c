@@ -106,14 +106,14 @@ static void move_on(struct etcd3_call *call, enum etcd3_verdict verdict)
 {
 	struct etcd3 *etcd = call->etcd;
 
-	etcd3_endpoint_failed(etcd, call->endpoint);
+	endpoint_set_failed(&etcd->endpoints, call->endpoint);
 	call->tried |= (uint64_t)1 << call->endpoint;
 	call->other_api = false;
 	call->verdict = verdict;
 	if (verdict == ETCD3_UNKNOWN && !call->request.idempotent) {
 		call->err.code = -EINPROGRESS;
 		finish(call, -EINPROGRESS, NULL);
-	} else if (call->elements > 0 || etcd3_endpoint_pick(etcd, call->tried) == SIZE_MAX) {
+	} else if (call->elements > 0 || endpoint_set_pick(&etcd->endpoints, call->tried) == SIZE_MAX) {
 		finish(call, call->err.code, NULL);
 	} else {
 		log_debug("etcd: %s; trying another endpoint", err_msg(&call->err));
@@ -146,7 +146,7 @@ static void refused(struct etcd3_call *call, enum etcd3_verdict verdict)
 	// A server that is asked something it refuses works all the same.
 	switch (verdict) {
 	case ETCD3_REFUSED:
-		etcd3_endpoint_works(call->etcd, call->endpoint);
+		endpoint_set_works(&call->etcd->endpoints, call->endpoint);
 		call->verdict = verdict;
 		finish(call, call->err.code, NULL);
 		return;
@@ -175,7 +175,7 @@ static void note_first(struct etcd3_call *call, const char *text, size_t len)
 // is_foreign: it is whole, and no answer of etcd's.
 static void not_understood(struct etcd3_call *call, bool is_foreign, const char *why)
 {
-	err_set(&call->err, -EPROTO, "%s: %s", call->etcd->endpoints[call->endpoint].url, why);
+	err_set(&call->err, -EPROTO, "%s: %s", call->etcd->endpoints.items[call->endpoint].url, why);
 	// All that etcd says is an object.
 	is_foreign |= call->first != 0 && call->first != '{';
 	move_on(call, is_foreign ? ETCD3_NOT_DONE : ETCD3_UNKNOWN);
@@ -207,14 +207,14 @@ static void answered(struct etcd3_call *call, const char *text, size_t len)
 		not_understood(call, true, "not an answer of etcd: no header");
 		return;
 	}
-	call->etcd->endpoints[call->endpoint].older_api = call->older_api;
-	etcd3_endpoint_works(call->etcd, call->endpoint);
+	call->etcd->endpoints.items[call->endpoint].older_api = call->older_api;
+	endpoint_set_works(&call->etcd->endpoints, call->endpoint);
 	finish(call, 0, inner);
 }
 
 static void add_url(struct etcd3_call *call)
 {
-	(void)err_wrap(&call->err, "%s", call->etcd->endpoints[call->endpoint].url);
+	(void)err_wrap(&call->err, "%s", call->etcd->endpoints.items[call->endpoint].url);
 }
 
 static void stream_failed(struct etcd3_call *call)
@@ -287,7 +287,7 @@ static int got_chunk(void *arg, const char *data, size_t len)
 static void send_request(struct etcd3_call *call)
 {
 	struct etcd3 *etcd = call->etcd;
-	bool older_api = etcd->endpoints[call->endpoint].older_api != call->other_api;
+	bool older_api = etcd->endpoints.items[call->endpoint].older_api != call->other_api;
 	_cleanup_free_ char *url = etcd3_url(etcd, call->endpoint, older_api, call->request.path);
 	_cleanup_free_ char *token_header = NULL;
 	const char *headers[ETCD3_HEADERS_MAX];
@@ -351,7 +351,7 @@ static void attempt(struct etcd3_call *call)
 		etcd3_token_wait(etcd, &call->waiter);
 		return;
 	}
-	endpoint = etcd3_endpoint_pick(etcd, call->tried);
+	endpoint = endpoint_set_pick(&etcd->endpoints, call->tried);
 	if (endpoint != call->endpoint)
 		call->other_api = false;
 	call->endpoint = endpoint;

@@ -5,16 +5,10 @@
 
 #include "core/json_stream.h"
 #include "io/http_client.h"
+#include "store/endpoint_set.h"
 #include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
 #include "store/kv_internal.h"
-
-struct etcd3_endpoint {
-	char *url; // without a slash at the end
-	struct backoff backoff;
-	uint64_t down_until_ms; // 0: not known to be down
-	bool older_api;		// "/v3beta", for etcd 3.3, in place of "/v3"
-};
 
 // Somebody who needs a token; linked while waiting.
 struct etcd3_waiter {
@@ -29,10 +23,7 @@ struct etcd3_waiter {
 struct etcd3 {
 	struct kv base;
 	struct http_client *http;
-	struct etcd3_endpoint *endpoints;
-	size_t endpoint_count;
-	size_t current; // the endpoint in use
-	bool connected; // it has answered
+	struct endpoint_set endpoints; // older_api: "/v3beta", for etcd 3.3, in place of "/v3"
 	uint32_t request_timeout_ms;
 	uint32_t connect_timeout_ms;
 	uint32_t dead_man_ms;
@@ -49,11 +40,7 @@ struct etcd3 {
 	struct etcd3_watch *watches;
 };
 
-// ---- endpoints ----
-// The best one that is not in the set tried; SIZE_MAX: none is left. One that is down comes last.
-size_t etcd3_endpoint_pick(const struct etcd3 *etcd, uint64_t tried);
-void etcd3_endpoint_works(struct etcd3 *etcd, size_t index);
-void etcd3_endpoint_failed(struct etcd3 *etcd, size_t index);
+// ---- URLs ----
 char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, bool older_api,
 		const char *path); // caller frees
 

@@ -83,7 +83,7 @@ static void come_up(struct etcd3_watch *watch)
 	watch->up = true;
 	watch->down_told = false;
 	watch->up_since_ms = loop_now_ms();
-	etcd3_endpoint_works(watch->etcd, watch->endpoint);
+	endpoint_set_works(&watch->etcd->endpoints, watch->endpoint);
 	event.header =
 		(struct kv_header){ .revision = watch->revision, .cluster_id = watch->cluster_id };
 	kv_watch_emit(&watch->base, &event);
@@ -262,17 +262,17 @@ static void stream_error(struct etcd3_watch *watch, int status, const char *text
 		break;
 	case ETCD3_NO_SUCH_PATH:
 		if (watch->other_api)
-			etcd3_endpoint_failed(etcd, watch->endpoint);
+			endpoint_set_failed(&etcd->endpoints, watch->endpoint);
 		watch->other_api = !watch->other_api;
 		break;
 	case ETCD3_NOT_DONE:
 	case ETCD3_UNKNOWN:
-		etcd3_endpoint_failed(etcd, watch->endpoint);
+		endpoint_set_failed(&etcd->endpoints, watch->endpoint);
 		break;
 	case ETCD3_REFUSED:
 		break;
 	}
-	(void)err_wrap(&e, "%s", etcd->endpoints[watch->endpoint].url);
+	(void)err_wrap(&e, "%s", etcd->endpoints.items[watch->endpoint].url);
 	go_down(watch, &e);
 }
 
@@ -291,7 +291,7 @@ static void use_message(struct etcd3_watch *watch, const json_t *message,
 		// They are answered in the order in which they were asked for.
 		if (watch->created < watch->prefix_count)
 			watch->progress[watch->created++].watch_id = watch_id;
-		watch->etcd->endpoints[watch->endpoint].older_api = watch->older_api;
+		watch->etcd->endpoints.items[watch->endpoint].older_api = watch->older_api;
 		watch->other_api = false;
 		come_up(watch);
 		return;
@@ -351,8 +351,8 @@ static int got_chunk(void *arg, const char *data, size_t len)
 	if (r != 0 && r != -ECANCELED) {
 		if (watch->err.code == 0)
 			watch->err = e;
-		(void)err_wrap(&watch->err, "%s", watch->etcd->endpoints[watch->endpoint].url);
-		etcd3_endpoint_failed(watch->etcd, watch->endpoint);
+		(void)err_wrap(&watch->err, "%s", watch->etcd->endpoints.items[watch->endpoint].url);
+		endpoint_set_failed(&watch->etcd->endpoints, watch->endpoint);
 		e = watch->err;
 		go_down(watch, &e);
 	}
@@ -374,8 +374,8 @@ static void stream_ended(void *arg, int r, const struct http_response *response,
 		told = *e;
 	else
 		err_set(&told, -EPIPE, "the store ended the watch");
-	(void)err_wrap(&told, "%s", watch->etcd->endpoints[watch->endpoint].url);
-	etcd3_endpoint_failed(watch->etcd, watch->endpoint);
+	(void)err_wrap(&told, "%s", watch->etcd->endpoints.items[watch->endpoint].url);
+	endpoint_set_failed(&watch->etcd->endpoints, watch->endpoint);
 	go_down(watch, &told);
 }
 
@@ -431,11 +431,11 @@ static void stream_open(struct etcd3_watch *watch)
 		etcd3_token_wait(etcd, &watch->waiter);
 		return;
 	}
-	endpoint = etcd3_endpoint_pick(etcd, 0);
+	endpoint = endpoint_set_pick(&etcd->endpoints, 0);
 	if (endpoint != watch->endpoint)
 		watch->other_api = false;
 	watch->endpoint = endpoint;
-	watch->older_api = etcd->endpoints[endpoint].older_api != watch->other_api;
+	watch->older_api = etcd->endpoints.items[endpoint].older_api != watch->other_api;
 	watch->token_number = etcd->token_number;
 	watch->lines = etcd3_lines_new(got_event, got_message, watch);
 	watch->alive_ms = loop_now_ms();
@@ -463,9 +463,9 @@ static void timer_due(void *arg)
 		return;
 	}
 	if (silent_ms > watch->etcd->dead_man_ms) {
-		etcd3_endpoint_failed(watch->etcd, watch->endpoint);
+		endpoint_set_failed(&watch->etcd->endpoints, watch->endpoint);
 		err_set(&e, -ETIMEDOUT, "%s: no sign of life for %u ms",
-			watch->etcd->endpoints[watch->endpoint].url, watch->etcd->dead_man_ms);
+			watch->etcd->endpoints.items[watch->endpoint].url, watch->etcd->dead_man_ms);
 		go_down(watch, &e);
 		return;
 	}

@@ -8,7 +8,8 @@
 #include "fake_http.h"
 #include "kv_client.h"
 #include "loop_end.h"
-#include "store/etcd3_internal.h"
+#include "store/endpoint_set.h"
+#include "store/etcd3_json.h"
 #include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
 
@@ -609,25 +610,25 @@ static void test_endpoint_failed(void **state)
 {
 	const struct backoff backoff = { .base_ms = 1000, .max_ms = 30000 };
 	char url[] = "http://127.0.0.1";
-	struct etcd3_endpoint endpoints[3] = { { .url = url }, { .url = url }, { .url = url } };
-	struct etcd3 etcd = { .endpoints = endpoints, .endpoint_count = 3 };
+	struct endpoint endpoints[3] = { { .url = url }, { .url = url }, { .url = url } };
+	struct endpoint_set set = { .items = endpoints, .count = 3 };
 	int i;
 
 	(void)state;
 	for (i = 0; i < 1000; i++) {
 		uint64_t now = loop_now_ms();
 
-		etcd.current = 0;
+		set.current = 0;
 		endpoints[0].backoff = backoff;
 		endpoints[1].backoff = backoff;
-		etcd3_endpoint_failed(&etcd, 0);
+		endpoint_set_failed(&set, 0);
 		assert_in_range(endpoints[0].down_until_ms - now, 500, 1100);
-		assert_int_equal(etcd.current, 1);
-		etcd3_endpoint_failed(&etcd, 1);
-		assert_int_equal(etcd3_endpoint_pick(&etcd, 0), 2);
+		assert_int_equal(set.current, 1);
+		endpoint_set_failed(&set, 1);
+		assert_int_equal(endpoint_set_pick(&set, 0), 2);
 		endpoints[0].down_until_ms = 0;
 		endpoints[1].down_until_ms = 0;
-		assert_int_equal(etcd3_endpoint_pick(&etcd, 0), 2);
+		assert_int_equal(endpoint_set_pick(&set, 0), 2);
 	}
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: which endpoint of etcd is asked next, and the token that they all want.
+// Owns: the token that all endpoints of etcd want, and what a request says besides its body.
 #include "core/log.h"
 #include "core/mem.h"
 #include "store/etcd3_internal.h"
@@ -8,60 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
-// ---- endpoints ----
-
-size_t etcd3_endpoint_pick(const struct etcd3 *etcd, uint64_t tried)
-{
-	uint64_t now = loop_now_ms();
-	size_t best = SIZE_MAX;
-	size_t i;
-
-	for (i = 0; i < etcd->endpoint_count; i++) {
-		size_t index = (etcd->current + i) % etcd->endpoint_count;
-		uint64_t down_until = etcd->endpoints[index].down_until_ms;
-
-		if (tried & (uint64_t)1 << index)
-			continue;
-		if (down_until <= now)
-			return index;
-		if (best == SIZE_MAX || down_until < etcd->endpoints[best].down_until_ms)
-			best = index;
-	}
-	return best;
-}
-
-void etcd3_endpoint_works(struct etcd3 *etcd, size_t index)
-{
-	struct etcd3_endpoint *endpoint = &etcd->endpoints[index];
-
-	endpoint->down_until_ms = 0;
-	backoff_reset(&endpoint->backoff);
-	if (etcd->current != index || !etcd->connected)
-		log_debug("etcd: use endpoint %s", endpoint->url);
-	etcd->current = index;
-	etcd->connected = true;
-}
-
-void etcd3_endpoint_failed(struct etcd3 *etcd, size_t index)
-{
-	struct etcd3_endpoint *endpoint = &etcd->endpoints[index];
-
-	size_t next;
-
-	// Long enough that a watch, which tries again sooner than that at first, goes elsewhere.
-	endpoint->down_until_ms = loop_now_ms() + backoff_next_late_ms(&endpoint->backoff);
-	if (etcd->current != index)
-		return;
-	etcd->connected = false;
-	// Its time being over does not make it the one to ask: none knows whether it works again.
-	next = etcd3_endpoint_pick(etcd, (uint64_t)1 << index);
-	if (next != SIZE_MAX)
-		etcd->current = next;
-}
-
 char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, bool older_api, const char *path)
 {
-	return xasprintf("%s%s%s", etcd->endpoints[endpoint].url, older_api ? "/v3beta" : "/v3", path);
+	return xasprintf("%s%s%s", etcd->endpoints.items[endpoint].url,
+			 older_api ? "/v3beta" : "/v3", path);
 }
 
 // ---- token ----
