@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "store/etcd3.h"
 #include "store/memory.h"
+#include "store/remote.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 static const struct kv_ops *const stores[] = {
 	&etcd3_ops,
 	&memory_ops,
+	&remote_ops,
 };
 
 // What a caller asked for: the store gets this in place of the caller's arg.

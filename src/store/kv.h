@@ -108,6 +108,7 @@ struct kv_write {
 	int64_t session; // put: tie to this session, 0: none
 	size_t key_len;	 // 0: the key is terminated
 };
+size_t kv_key_len(const char *key, size_t key_len); // of a compare or a write
 struct kv_txn {
 	const struct kv_compare *compares;
 	size_t compare_count;

@@ -57,4 +57,3 @@ struct kv_watch {
 bool kv_watch_emit(struct kv_watch *watch, const struct kv_watch_event *event);
 void kv_watch_hold(struct kv_watch *watch);
 bool kv_watch_release(struct kv_watch *watch);
-size_t kv_key_len(const char *key, size_t len); // of a compare or a write

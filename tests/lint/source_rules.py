@@ -31,14 +31,14 @@ LAYERS = {
     "masq": "core io kernel reconcile",
     "fabric": "core io kernel reconcile store backend masq",
     "ipam": "core io kernel reconcile store backend masq fabric",
-    "agent": "core io kernel reconcile store backend masq fabric ipam",
-    "controller": "core io kernel reconcile store backend masq fabric ipam",
+    "controller": "core io store",
+    "agent": "core io kernel reconcile store backend masq fabric ipam controller",
     "cni": "core kernel",
     "cli": "core io store",
 }
 # Implementations of one interface, which never include one another.
 SIBLINGS = {
-    "store": ("consul", "controller", "etcd2", "etcd3", "kube", "memory", "sqlite"),
+    "store": ("consul", "etcd2", "etcd3", "kube", "memory", "remote", "sqlite"),
     "backend": ("alloc", "extension", "hostgw", "ipip", "null", "udp", "vxlan", "wireguard"),
 }
 # What only those of store/ and what stands between them and their callers may see.

@@ -3,6 +3,8 @@
 // Owns: what any store must do, whatever it is: run on the store in memory and on a real etcd.
 #include "unit.h"
 
+#include "controller/controller.h"
+#include "controller/mirror.h"
 #include "core/mem.h"
 #include "etcd_process.h"
 #include "kv_client.h"
@@ -90,6 +92,67 @@ static void etcd_compact_all(void)
 }
 
 static const struct maker etcd_maker = { etcd_start, etcd_stop, etcd_open, etcd_compact_all };
+
+// ---- a controller, over another store ----
+
+static const struct maker *behind; // the store that the controller serves
+static struct kv *behind_kv;
+static struct controller *controller;
+
+static void controller_start(void)
+{
+	struct controller_config config = { .prefix = "/" };
+	struct err e;
+
+	behind->start();
+	behind_kv = behind->open();
+	check(ip_parse("127.0.0.1", &config.http.address) == 0, "no address");
+	check(controller_new(behind_kv, &config, &controller, &e) == 0, "%s", e.msg);
+}
+
+static void controller_stop(void)
+{
+	controller = controller_free(controller);
+	behind_kv = kv_close(behind_kv);
+	behind->stop();
+}
+
+static struct kv *controller_open(void)
+{
+	char url[64];
+	const char *endpoints[] = { url, NULL };
+	struct store_config config = { .kind = "controller", .endpoints = endpoints };
+	struct kv *opened;
+	struct err e;
+
+	assert_int_equal(text_format(url, sizeof(url), "http://127.0.0.1:%u",
+				     controller_port(controller)),
+			 0);
+	check(kv_open(loop, &config, &opened, &e) == 0, "%s", e.msg);
+	return opened;
+}
+
+// It keeps MIRROR_CHANGES_MAX changes, whatever the store behind it has.
+static void controller_compact_all(void)
+{
+	struct kv_write writes[KV_TXN_MAX];
+	struct kv_txn txn = { .writes = writes, .write_count = ARRAY_SIZE(writes) };
+	char keys[ARRAY_SIZE(writes)][32];
+	struct kv_answer answer;
+
+	for (size_t i = 0; i < ARRAY_SIZE(writes); i++) {
+		assert_int_equal(text_format(keys[i], sizeof(keys[i]), "/fill/%zu", i), 0);
+		writes[i] = (struct kv_write){ .key = keys[i], .value = "", .value_len = 0 };
+	}
+	for (size_t i = 0; i < MIRROR_CHANGES_MAX; i += ARRAY_SIZE(writes)) {
+		do_txn(behind_kv, &txn, &answer);
+		assert_true(answer.succeeded);
+		kv_answer_free(&answer);
+	}
+}
+
+static const struct maker controller_maker = { controller_start, controller_stop, controller_open,
+					       controller_compact_all };
 
 // ---- fixtures ----
 
@@ -697,8 +760,16 @@ int main(void)
 
 	maker = &memory_maker;
 	failed = cmocka_run_group_tests_name("memory", tests, group_setup, group_teardown);
+	maker = &controller_maker;
+	behind = &memory_maker;
+	failed += cmocka_run_group_tests_name("controller over memory", tests, group_setup,
+					      group_teardown);
 	if (!etcd_can_run())
 		return failed ? failed : EXIT_SKIPPED;
 	maker = &etcd_maker;
-	return failed + cmocka_run_group_tests_name("etcd3", tests, group_setup, group_teardown);
+	failed += cmocka_run_group_tests_name("etcd3", tests, group_setup, group_teardown);
+	maker = &controller_maker;
+	behind = &etcd_maker;
+	return failed + cmocka_run_group_tests_name("controller over etcd3", tests, group_setup,
+						    group_teardown);
 }

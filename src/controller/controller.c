@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the controller's life, its paths, and which keys are its own.
+#include "controller/controller_internal.h"
+
+#include "core/mem.h"
+#include "store/wire.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define BODY_MAX (2 * 1024 * 1024) // more than an etcd takes in a request
+#define CONNECTIONS_MAX 12000
+
+// ---- answers ----
+
+void answer_json(struct http_exchange *exchange, unsigned int status, json_t *value)
+{
+	_cleanup_free_ char *text = json_text(value);
+
+	http_answer_text(exchange, status, TYPE_JSON, text);
+	json_decref(value);
+}
+
+void answer_error(struct http_exchange *exchange, int r, const char *text)
+{
+	unsigned int status = 503;
+
+	if (r == -EINVAL)
+		status = 400;
+	else if (r == -EACCES)
+		status = 403;
+	else if (r == -ENOENT)
+		status = 404;
+	else if (r == -EINPROGRESS || r == -ETIMEDOUT)
+		status = 504;
+	answer_json(exchange, status, wire_error(r, text));
+}
+
+// ---- keys ----
+
+bool is_our_key(const struct controller *controller, const char *key, size_t len)
+{
+	size_t prefix_len = strlen(controller->prefix);
+
+	return len >= prefix_len && len <= WIRE_KEY_MAX &&
+	       memcmp(key, controller->prefix, prefix_len) == 0;
+}
+
+int read_our_key(const struct controller *controller, const json_t *object, const char *name,
+		 char **ret, size_t *ret_len, struct err *e)
+{
+	int r = wire_read_bytes(object, name, ret, ret_len, e);
+
+	if (r < 0 || is_our_key(controller, *ret, *ret_len))
+		return r;
+	free(*ret);
+	*ret = NULL;
+	return err_set(e, -EACCES, "%s: not below %s", name, controller->prefix);
+}
+
+// ---- requests ----
+
+static const struct {
+	const char *path;
+	void (*serve)(struct controller *controller, struct http_exchange *exchange,
+		      const json_t *request);
+} routes[] = {
+	{ "/v2/range", serve_range },
+	{ "/v2/txn", serve_txn },
+	{ "/v2/watch", serve_watch },
+	{ "/v2/session/open", serve_session_open },
+	{ "/v2/session/keep-alive", serve_session_keep_alive },
+	{ "/v2/session/query", serve_session_query },
+	{ "/v2/session/close", serve_session_close },
+};
+
+static void on_request(void *arg, struct http_exchange *exchange)
+{
+	struct controller *controller = arg;
+	_cleanup_json_ json_t *request = NULL;
+	struct err e;
+	size_t len;
+	const char *body = http_exchange_body(exchange, &len);
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (strcmp(routes[i].path, http_exchange_path(exchange)) != 0)
+			continue;
+		if (strcmp(http_exchange_method(exchange), "POST") != 0)
+			answer_json(exchange, 405,
+				    wire_error(-EINVAL, "only POST is understood here"));
+		else if (json_read(body, len, BODY_MAX, &request, &e) < 0)
+			answer_error(exchange, -EINVAL, err_msg(&e));
+		else
+			routes[i].serve(controller, exchange, request);
+		return;
+	}
+	answer_json(exchange, 404, wire_error(-EINVAL, "no such path"));
+}
+
+// ---- the mirror's news ----
+
+static void on_mirror_changed(void *arg)
+{
+	ranges_go_on(arg);
+	watchers_wake(arg);
+}
+
+static void on_mirror_replaced(void *arg)
+{
+	struct controller *controller = arg;
+
+	controller->written = 0;
+	watchers_lose(controller);
+	ranges_go_on(controller);
+}
+
+static const struct mirror_hooks mirror_hooks = {
+	.changed = on_mirror_changed,
+	.state = on_mirror_changed,
+	.replaced = on_mirror_replaced,
+};
+
+// ---- life ----
+
+int controller_new(struct kv *kv, const struct controller_config *config, struct controller **ret,
+		   struct err *e)
+{
+	struct controller *controller = xnew(struct controller);
+	struct http_server_config http = config->http;
+	size_t len = strlen(config->prefix);
+	int r;
+
+	while (len > 0 && config->prefix[len - 1] == '/')
+		len--;
+	controller->kv = kv;
+	controller->loop = kv_loop(kv);
+	controller->prefix = xasprintf("%.*s/", (int)len, config->prefix);
+	controller->late = timer_new(controller->loop, range_late, controller);
+	http.body_max = BODY_MAX;
+	http.connections_max = CONNECTIONS_MAX;
+	r = http_server_new(controller->loop, &http, on_request, controller, &controller->server, e);
+	if (r < 0) {
+		controller_free(controller);
+		return r;
+	}
+	controller->mirror = mirror_new(kv, controller->prefix, &mirror_hooks, controller);
+	*ret = controller;
+	return 0;
+}
+
+struct controller *controller_free(struct controller *controller)
+{
+	if (!controller)
+		return NULL;
+	ranges_end(controller);
+	ops_end(controller);
+	http_server_free(controller->server);
+	mirror_free(controller->mirror);
+	timer_free(controller->late);
+	free(controller->prefix);
+	free(controller);
+	return NULL;
+}
+
+uint16_t controller_port(const struct controller *controller)
+{
+	return http_server_port(controller->server);
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: what the parts of the controller share.
+#pragma once
+
+#include "controller/controller.h"
+#include "controller/mirror.h"
+#include "core/json.h"
+
+#define TYPE_JSON "application/json"
+#define TYPE_LINES "application/x-ndjson"
+
+// A request that the store is asked for.
+struct op {
+	struct controller *controller;
+	struct op *previous;
+	struct op *next;
+	struct http_exchange *exchange;
+	struct strbuf pairs; // that came, as they are sent
+	bool surely_writes;  // a transaction that changes something if it succeeds
+};
+
+struct controller {
+	struct kv *kv;
+	struct loop *loop;
+	char *prefix; // with the slash at its end
+	struct mirror *mirror;
+	struct http_server *server;
+	struct timer *late; // for the range that has waited longest
+	struct range_wait *waits;
+	struct op *ops;
+	struct watcher *watchers;
+	int64_t written; // the last revision that was written through us: ranges are not older
+};
+
+// ---- requests to the store, write.c ----
+struct op *op_new(struct controller *controller, struct http_exchange *exchange);
+void op_end(struct op *op);		     // was answered
+void ops_end(struct controller *controller); // the store is not to answer any more
+// Takes value over.
+void answer_json(struct http_exchange *exchange, unsigned int status, json_t *value);
+void answer_error(struct http_exchange *exchange, int r, const char *text);
+// Of a request: a key or prefix that is ours to serve, terminated, caller frees. -EINVAL, -EACCES.
+int read_our_key(const struct controller *controller, const json_t *object, const char *name,
+		 char **ret, size_t *ret_len, struct err *e);
+bool is_our_key(const struct controller *controller, const char *key, size_t len);
+
+// ---- range.c ----
+void serve_range(struct controller *controller, struct http_exchange *exchange, const json_t *request);
+void ranges_go_on(struct controller *controller); // the mirror has news
+void ranges_end(struct controller *controller);
+void range_late(void *arg);
+
+// ---- write.c ----
+void serve_txn(struct controller *controller, struct http_exchange *exchange, const json_t *request);
+void serve_session_open(struct controller *controller, struct http_exchange *exchange,
+			const json_t *request);
+void serve_session_keep_alive(struct controller *controller, struct http_exchange *exchange,
+			      const json_t *request);
+void serve_session_query(struct controller *controller, struct http_exchange *exchange,
+			 const json_t *request);
+void serve_session_close(struct controller *controller, struct http_exchange *exchange,
+			 const json_t *request);
+
+// ---- watch.c ----
+void serve_watch(struct controller *controller, struct http_exchange *exchange, const json_t *request);
+void watchers_wake(struct controller *controller);
+void watchers_lose(struct controller *controller); // the store is another one

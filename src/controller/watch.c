@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the watchers: streams of lines, each fed from the mirror as fast as its client reads.
+//
+// DOC: the lines
+//
+//   {"up":{"revision":..,"cluster_id":".."}}   the store is watched, and everything before was told
+//   {"put":{pair}}, {"delete":{pair}}	    in the store's order
+//   {"down":"why"}			    the store cannot be watched; goes on by itself
+//   {"alive":revision}			    nothing happened for heartbeat_ms
+//   {"lost":"why","store_changed":bool}	    take a snapshot; the last line
+//
+// A watcher holds no queue of its own: it has the number of the change that is next. One that reads too
+// slowly falls behind what the mirror keeps, and is lost.
+#include "controller/controller_internal.h"
+
+#include "core/mem.h"
+#include "store/wire.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define HEARTBEAT_DEFAULT_MS 5000
+
+struct watcher {
+	struct controller *controller;
+	struct watcher *previous;
+	struct watcher *next;
+	struct http_exchange *exchange;
+	struct timer *heartbeat;
+	uint64_t heartbeat_ms;
+	char *prefixes[KV_WATCH_PREFIXES_MAX];
+	size_t prefix_lens[KV_WATCH_PREFIXES_MAX];
+	size_t prefix_count;
+	int64_t from;
+	uint64_t cluster_id; // 0: any
+
+	bool placed;	 // number is set
+	bool checking;	 // whether the store is as far as the client says
+	uint64_t number; // of the change that is next
+	bool up_told;
+	bool down_told;
+	bool alive_due;
+	const char *lost; // why; the last line is still to be written
+	bool store_changed;
+};
+
+static void lose(struct watcher *watcher, bool store_changed, const char *why)
+{
+	watcher->lost = why;
+	watcher->store_changed = store_changed;
+}
+
+// ---- where it begins ----
+
+static void on_checked(void *arg, int r, const struct kv_header *header, const struct err *e)
+{
+	struct watcher *watcher = arg;
+
+	(void)e;
+	watcher->checking = false;
+	if (r == 0 && header->revision < watcher->from - 1)
+		lose(watcher, true, "the store went back in time: was it restored or emptied?");
+	else if (r == 0) {
+		// What comes is further than the mirror is, which has not seen it yet.
+		(void)mirror_find(watcher->controller->mirror, INT64_MAX, &watcher->number);
+		watcher->placed = true;
+	}
+	http_stream_wake(watcher->exchange);
+}
+
+static void on_no_pair(void *arg, const struct kv_pair *pair)
+{
+	(void)arg;
+	(void)pair;
+}
+
+static void place(struct watcher *watcher)
+{
+	struct controller *controller = watcher->controller;
+	struct kv_header header = mirror_header(controller->mirror);
+
+	if (watcher->cluster_id != 0 && watcher->cluster_id != header.cluster_id)
+		lose(watcher, true, "the store is another one");
+	else if (watcher->from > header.revision + 1) {
+		watcher->checking = true;
+		kv_range(controller->kv, controller->prefix, false, on_no_pair, on_checked, watcher);
+	} else if (mirror_find(controller->mirror, watcher->from, &watcher->number))
+		watcher->placed = true;
+	else
+		lose(watcher, false, "changes since then are not kept any more");
+}
+
+// ---- lines ----
+
+static bool wants(const struct watcher *watcher, const struct pair *pair)
+{
+	if (pair->mod_revision < watcher->from)
+		return false;
+	for (size_t i = 0; i < watcher->prefix_count; i++)
+		if (pair->key_len >= watcher->prefix_lens[i] &&
+		    memcmp(pair->bytes, watcher->prefixes[i], watcher->prefix_lens[i]) == 0)
+			return true;
+	return false;
+}
+
+static void add_change(struct strbuf *out, const struct change *change)
+{
+	size_t len;
+	const char *text = pair_text(change->pair, &len);
+
+	strbuf_puts(out, change->is_delete ? "{\"delete\":" : "{\"put\":");
+	strbuf_add(out, text, len);
+	strbuf_puts(out, "}\n");
+}
+
+// Takes line over.
+static void add_line(struct strbuf *out, json_t *line)
+{
+	_cleanup_free_ char *text = json_text(line);
+
+	json_decref(line);
+	strbuf_puts(out, text);
+	strbuf_putc(out, '\n');
+}
+
+static void add_state(struct watcher *watcher, struct strbuf *out)
+{
+	const struct mirror *mirror = watcher->controller->mirror;
+	struct kv_header header = mirror_header(mirror);
+	const struct err *why;
+	bool up = mirror_is_up(mirror, &why);
+
+	if (up && watcher->placed && !watcher->up_told) {
+		watcher->up_told = true;
+		watcher->down_told = false;
+		add_line(out, json_pack("{s:o}", "up", wire_header(&header)));
+	} else if (!up && !watcher->down_told) {
+		watcher->down_told = true;
+		watcher->up_told = false;
+		add_line(out, json_pack("{s:s}", "down", err_msg(why)));
+	}
+}
+
+static void add_changes(struct watcher *watcher, struct strbuf *out)
+{
+	const struct mirror *mirror = watcher->controller->mirror;
+	const struct change *change;
+
+	while (out->len < HTTP_PIECE_GOOD && (change = mirror_change(mirror, watcher->number))) {
+		watcher->number++;
+		if (wants(watcher, change->pair))
+			add_change(out, change);
+	}
+}
+
+static int watcher_next(void *arg, struct strbuf *out)
+{
+	struct watcher *watcher = arg;
+	const struct mirror *mirror = watcher->controller->mirror;
+
+	if (!watcher->placed && !watcher->checking && !watcher->lost && mirror_is_up(mirror, NULL))
+		place(watcher);
+	if (watcher->placed && mirror_has_dropped(mirror, watcher->number))
+		lose(watcher, false, "read too slowly: changes since then are not kept any more");
+	if (watcher->lost) {
+		add_line(out, json_pack("{s:s,s:b}", "lost", watcher->lost, "store_changed",
+					watcher->store_changed));
+		return 0;
+	}
+	add_state(watcher, out);
+	if (watcher->placed)
+		add_changes(watcher, out);
+	if (watcher->alive_due && out->len == 0)
+		add_line(out, json_pack("{s:I}", "alive", (json_int_t)mirror_header(mirror).revision));
+	watcher->alive_due = false;
+	return out->len > 0 ? 1 : -EAGAIN;
+}
+
+static void on_heartbeat(void *arg)
+{
+	struct watcher *watcher = arg;
+
+	watcher->alive_due = true;
+	timer_start(watcher->heartbeat, watcher->heartbeat_ms);
+	http_stream_wake(watcher->exchange);
+}
+
+void watchers_wake(struct controller *controller)
+{
+	for (struct watcher *watcher = controller->watchers; watcher; watcher = watcher->next)
+		http_stream_wake(watcher->exchange);
+}
+
+void watchers_lose(struct controller *controller)
+{
+	for (struct watcher *watcher = controller->watchers; watcher; watcher = watcher->next) {
+		if (watcher->placed)
+			lose(watcher, true, "the store is another one, or went back in time");
+		http_stream_wake(watcher->exchange);
+	}
+}
+
+// ---- life ----
+
+static void watcher_free(struct watcher *watcher)
+{
+	for (size_t i = 0; i < watcher->prefix_count; i++)
+		free(watcher->prefixes[i]);
+	timer_free(watcher->heartbeat);
+	free(watcher);
+}
+
+static void watcher_closed(void *arg)
+{
+	struct watcher *watcher = arg;
+
+	kv_forget(watcher->controller->kv, watcher);
+	if (watcher->previous)
+		watcher->previous->next = watcher->next;
+	else
+		watcher->controller->watchers = watcher->next;
+	if (watcher->next)
+		watcher->next->previous = watcher->previous;
+	watcher_free(watcher);
+}
+
+static int read_request(struct watcher *watcher, const json_t *request, struct err *e)
+{
+	const json_t *prefixes = json_object_get(request, "prefixes");
+	int64_t heartbeat_ms = HEARTBEAT_DEFAULT_MS;
+	const char *cluster_id = NULL;
+	struct kv_header header = { 0 };
+	int r = json_get_int(request, "from", 1, INT64_MAX, &watcher->from, e);
+
+	if (r == 0 && watcher->from == 0)
+		r = err_set(e, -EINVAL, "from: absent");
+	if (r == 0)
+		r = json_get_int(request, "heartbeat_ms", WIRE_HEARTBEAT_MIN_MS,
+				 WIRE_HEARTBEAT_MAX_MS, &heartbeat_ms, e);
+	if (r == 0)
+		r = json_get_string(request, "cluster_id", &cluster_id, e);
+	if (r < 0)
+		return r;
+	if (cluster_id && wire_read_cluster_id(cluster_id, &header.cluster_id) < 0)
+		return err_set(e, -EINVAL, "cluster_id: not one");
+	if (!json_is_array(prefixes) || json_array_size(prefixes) == 0 ||
+	    json_array_size(prefixes) > KV_WATCH_PREFIXES_MAX)
+		return err_set(e, -EINVAL, "prefixes: not an array of 1 to %d", KV_WATCH_PREFIXES_MAX);
+	watcher->cluster_id = header.cluster_id;
+	watcher->heartbeat_ms = (uint64_t)heartbeat_ms;
+	for (size_t i = 0; r == 0 && i < json_array_size(prefixes); i++) {
+		r = read_our_key(watcher->controller, json_array_get(prefixes, i), "prefix",
+				 &watcher->prefixes[i], &watcher->prefix_lens[i], e);
+		watcher->prefix_count = r == 0 ? i + 1 : i;
+	}
+	return r;
+}
+
+void serve_watch(struct controller *controller, struct http_exchange *exchange, const json_t *request)
+{
+	struct watcher *watcher = xnew(struct watcher);
+	struct err e;
+	int r;
+
+	watcher->controller = controller;
+	watcher->exchange = exchange;
+	r = read_request(watcher, request, &e);
+	if (r < 0) {
+		watcher_free(watcher);
+		answer_error(exchange, r, err_msg(&e));
+		return;
+	}
+	watcher->heartbeat = timer_new(controller->loop, on_heartbeat, watcher);
+	timer_start(watcher->heartbeat, watcher->heartbeat_ms);
+	watcher->next = controller->watchers;
+	if (watcher->next)
+		watcher->next->previous = watcher;
+	controller->watchers = watcher;
+	http_answer_stream(exchange, 200, TYPE_LINES, watcher_next, watcher_closed, watcher);
+}

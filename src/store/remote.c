@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the operations of the store "controller": what each asks and how its answer is told.
+#include "core/mem.h"
+#include "store/remote_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define REQUEST_TIMEOUT_MS 5000
+#define CONNECT_TIMEOUT_MS 2000
+#define DEAD_MAN_MS 15000
+
+static struct remote *remote_of(const struct kv *kv)
+{
+	assert(kv->ops == &remote_ops);
+	return (struct remote *)kv;
+}
+
+// What is kept of a caller until its answer is there.
+struct operation {
+	kv_pair_fn *each;
+	union {
+		kv_range_done_fn *range;
+		kv_txn_done_fn *txn;
+		kv_session_fn *session;
+	} done;
+	void *arg;
+	struct kv_header header; // of a range, if complete
+	bool complete;
+};
+
+static struct operation *operation_new(kv_pair_fn *each, void *arg)
+{
+	struct operation *operation = xnew(struct operation);
+
+	operation->each = each;
+	operation->arg = arg;
+	return operation;
+}
+
+// ---- keys ----
+
+static int hand_on(const struct operation *operation, const json_t *object, struct err *e)
+{
+	_cleanup_wire_pair_ struct wire_pair pair = { 0 };
+	int r = wire_read_pair(object, &pair, e);
+
+	if (r == 0)
+		operation->each(operation->arg, &pair.pair);
+	return r;
+}
+
+static int range_line(void *arg, const json_t *line)
+{
+	struct operation *operation = arg;
+	const json_t *pair = json_object_get(line, "pair");
+
+	if (operation->complete)
+		return -EPROTO;
+	if (pair)
+		return hand_on(operation, pair, NULL);
+	operation->complete = true;
+	return wire_read_header(json_object_get(line, "header"), &operation->header, NULL);
+}
+
+static void range_done(void *arg, int r, const json_t *json, const struct err *e)
+{
+	const struct operation *operation = arg;
+	struct err cut;
+
+	(void)json;
+	if (r == 0 && !operation->complete) {
+		r = err_set(&cut, -EPROTO, "controller: a range that was cut short");
+		e = &cut;
+	}
+	operation->done.range(operation->arg, r, r == 0 ? &operation->header : NULL, e);
+}
+
+static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
+		  kv_range_done_fn *done, void *arg)
+{
+	struct operation *operation = operation_new(each, arg);
+	struct remote_request request = {
+		.path = "/v2/range",
+		.body = json_object(),
+		.idempotent = true,
+		.line = range_line,
+		.done = range_done,
+		.arg = operation,
+	};
+
+	wire_set_bytes(request.body, is_prefix ? "prefix" : "key", key, strlen(key));
+	operation->done.range = done;
+	remote_call_start(remote_of(kv), &request);
+}
+
+static int read_txn_answer(const struct operation *operation, const json_t *json,
+			   bool *ret_succeeded, struct kv_header *ret, struct err *e)
+{
+	const json_t *pairs = json_object_get(json, "pairs");
+	int r = wire_read_header(json_object_get(json, "header"), ret, e);
+
+	*ret_succeeded = json_is_true(json_object_get(json, "succeeded"));
+	for (size_t i = 0; r == 0 && i < json_array_size(pairs); i++)
+		r = hand_on(operation, json_array_get(pairs, i), e);
+	return r;
+}
+
+static void txn_done(void *arg, int r, const json_t *json, const struct err *e)
+{
+	const struct operation *operation = arg;
+	struct kv_header header = { 0 };
+	struct err bad;
+	bool succeeded = false;
+
+	// It was understood, and may have been done.
+	if (r == 0 && read_txn_answer(operation, json, &succeeded, &header, &bad) < 0) {
+		r = bad.code = -EINPROGRESS;
+		e = &bad;
+	}
+	operation->done.txn(operation->arg, r, r == 0 && succeeded, r == 0 ? &header : NULL, e);
+}
+
+static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
+		void *arg)
+{
+	struct operation *operation = operation_new(each, arg);
+	struct remote_request request = {
+		.path = "/v2/txn",
+		.body = wire_txn(txn),
+		.done = txn_done,
+		.arg = operation,
+	};
+
+	operation->done.txn = done;
+	remote_call_start(remote_of(kv), &request);
+}
+
+// ---- sessions ----
+
+static void session_done(void *arg, int r, const json_t *json, const struct err *e)
+{
+	const struct operation *operation = arg;
+	int64_t session = 0, ttl_s = 0;
+	struct err bad;
+
+	if (r == 0)
+		r = json_get_int(json, "session", INT64_MIN, INT64_MAX, &session, &bad);
+	if (r == 0)
+		r = json_get_int(json, "ttl_s", 0, INT64_MAX, &ttl_s, &bad);
+	if (r < 0 && !e)
+		e = &bad;
+	operation->done.session(operation->arg, r, session, ttl_s, r < 0 ? e : NULL);
+}
+
+// Takes body over.
+static void session_request(struct kv *kv, const char *path, json_t *body, bool idempotent,
+			    kv_session_fn *done, void *arg)
+{
+	struct operation *operation = operation_new(NULL, arg);
+	struct remote_request request = {
+		.path = path,
+		.body = body,
+		.idempotent = idempotent,
+		.done = session_done,
+		.arg = operation,
+	};
+
+	operation->done.session = done;
+	remote_call_start(remote_of(kv), &request);
+}
+
+// An answer that is lost leaves a session that nobody knows, which ends by itself.
+static void session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg)
+{
+	session_request(kv, "/v2/session/open", json_pack("{s:I}", "ttl_s", (json_int_t)ttl_s),
+			false, done, arg);
+}
+
+static json_t *session_body(int64_t session)
+{
+	return json_pack("{s:I}", "session", (json_int_t)session);
+}
+
+static void session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
+{
+	session_request(kv, "/v2/session/keep-alive", session_body(session), true, done, arg);
+}
+
+static void session_query(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
+{
+	session_request(kv, "/v2/session/query", session_body(session), true, done, arg);
+}
+
+static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
+{
+	session_request(kv, "/v2/session/close", session_body(session), true, done, arg);
+}
+
+// ---- open and close ----
+
+static int remote_open(struct kv *kv, const struct store_config *config, struct err *e)
+{
+	struct remote *remote = remote_of(kv);
+	struct http_client_config http = {
+		.ca_file = config->ca_file,
+		.cert_file = config->cert_file,
+		.key_file = config->key_file,
+		.user_agent = "weft/" WEFT_VERSION,
+	};
+	int r;
+
+	remote->request_timeout_ms = config->request_timeout_ms ? config->request_timeout_ms
+								: REQUEST_TIMEOUT_MS;
+	remote->connect_timeout_ms = remote->request_timeout_ms < CONNECT_TIMEOUT_MS
+					     ? remote->request_timeout_ms
+					     : CONNECT_TIMEOUT_MS;
+	remote->dead_man_ms = config->dead_man_ms ? config->dead_man_ms : DEAD_MAN_MS;
+	r = endpoint_set_open(&remote->endpoints, config, e);
+	if (r == 0)
+		r = http_client_new(kv->loop, &http, &remote->http, e);
+	return r < 0 ? err_wrap(e, "controller") : 0;
+}
+
+static void remote_close(struct kv *kv)
+{
+	struct remote *remote = remote_of(kv);
+
+	remote_calls_end(remote);
+	http_client_free(remote->http);
+	endpoint_set_free(&remote->endpoints);
+}
+
+static const char *endpoint(const struct kv *kv)
+{
+	return endpoint_set_url(&remote_of(kv)->endpoints);
+}
+
+static void reconnect(struct kv *kv)
+{
+	http_client_disconnect(remote_of(kv)->http);
+}
+
+const struct kv_ops remote_ops = {
+	.kind = "controller",
+	.txn_max = KV_TXN_MAX,
+	.size = sizeof(struct remote),
+	.watch_size = sizeof(struct remote_watch),
+	.open = remote_open,
+	.close = remote_close,
+	.range = range,
+	.txn = txn,
+	.session_open = session_open,
+	.session_keep_alive = session_keep_alive,
+	.session_query = session_query,
+	.session_close = session_close,
+	.watch = remote_watch_start,
+	.watch_free = remote_watch_end,
+	.endpoint = endpoint,
+	.reconnect = reconnect,
+};

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: one request to a controller and its way from endpoint to endpoint.
+//
+// DOC: life of a call
+//
+//   SEND to an endpoint -> answer -> done
+//            ^               |
+//            +--- not done --+   each endpoint once
+//
+// A call moves on only if the request surely was not done, or may be done twice.
+#include "store/remote_internal.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LINES_IDLE_FACTOR 3 // a stream of any length may take its time, but not stand still
+
+struct remote_call {
+	struct remote *remote;
+	struct remote_call *previous;
+	struct remote_call *next;
+	struct remote_request request;
+	char *body;
+	struct http_call *http;
+	struct remote_lines lines;
+	size_t line_count;
+	size_t endpoint;
+	uint64_t tried;
+	struct err err; // of the last endpoint
+};
+
+static void attempt(struct remote_call *call);
+
+static void call_free(struct remote_call *call)
+{
+	if (call->previous)
+		call->previous->next = call->next;
+	else
+		call->remote->calls = call->next;
+	if (call->next)
+		call->next->previous = call->previous;
+	remote_lines_free(&call->lines);
+	free(call->body);
+	free(call->request.arg);
+	free(call);
+}
+
+void remote_calls_end(struct remote *remote)
+{
+	while (remote->calls) {
+		struct remote_call *call = remote->calls;
+
+		if (call->http)
+			http_call_cancel(call->http);
+		call_free(call);
+	}
+}
+
+static void finish(struct remote_call *call, int r, const json_t *json)
+{
+	call->request.done(call->request.arg, r, json, r < 0 ? &call->err : NULL);
+	call_free(call);
+}
+
+// call->err says why. unknown: it may have been done there.
+static void move_on(struct remote_call *call, bool unknown)
+{
+	struct remote *remote = call->remote;
+
+	(void)err_wrap(&call->err, "%s", remote->endpoints.items[call->endpoint].url);
+	endpoint_set_failed(&remote->endpoints, call->endpoint);
+	call->tried |= (uint64_t)1 << call->endpoint;
+	if (unknown && !call->request.idempotent) {
+		call->err.code = -EINPROGRESS;
+		finish(call, -EINPROGRESS, NULL);
+	} else if (call->line_count > 0 ||
+		   endpoint_set_pick(&remote->endpoints, call->tried) == SIZE_MAX) {
+		finish(call, call->err.code, NULL);
+	} else {
+		log_debug("controller: %s; trying another one", err_msg(&call->err));
+		attempt(call);
+	}
+}
+
+// An answer that says no.
+static void refused(struct remote_call *call, const json_t *answer)
+{
+	int r = wire_read_error(answer, &call->err);
+
+	switch (r) {
+	case -EPROTO: // a foreign server
+	case -EAGAIN: // the controller has lost its store: another one may have it
+	case -ECONNREFUSED:
+	case -ETIMEDOUT:
+		move_on(call, false);
+		return;
+	default:
+		endpoint_set_works(&call->remote->endpoints, call->endpoint);
+		finish(call, r, NULL);
+	}
+}
+
+static void http_done(void *arg, int r, const struct http_response *response, const struct err *e)
+{
+	struct remote_call *call = arg;
+	_cleanup_json_ json_t *answer = NULL;
+
+	call->http = NULL;
+	if (r < 0) {
+		if (call->err.code == 0)
+			call->err = *e;
+		move_on(call, response->sent);
+		return;
+	}
+	if (response->status == 200 && call->request.line) {
+		endpoint_set_works(&call->remote->endpoints, call->endpoint);
+		finish(call, 0, NULL);
+		return;
+	}
+	if (json_read(response->body, response->len, JSON_TEXT_MAX, &answer, NULL) < 0 ||
+	    !json_is_object(answer)) {
+		err_set(&call->err, -EPROTO, "not an answer of a controller (HTTP status %d)",
+			response->status);
+		move_on(call, false);
+		return;
+	}
+	if (response->status != 200) {
+		refused(call, answer);
+		return;
+	}
+	endpoint_set_works(&call->remote->endpoints, call->endpoint);
+	finish(call, 0, answer);
+}
+
+static int got_line(void *arg, const json_t *line)
+{
+	struct remote_call *call = arg;
+
+	call->line_count++;
+	return call->request.line(call->request.arg, line);
+}
+
+static int got_chunk(void *arg, const char *data, size_t len)
+{
+	struct remote_call *call = arg;
+	int r = remote_lines_feed(&call->lines, data, len);
+
+	if (r < 0)
+		err_set(&call->err, -EPROTO, "not an answer of a controller");
+	return r;
+}
+
+static void attempt(struct remote_call *call)
+{
+	struct remote *remote = call->remote;
+	static const char *const headers[] = { "Content-Type: application/json", NULL };
+	_cleanup_free_ char *url = NULL;
+	struct http_request request = {
+		.method = "POST",
+		.headers = headers,
+		.body = call->body,
+		.body_len = strlen(call->body),
+		.once = !call->request.idempotent,
+		.response_max = JSON_TEXT_MAX,
+		.connect_timeout_ms = remote->connect_timeout_ms,
+		.done = http_done,
+		.arg = call,
+	};
+
+	call->endpoint = endpoint_set_pick(&remote->endpoints, call->tried);
+	call->err.code = 0;
+	url = xasprintf("%s%s", remote->endpoints.items[call->endpoint].url, call->request.path);
+	request.url = url;
+	if (call->request.line) {
+		request.chunk = got_chunk;
+		request.idle_timeout_ms = LINES_IDLE_FACTOR * remote->request_timeout_ms;
+		remote_lines_free(&call->lines);
+		remote_lines_init(&call->lines, got_line, call);
+	} else {
+		request.total_timeout_ms = remote->request_timeout_ms;
+	}
+	remote->base.stats.requests++;
+	call->http = http_call_start(remote->http, &request);
+}
+
+void remote_call_start(struct remote *remote, const struct remote_request *request)
+{
+	struct remote_call *call = xnew(struct remote_call);
+
+	call->remote = remote;
+	call->request = *request;
+	call->request.body = NULL;
+	call->body = json_text(request->body);
+	json_decref(request->body);
+	call->next = remote->calls;
+	if (call->next)
+		call->next->previous = call;
+	remote->calls = call;
+	attempt(call);
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: what the parts of the client of a controller share: its calls and watches.
+#pragma once
+
+#include "core/strbuf.h"
+#include "io/http_client.h"
+#include "store/endpoint_set.h"
+#include "store/remote.h"
+#include "store/wire.h"
+
+struct remote {
+	struct kv base;
+	struct http_client *http;
+	struct endpoint_set endpoints;
+	uint32_t request_timeout_ms;
+	uint32_t connect_timeout_ms;
+	uint32_t dead_man_ms;
+	struct remote_call *calls;
+};
+
+// ---- lines, remote_lines.c ----
+// One JSON object of a stream. Non-zero ends the stream with that code.
+typedef int remote_line_fn(void *arg, const json_t *line);
+struct remote_lines {
+	struct strbuf line; // that has not ended yet
+	remote_line_fn *fn;
+	void *arg;
+};
+void remote_lines_init(struct remote_lines *lines, remote_line_fn *fn, void *arg);
+// -EPROTO: no stream of a controller; else what fn says.
+int remote_lines_feed(struct remote_lines *lines, const char *data, size_t len);
+void remote_lines_free(struct remote_lines *lines);
+
+// ---- calls, remote_call.c ----
+struct remote_request {
+	const char *path;
+	json_t *body;	      // taken over
+	bool idempotent;      // may be sent again when an answer was lost
+	remote_line_fn *line; // NULL: the answer is one object, and goes to done
+	// json: of r 0 and no line function. -EINPROGRESS: it may have been done.
+	void (*done)(void *arg, int r, const json_t *json, const struct err *e);
+	void *arg; // freed after done, or when the store is closed
+};
+void remote_call_start(struct remote *remote, const struct remote_request *request);
+void remote_calls_end(struct remote *remote);
+
+// ---- watches, remote_watch.c ----
+struct remote_watch {
+	struct kv_watch base;
+	struct remote *remote;
+	struct timer *timer; // the next try; while a stream is open the dead man's
+	struct backoff backoff;
+	struct http_call *stream;
+	struct remote_lines lines;
+	char *prefixes[KV_WATCH_PREFIXES_MAX];
+	size_t prefix_count;
+	size_t endpoint;
+	uint64_t cluster_id;
+	int64_t next;	// the revision that is not complete yet
+	size_t seen;	// of its events, told
+	size_t to_skip; // told already, by an earlier stream
+	uint64_t alive_ms;
+	uint64_t up_since_ms;
+	bool up;
+	bool down_told;
+	bool parsing;	// a line is being read
+	struct err err; // of a line that made no sense
+};
+void remote_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
+			uint64_t cluster_id);
+void remote_watch_end(struct kv_watch *base);

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the watch stream of a controller.
+//
+// DOC: life of a watch
+//
+//   OPEN a stream -> "up" -> changes ... -> "down" -> "up" -> ...   the controller's store comes and goes
+//        ^                                    |
+//        +------ back-off <-------------------+ the stream broke, or showed no sign of life
+//                "lost": the end
+//
+// Nothing is lost and nothing comes twice: a stream resumes with the last revision that is not surely
+// complete, and what was told of that is counted and skipped. Every controller over one store sends the
+// same changes of a revision in the same order, as the store does.
+#include "core/log.h"
+#include "core/mem.h"
+#include "store/remote_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void stream_open(struct remote_watch *watch);
+
+// ---- telling the owner ----
+
+static void stream_drop(struct remote_watch *watch)
+{
+	if (watch->stream)
+		http_call_cancel(watch->stream);
+	watch->stream = NULL;
+	watch->up = false;
+}
+
+static void tell_down(struct remote_watch *watch, const struct err *e)
+{
+	struct kv_watch_event event = { .kind = KV_WATCH_DOWN, .err = e };
+
+	watch->up = false;
+	if (watch->down_told)
+		return;
+	watch->down_told = true;
+	kv_watch_emit(&watch->base, &event);
+}
+
+// The stream broke, or could not be opened: try again later.
+static void go_down(struct remote_watch *watch, const struct err *e)
+{
+	if (watch->up && loop_now_ms() - watch->up_since_ms > watch->backoff.max_ms)
+		backoff_reset(&watch->backoff);
+	stream_drop(watch);
+	timer_start(watch->timer, backoff_next_ms(&watch->backoff));
+	log_debug("controller: watch broke: %s", err_msg(e));
+	tell_down(watch, e);
+}
+
+// ---- lines; each returns 0, or negative to end the stream ----
+
+static int line_up(struct remote_watch *watch, const json_t *object)
+{
+	struct kv_watch_event event = { .kind = KV_WATCH_UP };
+	int r = wire_read_header(object, &event.header, &watch->err);
+
+	if (r < 0)
+		return r;
+	watch->up = true;
+	watch->down_told = false;
+	watch->up_since_ms = loop_now_ms();
+	watch->cluster_id = event.header.cluster_id;
+	endpoint_set_works(&watch->remote->endpoints, watch->endpoint);
+	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
+}
+
+static int line_down(struct remote_watch *watch, const json_t *text)
+{
+	struct err e;
+
+	err_set(&e, -EAGAIN, "%s: %s", watch->remote->endpoints.items[watch->endpoint].url,
+		json_is_string(text) ? json_string_value(text) : "no reason given");
+	// With another controller there may be another way to the store.
+	if (watch->remote->endpoints.count > 1) {
+		watch->err = e;
+		return -EAGAIN;
+	}
+	tell_down(watch, &e);
+	return watch->stream ? 0 : -ECANCELED;
+}
+
+static int line_lost(struct remote_watch *watch, const json_t *text, const json_t *line)
+{
+	struct kv_watch_event event = {
+		.kind = KV_WATCH_LOST,
+		.store_changed = json_is_true(json_object_get(line, "store_changed")),
+	};
+	struct err e;
+
+	err_set(&e, -ESTALE, "%s", json_is_string(text) ? json_string_value(text) : "no reason given");
+	event.err = &e;
+	stream_drop(watch);
+	timer_stop(watch->timer);
+	kv_watch_emit(&watch->base, &event);
+	return -ECANCELED;
+}
+
+// Is it new? Counts it then.
+static bool count_event(struct remote_watch *watch, int64_t revision)
+{
+	if (revision < watch->next)
+		return false;
+	if (revision == watch->next && watch->to_skip > 0) {
+		watch->to_skip--;
+		return false;
+	}
+	if (revision > watch->next) {
+		watch->next = revision;
+		watch->seen = 0;
+		watch->to_skip = 0;
+	}
+	watch->seen++;
+	return true;
+}
+
+static int line_change(struct remote_watch *watch, const json_t *object, enum kv_watch_kind kind)
+{
+	_cleanup_wire_pair_ struct wire_pair pair = { 0 };
+	struct kv_watch_event event = { .kind = kind };
+	int r = wire_read_pair(object, &pair, &watch->err);
+
+	if (r < 0)
+		return r;
+	if (!count_event(watch, pair.pair.mod_revision))
+		return 0;
+	event.pair = pair.pair;
+	if (kind == KV_WATCH_DELETE)
+		event.pair.value = NULL;
+	event.header = (struct kv_header){ .revision = pair.pair.mod_revision,
+					   .cluster_id = watch->cluster_id };
+	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
+}
+
+// All changes up to this revision were told.
+static int line_alive(struct remote_watch *watch, const json_t *revision)
+{
+	if (json_integer_value(revision) >= watch->next) {
+		watch->next = json_integer_value(revision) + 1;
+		watch->seen = 0;
+		watch->to_skip = 0;
+	}
+	return 0;
+}
+
+static int got_line(void *arg, const json_t *line)
+{
+	struct remote_watch *watch = arg;
+	const json_t *member;
+
+	if ((member = json_object_get(line, "put")))
+		return line_change(watch, member, KV_WATCH_PUT);
+	if ((member = json_object_get(line, "delete")))
+		return line_change(watch, member, KV_WATCH_DELETE);
+	if ((member = json_object_get(line, "alive")))
+		return line_alive(watch, member);
+	if ((member = json_object_get(line, "up")))
+		return line_up(watch, member);
+	if ((member = json_object_get(line, "down")))
+		return line_down(watch, member);
+	if ((member = json_object_get(line, "lost")))
+		return line_lost(watch, member, line);
+	return 0; // of a later version
+}
+
+// ---- the stream ----
+
+static int got_chunk(void *arg, const char *data, size_t len)
+{
+	struct remote_watch *watch = arg;
+	struct err e;
+	int r;
+
+	watch->alive_ms = loop_now_ms();
+	err_set(&watch->err, -EPROTO, "not a controller's stream");
+	kv_watch_hold(&watch->base);
+	watch->parsing = true;
+	r = remote_lines_feed(&watch->lines, data, len);
+	watch->parsing = false;
+	if (!watch->stream) // lost, or freed by its owner
+		remote_lines_free(&watch->lines);
+	else if (r == -ECANCELED)
+		stream_drop(watch);
+	else if (r < 0) {
+		e = watch->err;
+		(void)err_wrap(&e, "%s", watch->remote->endpoints.items[watch->endpoint].url);
+		endpoint_set_failed(&watch->remote->endpoints, watch->endpoint);
+		go_down(watch, &e);
+	}
+	kv_watch_release(&watch->base);
+	return r;
+}
+
+static void stream_ended(void *arg, int r, const struct http_response *response, const struct err *e)
+{
+	struct remote_watch *watch = arg;
+	_cleanup_json_ json_t *answer = NULL;
+	struct err told;
+
+	watch->stream = NULL;
+	if (r < 0)
+		told = *e;
+	else if (response->status == 200)
+		err_set(&told, -EPIPE, "the controller ended the watch");
+	else if (json_read(response->body, response->len, JSON_TEXT_MAX, &answer, NULL) < 0)
+		err_set(&told, -EPROTO, "not an answer of a controller (HTTP status %d)",
+			response->status);
+	else
+		(void)wire_read_error(answer, &told);
+	(void)err_wrap(&told, "%s", watch->remote->endpoints.items[watch->endpoint].url);
+	endpoint_set_failed(&watch->remote->endpoints, watch->endpoint);
+	go_down(watch, &told);
+}
+
+static char *request_body(const struct remote_watch *watch)
+{
+	_cleanup_json_ json_t *body = json_object();
+	json_t *prefixes = json_array();
+	uint64_t heartbeat_ms = watch->remote->dead_man_ms / 3;
+	char cluster_id[WIRE_CLUSTER_ID_MAX];
+
+	for (size_t i = 0; i < watch->prefix_count; i++) {
+		json_t *object = json_object();
+
+		wire_set_bytes(object, "prefix", watch->prefixes[i], strlen(watch->prefixes[i]));
+		json_array_append_new(prefixes, object);
+	}
+	json_object_set_new(body, "prefixes", prefixes);
+	json_object_set_new(body, "from", json_integer(watch->next));
+	wire_cluster_id(watch->cluster_id, cluster_id);
+	json_object_set_new(body, "cluster_id", json_string(cluster_id));
+	if (heartbeat_ms < WIRE_HEARTBEAT_MIN_MS)
+		heartbeat_ms = WIRE_HEARTBEAT_MIN_MS;
+	if (heartbeat_ms > WIRE_HEARTBEAT_MAX_MS)
+		heartbeat_ms = WIRE_HEARTBEAT_MAX_MS;
+	json_object_set_new(body, "heartbeat_ms", json_integer((json_int_t)heartbeat_ms));
+	return json_text(body);
+}
+
+static void stream_open(struct remote_watch *watch)
+{
+	static const char *const headers[] = { "Content-Type: application/json", NULL };
+	struct remote *remote = watch->remote;
+	_cleanup_free_ char *body = request_body(watch);
+	_cleanup_free_ char *url = NULL;
+	struct http_request request = {
+		.method = "POST",
+		.headers = headers,
+		.body = body,
+		.body_len = strlen(body),
+		.response_max = JSON_TEXT_MAX,
+		.connect_timeout_ms = remote->connect_timeout_ms,
+		.chunk = got_chunk,
+		.done = stream_ended,
+		.arg = watch,
+	};
+
+	watch->to_skip = watch->seen;
+	watch->endpoint = endpoint_set_pick(&remote->endpoints, 0);
+	watch->alive_ms = loop_now_ms();
+	remote_lines_free(&watch->lines);
+	url = xasprintf("%s/v2/watch", remote->endpoints.items[watch->endpoint].url);
+	request.url = url;
+	remote->base.stats.requests++;
+	watch->stream = http_call_start(remote->http, &request);
+	timer_start(watch->timer, remote->dead_man_ms);
+}
+
+static void timer_due(void *arg)
+{
+	struct remote_watch *watch = arg;
+	uint64_t silent_ms = loop_now_ms() - watch->alive_ms;
+	uint64_t dead_man_ms = watch->remote->dead_man_ms;
+	struct err e;
+
+	if (!watch->stream) {
+		stream_open(watch);
+	} else if (silent_ms < dead_man_ms) {
+		timer_start(watch->timer, dead_man_ms - silent_ms);
+	} else {
+		endpoint_set_failed(&watch->remote->endpoints, watch->endpoint);
+		err_set(&e, -ETIMEDOUT, "%s: no sign of life for %u ms",
+			watch->remote->endpoints.items[watch->endpoint].url,
+			watch->remote->dead_man_ms);
+		go_down(watch, &e);
+	}
+}
+
+// ---- start and end ----
+
+void remote_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
+			uint64_t cluster_id)
+{
+	struct remote_watch *watch = (struct remote_watch *)base;
+
+	watch->remote = (struct remote *)base->kv;
+	for (; prefixes[watch->prefix_count]; watch->prefix_count++)
+		watch->prefixes[watch->prefix_count] = xstrdup(prefixes[watch->prefix_count]);
+	watch->next = from;
+	watch->cluster_id = cluster_id;
+	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
+	watch->timer = timer_new(base->kv->loop, timer_due, watch);
+	remote_lines_init(&watch->lines, got_line, watch);
+	stream_open(watch);
+}
+
+void remote_watch_end(struct kv_watch *base)
+{
+	struct remote_watch *watch = (struct remote_watch *)base;
+
+	stream_drop(watch);
+	watch->timer = timer_free(watch->timer);
+	// A line that is being read is let go of when it has been read.
+	if (!watch->parsing)
+		remote_lines_free(&watch->lines);
+	for (size_t i = 0; i < watch->prefix_count; i++)
+		free(watch->prefixes[i]);
+	watch->prefix_count = 0;
+}
