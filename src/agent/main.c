@@ -3,6 +3,7 @@
 // Owns: weftd's table of contents.
 #include "agent/agent.h"
 #include "agent/check_config.h"
+#include "agent/serve.h"
 #include "core/log.h"
 #include "core/mem.h"
 
@@ -18,8 +19,12 @@ static int run(const struct options *options)
 	struct err e = { 0 };
 	struct agent *agent = NULL;
 	struct loop *loop = loop_new();
-	int r = agent_new(loop, options, environ, &agent, &e);
-	if (r == 0)
+	int r = 0;
+	if (options->action == OPTIONS_SERVE)
+		r = serve(loop, options, environ, &e);
+	else
+		r = agent_new(loop, options, environ, &agent, &e);
+	if (r == 0 && agent)
 		r = agent_run(agent, &e);
 	if (r < 0)
 		log_error("weftd: %s", err_msg(&e));
@@ -59,10 +64,12 @@ static int act(const struct options *options)
 	case OPTIONS_CHECK_CONFIG:
 		return check(options->check_config);
 	case OPTIONS_RUN:
+	case OPTIONS_SERVE:
 		break;
 	}
 	log_setup((enum log_level)options->log_level, (enum log_format)options->log_format);
-	options_log_notices(options);
+	if (options->action == OPTIONS_RUN)
+		options_log_notices(options);
 	return run(options);
 }
 

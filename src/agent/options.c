@@ -4,6 +4,7 @@
 #include "agent/options.h"
 
 #include "core/mem.h"
+#include "core/parse.h"
 #include "core/text.h"
 #include "kernel/netlink.h"
 
@@ -37,6 +38,15 @@ static const struct flag interface_flags[] = {
 	  "IPv4 address that other hosts send to (default: the interface's)." },
 	{ .name = "public-ipv6", FLAG_IP, AT(public_ipv6), NULL, "IP",
 	  "The same for IPv6." },
+};
+
+static const struct flag controller_flags[] = {
+	{ .name = "listen", FLAG_STRING, AT(listen), NULL, "IP:PORT",
+	  "Be a controller in place of an agent: serve what the store has below --etcd-prefix to "
+	  "agents that are started with --remote, so that the store sees one client." },
+	{ .name = "insecure", FLAG_BOOL, AT(insecure), NULL, NULL,
+	  "Let --listen serve other hosts without TLS and without asking who they are: whoever "
+	  "reaches the port can change the network." },
 };
 
 static const struct flag lease_flags[] = {
@@ -146,13 +156,10 @@ static const struct {
 	const struct flag *flags;
 	size_t count;
 } tables[] = {
-	TABLE("Interface:", interface_flags),
-	TABLE("Lease:", lease_flags),
-	TABLE("Host:", host_flags),
-	TABLE("Firewall:", firewall_flags),
-	TABLE("Health and log:", health_flags),
-	TABLE("Kubernetes:", kubernetes_flags),
-	TABLE("Other:", other_flags),
+	TABLE("Interface:", interface_flags),	TABLE("Lease:", lease_flags),
+	TABLE("Controller:", controller_flags), TABLE("Host:", host_flags),
+	TABLE("Firewall:", firewall_flags),	TABLE("Health and log:", health_flags),
+	TABLE("Kubernetes:", kubernetes_flags), TABLE("Other:", other_flags),
 };
 #undef TABLE
 
@@ -238,6 +245,55 @@ static int check_paths(struct options *options, const struct flag_set *set, stru
 	return r;
 }
 
+static bool is_loopback(const struct ip *ip)
+{
+	struct ip v6;
+
+	(void)ip_parse("::1", &v6);
+	return ip->family == AF_INET ? ip_v4_value(ip) >> 24 == 127 : ip_equal(ip, &v6);
+}
+
+// "IP:PORT", "[IPv6]:PORT"; ":PORT" is every address.
+static int read_listen(struct options *options, struct err *e)
+{
+	const char *text = options->listen;
+	const char *colon = strrchr(text, ':');
+	_cleanup_free_ char *host = colon ? xstrndup(text, (size_t)(colon - text)) : NULL;
+	size_t len = host ? strlen(host) : 0;
+	const char *address = host;
+	uint64_t port = 0;
+
+	if (len >= 2 && host[0] == '[' && host[len - 1] == ']') {
+		host[len - 1] = '\0';
+		address = host + 1;
+	}
+	if (!colon || parse_whole_u64(colon + 1, UINT16_MAX, &port) < 0 ||
+	    (len > 0 && ip_parse(address, &options->listen_ip) < 0))
+		return err_set(e, -EINVAL, "--listen=%s: not IP:PORT", text);
+	if (len == 0)
+		options->listen_ip = ip_v4(0);
+	options->listen_port = (uint16_t)port;
+	if (!is_loopback(&options->listen_ip) && !options->insecure)
+		return err_set(e, -EINVAL,
+			       "--listen=%s: this version serves without TLS and tokens; give a loopback "
+			       "address, or --insecure if only hosts that you trust reach the port",
+			       text);
+	return 0;
+}
+
+static int check_controller(struct options *options, struct err *e)
+{
+	if (options->listen[0] == '\0')
+		return options->insecure ? err_set(e, -EINVAL, "--insecure: only with --listen") : 0;
+	if (options->store_flags.remote.count > 0)
+		return err_set(e, -EINVAL,
+			       "--listen and --remote: a controller stands before a store, not "
+			       "before another controller");
+	if (options->action == OPTIONS_RUN)
+		options->action = OPTIONS_SERVE;
+	return read_listen(options, e);
+}
+
 // What no single value can tell.
 static int check_together(struct options *options, struct flag_set *set, struct err *e)
 {
@@ -251,6 +307,8 @@ static int check_together(struct options *options, struct flag_set *set, struct 
 	if (r < 0)
 		return r;
 	r = check_paths(options, set, e);
+	if (r == 0)
+		r = check_controller(options, e);
 	if (r < 0)
 		return r;
 	if (!ip_is_set(&options->healthz_ip))

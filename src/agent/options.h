@@ -16,6 +16,7 @@
 
 enum options_action {
 	OPTIONS_RUN,
+	OPTIONS_SERVE,	      // as a controller: serve()
 	OPTIONS_HELP,	      // print options_help on stderr, exit 0
 	OPTIONS_VERSION,      // print the version on stderr, exit 0
 	OPTIONS_CHECK_CONFIG, // check_config(options->check_config), exit 0 or 1
@@ -27,6 +28,12 @@ struct options {
 	// the store
 	struct store_options store_flags;
 	struct store_config store; // borrows from store_flags; store_flags.prefix is the prefix
+
+	// the controller
+	char *listen;	    // "": an agent
+	struct ip listen_ip; // of it
+	uint16_t listen_port;
+	bool insecure;
 
 	// the interface
 	struct flag_list iface;

@@ -40,15 +40,19 @@ static int assign_setting(struct cli *cli, const char *flag, const char *value, 
 
 static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
 {
-	static const char *const same[][2] = {
-		{ "etcd-prefix", "prefix" },	    { "store", "store" },
-		{ "etcd-cafile", "etcd_cafile" },   { "etcd-certfile", "etcd_certfile" },
-		{ "etcd-keyfile", "etcd_keyfile" }, { "etcd-username", "etcd_username" }
-	};
+	static const char *const same[][2] = { { "etcd-prefix", "prefix" },
+					       { "etcd-cafile", "etcd_cafile" },
+					       { "etcd-certfile", "etcd_certfile" },
+					       { "etcd-keyfile", "etcd_keyfile" },
+					       { "etcd-username", "etcd_username" } };
 	_cleanup_free_ char *endpoints = join_endpoints(show_member(settings, "endpoints"));
+	const char *kind = show_text(settings, "store");
+	bool is_remote = strcmp(kind, "controller") == 0;
 	int r;
 
-	r = assign_setting(cli, "etcd-endpoints", endpoints, e);
+	r = assign_setting(cli, is_remote ? "remote" : "etcd-endpoints", endpoints, e);
+	if (r == 0 && !is_remote)
+		r = assign_setting(cli, "store", kind, e);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(same); i++)
 		r = assign_setting(cli, same[i][0], show_text(settings, same[i][1]), e);
 	return r < 0 ? err_wrap(e, "the agent's settings") : 0;
@@ -61,6 +65,7 @@ static int ask_agent(struct cli *cli, struct err *e)
 	_cleanup_json_ json_t *status = NULL;
 
 	if (flag_set_source(cli->flags, "etcd-endpoints") != FLAG_FROM_DEFAULT ||
+	    flag_set_source(cli->flags, "remote") != FLAG_FROM_DEFAULT ||
 	    agent_get(cli, "/agent/v1/status", &status, NULL) < 0)
 		return 0;
 	return take_settings(cli, show_member(status, "settings"), e);
@@ -172,7 +177,7 @@ enum cli_exit store_access_fail(const struct store_access *store)
 {
 	if (cli_exit_of(store->r) == CLI_UNREACHABLE)
 		return cli_fail(CLI_UNREACHABLE,
-				"%s; --etcd-endpoints or FLANNELD_ETCD_ENDPOINTS names another store",
+				"%s; --etcd-endpoints (FLANNELD_ETCD_ENDPOINTS) or --remote names another store",
 				err_msg(&store->err));
 	return cli_fail_err(store->r, &store->err);
 }

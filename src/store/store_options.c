@@ -33,6 +33,9 @@ static const struct flag store_flags[] = {
 	  "The user's password. All can read a command line: FLANNELD_ETCD_PASSWORD is the "
 	  "better place.",
 	  .properties = FLAG_SECRET },
+	{ .name = "remote", FLAG_COMMA_LIST, AT(remote), NULL, "HOST:PORT,...",
+	  "Controllers (weftd --listen) to ask in place of a store; another one is tried when one does "
+	  "not answer." },
 	{ .name = "store", FLAG_CHOICE, AT(kind), "etcd3", "KIND",
 	  "Kind of store: etcd3.",
 	  .choices = store_kinds },
@@ -56,23 +59,20 @@ void store_options_free(struct store_options *options)
 	flag_target_free(store_flags, ARRAY_SIZE(store_flags), options);
 }
 
-static int finish_endpoints(struct store_options *options, struct err *e)
+static int finish_endpoints(const struct store_options *options, const char *flag,
+			    struct flag_list *list, struct err *e)
 {
 	bool tls = options->ca_file[0] != '\0' || options->cert_file[0] != '\0';
-	struct flag_list *list = &options->endpoints;
 	int r;
 
-	if (list->count == 0)
-		return err_set(e, -EINVAL, "--etcd-endpoints: no server is given");
 	if (list->count > STORE_ENDPOINTS_MAX)
-		return err_set(e, -EINVAL, "--etcd-endpoints: more than %d servers",
-			       STORE_ENDPOINTS_MAX);
+		return err_set(e, -EINVAL, "--%s: more than %d servers", flag, STORE_ENDPOINTS_MAX);
 	for (size_t i = 0; i < list->count; i++) {
 		char *given = list->items[i];
 
 		r = store_endpoint_read(given, tls, &list->items[i], e);
 		if (r < 0)
-			return err_wrap(e, "--etcd-endpoints");
+			return err_wrap(e, "--%s", flag);
 		free(given);
 	}
 	return 0;
@@ -114,12 +114,18 @@ int store_options_finish(struct store_options *options, struct store_config *ret
 	r = check_credentials(options, e);
 	if (r < 0)
 		return r;
-	r = finish_endpoints(options, e);
+	if (options->endpoints.count == 0)
+		return err_set(e, -EINVAL, "--etcd-endpoints: no server is given");
+	r = finish_endpoints(options, "etcd-endpoints", &options->endpoints, e);
+	if (r == 0)
+		r = finish_endpoints(options, "remote", &options->remote, e);
 	if (r < 0)
 		return r;
+	bool is_remote = options->remote.count > 0;
 	*ret = (struct store_config){
-		.kind = store_kinds[options->kind],
-		.endpoints = (const char *const *)options->endpoints.items,
+		.kind = is_remote ? "controller" : store_kinds[options->kind],
+		.endpoints = (const char *const *)(is_remote ? options->remote.items
+							     : options->endpoints.items),
 		.username = or_null(options->username),
 		.password = or_null(options->password),
 		.ca_file = or_null(options->ca_file),

@@ -9,6 +9,7 @@
 struct store_options {
 	int kind; // index into store_kinds
 	struct flag_list endpoints;
+	struct flag_list remote; // controllers; given, they are the store
 	char *prefix;
 	char *key_file, *cert_file, *ca_file;
 	char *username, *password;
