@@ -223,7 +223,8 @@ def bench_memory():
             kb = memory_kb(pid)
             mb = {name: f"{value / 1024:.1f} MB" for name, value in kb.items()}
             rows.append((f"{leases} peers", f"private {mb['Private_Dirty']}, resident {mb['Rss']}, "
-                                            f"peak at start {mb['VmHWM']}, idle CPU {cpu * 100:.3f} % in {seconds:.0f} s"))
+                                            f"peak at start {mb['VmHWM']}, "
+                                            f"idle CPU {cpu * 100:.3f} % in {seconds:.0f} s"))
     table("memory and idle CPU (from one periodic scan to the next)", rows)
 
 
