@@ -30,7 +30,7 @@ struct options {
 	struct store_config store; // borrows from store_flags; store_flags.prefix is the prefix
 
 	// the controller
-	char *listen;	    // "": an agent
+	char *listen;	     // "": an agent
 	struct ip listen_ip; // of it
 	uint16_t listen_port;
 	bool insecure;

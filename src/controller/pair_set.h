@@ -29,7 +29,7 @@ struct pair {
 	char bytes[];	// the key, terminated, and the value
 };
 
-struct pair *pair_new(const struct kv_pair *pair);
+struct pair *pair_new(const struct kv_pair *from);
 struct pair *pair_ref(struct pair *pair);
 struct pair *pair_unref(struct pair *pair); // NULL
 const char *pair_text(struct pair *pair, size_t *ret_len);
@@ -39,9 +39,9 @@ struct pair_set *pair_set_new(void);
 struct pair_set *pair_set_ref(struct pair_set *set);
 struct pair_set *pair_set_unref(struct pair_set *set); // NULL
 
-// Both may replace *set by a copy, if somebody else has a view of it.
-void pair_set_put(struct pair_set **set, struct pair *pair); // takes a reference of its own
-bool pair_set_remove(struct pair_set **set, const char *key, size_t len);
+// Both may replace *ref by a copy, if somebody else has a view of it.
+void pair_set_put(struct pair_set **ref, struct pair *pair); // takes a reference of its own
+bool pair_set_remove(struct pair_set **ref, const char *key, size_t len);
 
 size_t pair_set_count(const struct pair_set *set);
 struct pair *pair_set_find(const struct pair_set *set, const char *key, size_t len);

@@ -27,6 +27,12 @@ struct op *op_new(struct controller *controller, struct http_exchange *exchange)
 	return op;
 }
 
+static void op_free(struct op *op)
+{
+	strbuf_free(&op->pairs);
+	free(op);
+}
+
 void op_end(struct op *op)
 {
 	if (op->previous)
@@ -35,15 +41,17 @@ void op_end(struct op *op)
 		op->controller->ops = op->next;
 	if (op->next)
 		op->next->previous = op->previous;
-	strbuf_free(&op->pairs);
-	free(op);
+	op_free(op);
 }
 
 void ops_end(struct controller *controller)
 {
 	while (controller->ops) {
-		kv_forget(controller->kv, controller->ops);
-		op_end(controller->ops);
+		struct op *op = controller->ops;
+
+		controller->ops = op->next;
+		kv_forget(controller->kv, op);
+		op_free(op);
 	}
 }
 

@@ -37,12 +37,6 @@ static void attempt(struct remote_call *call);
 
 static void call_free(struct remote_call *call)
 {
-	if (call->previous)
-		call->previous->next = call->next;
-	else
-		call->remote->calls = call->next;
-	if (call->next)
-		call->next->previous = call->previous;
 	remote_lines_free(&call->lines);
 	free(call->body);
 	free(call->request.arg);
@@ -54,6 +48,7 @@ void remote_calls_end(struct remote *remote)
 	while (remote->calls) {
 		struct remote_call *call = remote->calls;
 
+		remote->calls = call->next;
 		if (call->http)
 			http_call_cancel(call->http);
 		call_free(call);
@@ -62,6 +57,12 @@ void remote_calls_end(struct remote *remote)
 
 static void finish(struct remote_call *call, int r, const json_t *json)
 {
+	if (call->previous)
+		call->previous->next = call->next;
+	else
+		call->remote->calls = call->next;
+	if (call->next)
+		call->next->previous = call->previous;
 	call->request.done(call->request.arg, r, json, r < 0 ? &call->err : NULL);
 	call_free(call);
 }
