@@ -23,6 +23,7 @@ struct mirror {
 	struct pair_set *pairs;	  // NULL: not read yet
 	struct pair_set *reading; // what came of it so far
 	struct kv_header header;
+	bool whole;	    // the pairs are those of one revision: no change of it is still to come
 	bool store_changed; // what is being read is another store's
 	struct kv_watch *watch;
 	bool up;
@@ -144,9 +145,15 @@ static void on_change(struct mirror *mirror, const struct kv_watch_event *event)
 		pair_set_put(&mirror->pairs, pair);
 	else
 		pair_set_remove(&mirror->pairs, pair->bytes, pair->key_len);
-	if (mirror->header.revision < pair->mod_revision)
-		mirror->header.revision = pair->mod_revision;
+	mirror->whole = false;
 	add_change(mirror, event->kind == KV_WATCH_DELETE, pair);
+}
+
+static void on_progress(struct mirror *mirror, int64_t revision)
+{
+	mirror->whole = true;
+	if (mirror->header.revision < revision)
+		mirror->header.revision = revision;
 	mirror->hooks.changed(mirror->arg);
 }
 
@@ -158,6 +165,9 @@ static void on_event(void *arg, const struct kv_watch_event *event)
 	case KV_WATCH_PUT:
 	case KV_WATCH_DELETE:
 		on_change(mirror, event);
+		return;
+	case KV_WATCH_PROGRESS:
+		on_progress(mirror, event->header.revision);
 		return;
 	case KV_WATCH_UP:
 		backoff_reset(&mirror->backoff);
@@ -244,6 +254,7 @@ static void take(struct mirror *mirror, const struct kv_header *header)
 
 	mirror->store_changed = false;
 	mirror->header = *header;
+	mirror->whole = true;
 	if (before && !replaced) {
 		add_puts(mirror, before);
 		add_deletes(mirror, before);
@@ -321,6 +332,11 @@ struct mirror *mirror_free(struct mirror *mirror)
 struct pair_set *mirror_pairs(const struct mirror *mirror)
 {
 	return mirror->pairs;
+}
+
+bool mirror_is_whole(const struct mirror *mirror)
+{
+	return mirror->whole;
 }
 
 struct kv_header mirror_header(const struct mirror *mirror)

@@ -22,8 +22,8 @@ struct change {
 };
 
 struct mirror_hooks {
-	void (*changed)(void *arg); // there are more changes, or the revision is higher
-	void (*state)(void *arg);   // mirror_is_up or mirror_pairs answers otherwise than before
+	void (*changed)(void *arg); // there are more changes, all of a revision, or the revision is higher
+	void (*state)(void *arg); // mirror_is_up or mirror_pairs answers otherwise than before
 	void (*replaced)(void *arg); // another store: changes from before are gone, revisions start anew
 };
 
@@ -35,7 +35,9 @@ struct mirror *mirror_free(struct mirror *mirror);
 
 // NULL until everything was read once. Borrowed: take a reference to keep a view.
 struct pair_set *mirror_pairs(const struct mirror *mirror);
-struct kv_header mirror_header(const struct mirror *mirror); // the pairs are true as of this
+// As of when the pairs are true. Not whole: changes of a later revision are among them, and the rest of it is to come.
+struct kv_header mirror_header(const struct mirror *mirror);
+bool mirror_is_whole(const struct mirror *mirror);
 // False: what is here may be out of date, and why.
 bool mirror_is_up(const struct mirror *mirror, const struct err **ret_why);
 

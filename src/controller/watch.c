@@ -7,7 +7,7 @@
 //   {"up":{"revision":..,"cluster_id":".."}}   the store is watched, and everything before was told
 //   {"put":{pair}}, {"delete":{pair}}	    in the store's order
 //   {"down":"why"}			    the store cannot be watched; goes on by itself
-//   {"alive":revision}			    nothing happened for heartbeat_ms
+//   {"complete":revision}		    all changes up to it were told; again each heartbeat_ms
 //   {"lost":"why","store_changed":bool}	    take a snapshot; the last line
 //
 // A watcher holds no queue of its own: it has the number of the change that is next. One that reads too
@@ -35,9 +35,10 @@ struct watcher {
 	int64_t from;
 	uint64_t cluster_id; // 0: any
 
-	bool placed;	 // number is set
-	bool checking;	 // whether the store is as far as the client says
-	uint64_t number; // of the change that is next
+	bool placed;	  // number is set
+	bool checking;	  // whether the store is as far as the client says
+	uint64_t number;  // of the change that is next
+	int64_t complete; // the revision that was told to be
 	bool up_told;
 	bool down_told;
 	bool alive_due;
@@ -154,6 +155,19 @@ static void add_changes(struct watcher *watcher, struct strbuf *out)
 	}
 }
 
+static void add_complete(struct watcher *watcher, struct strbuf *out)
+{
+	const struct mirror *mirror = watcher->controller->mirror;
+	int64_t revision = mirror_header(mirror).revision;
+
+	if (!watcher->placed || mirror_change(mirror, watcher->number) ||
+	    !mirror_is_whole(mirror) || (revision <= watcher->complete && !watcher->alive_due))
+		return;
+	watcher->complete = revision;
+	watcher->alive_due = false;
+	add_line(out, json_pack("{s:I}", "complete", (json_int_t)revision));
+}
+
 static int watcher_next(void *arg, struct strbuf *out)
 {
 	struct watcher *watcher = arg;
@@ -171,9 +185,7 @@ static int watcher_next(void *arg, struct strbuf *out)
 	add_state(watcher, out);
 	if (watcher->placed)
 		add_changes(watcher, out);
-	if (watcher->alive_due && out->len == 0)
-		add_line(out, json_pack("{s:I}", "alive", (json_int_t)mirror_header(mirror).revision));
-	watcher->alive_due = false;
+	add_complete(watcher, out);
 	return out->len > 0 ? 1 : -EAGAIN;
 }
 

@@ -103,6 +103,7 @@ struct etcd3_watch {
 	uint64_t cluster_id;
 	uint64_t raft_term;	  // highest seen
 	int64_t revision;	  // highest seen
+	int64_t complete;	  // as last told
 	struct http_call *stream; // NULL: none
 	struct etcd3_lines *lines;
 	bool parsing;

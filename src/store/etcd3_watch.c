@@ -194,6 +194,21 @@ static int got_event(void *arg, const char *text, size_t len)
 	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
 }
 
+static void tell_progress(struct etcd3_watch *watch)
+{
+	struct kv_watch_event event = { .kind = KV_WATCH_PROGRESS };
+	int64_t complete = INT64_MAX;
+
+	for (size_t i = 0; i < watch->prefix_count; i++)
+		if (watch->progress[i].next - 1 < complete)
+			complete = watch->progress[i].next - 1;
+	if (complete <= watch->complete)
+		return;
+	watch->complete = complete;
+	event.header = (struct kv_header){ .revision = complete, .cluster_id = watch->cluster_id };
+	kv_watch_emit(&watch->base, &event);
+}
+
 // The whole of a message was handed on, so that its last revision is complete. One without events
 // tells how far the store is.
 static void message_complete(struct etcd3_watch *watch, int64_t watch_id, bool has_events,
@@ -212,6 +227,7 @@ static void message_complete(struct etcd3_watch *watch, int64_t watch_id, bool h
 			progress->next = revision + 1;
 		progress->seen = 0;
 	}
+	tell_progress(watch);
 }
 
 static void cancelled(struct etcd3_watch *watch, const json_t *message)
@@ -490,6 +506,7 @@ void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64
 	}
 	watch->cluster_id = cluster_id;
 	watch->revision = from - 1;
+	watch->complete = from - 1;
 	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
 	watch->timer = timer_new(base->kv->loop, timer_due, watch);
 	watch->next = etcd->watches;

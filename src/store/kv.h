@@ -154,6 +154,9 @@ enum kv_watch_kind {
 	KV_WATCH_DELETE, // pair->key and mod_revision only; an expiry looks the same
 	// The stream works; again after each DOWN, resumed behind the last event that was told.
 	KV_WATCH_UP,
+	// All changes up to header.revision were told. Follows the last change of each revision, in one go
+	// with others or later; with several prefixes it may be long in coming.
+	KV_WATCH_PROGRESS,
 	KV_WATCH_DOWN, // broken, being re-tried with back-off for ever; err says why
 	// History was compacted, or the store is another one (cluster id) or went back in time: the
 	// caller must take a snapshot and watch anew. This watch is dead, nothing more comes; free it.

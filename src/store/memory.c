@@ -37,7 +37,8 @@ struct memory_watch {
 	char *prefixes[KV_WATCH_PREFIXES_MAX];
 	size_t prefix_count;
 	int64_t from;
-	int64_t index; // into the history, once up
+	int64_t index;	  // into the history, once up
+	int64_t progress; // as last told
 	uint64_t cluster_id;
 	bool up;
 	bool down_told;
@@ -436,6 +437,16 @@ static void watch_go_down(struct memory_watch *watch)
 	kv_watch_emit(&watch->base, &event);
 }
 
+static void watch_tell_progress(struct memory_watch *watch, const struct kv_header *header)
+{
+	const struct kv_watch_event event = { .kind = KV_WATCH_PROGRESS, .header = *header };
+
+	if (header->revision <= watch->progress)
+		return;
+	watch->progress = header->revision;
+	kv_watch_emit(&watch->base, &event);
+}
+
 // False: nothing more to say for now, or the watch ended or was freed.
 static bool watch_step(struct memory_watch *watch)
 {
@@ -447,6 +458,8 @@ static bool watch_step(struct memory_watch *watch)
 	if (!memory_history_get(data, watch->index, &found, &r)) {
 		if (r < 0)
 			watch_lose(watch, false, "history was compacted");
+		else
+			watch_tell_progress(watch, &event.header);
 		return false;
 	}
 	watch->index++;

@@ -118,6 +118,8 @@ static void watch_event(void *arg, const struct kv_watch_event *event)
 	case KV_WATCH_DELETE:
 		key_changed(watch, event);
 		return;
+	case KV_WATCH_PROGRESS:
+		return;
 	case KV_WATCH_UP:
 		stream_changed(watch, event, REGISTRY_UP);
 		return;

@@ -4,7 +4,7 @@
 //
 // DOC: life of a watch
 //
-//   OPEN a stream -> "up" -> changes ... -> "down" -> "up" -> ...   the controller's store comes and goes
+//   OPEN a stream -> "up" -> changes, "complete" ... -> "down" -> "up" -> ...   the controller's store comes and goes
 //        ^                                    |
 //        +------ back-off <-------------------+ the stream broke, or showed no sign of life
 //                "lost": the end
@@ -137,15 +137,19 @@ static int line_change(struct remote_watch *watch, const json_t *object, enum kv
 	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
 }
 
-// All changes up to this revision were told.
-static int line_alive(struct remote_watch *watch, const json_t *revision)
+static int line_complete(struct remote_watch *watch, const json_t *revision)
 {
-	if (json_integer_value(revision) >= watch->next) {
-		watch->next = json_integer_value(revision) + 1;
-		watch->seen = 0;
-		watch->to_skip = 0;
-	}
-	return 0;
+	struct kv_watch_event event = {
+		.kind = KV_WATCH_PROGRESS,
+		.header = { .revision = json_integer_value(revision), .cluster_id = watch->cluster_id },
+	};
+
+	if (event.header.revision < watch->next)
+		return 0;
+	watch->next = event.header.revision + 1;
+	watch->seen = 0;
+	watch->to_skip = 0;
+	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
 }
 
 static int got_line(void *arg, const json_t *line)
@@ -157,8 +161,8 @@ static int got_line(void *arg, const json_t *line)
 		return line_change(watch, member, KV_WATCH_PUT);
 	if ((member = json_object_get(line, "delete")))
 		return line_change(watch, member, KV_WATCH_DELETE);
-	if ((member = json_object_get(line, "alive")))
-		return line_alive(watch, member);
+	if ((member = json_object_get(line, "complete")))
+		return line_complete(watch, member);
 	if ((member = json_object_get(line, "up")))
 		return line_up(watch, member);
 	if ((member = json_object_get(line, "down")))

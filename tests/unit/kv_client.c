@@ -205,6 +205,9 @@ static void note_change(struct watch_log *log, const struct kv_watch_event *even
 	const struct kv_pair *pair = &event->pair;
 
 	log->events++;
+	check(pair->mod_revision > log->progress,
+	      "%s: a change of revision %lld, which was said to be complete", pair->key,
+	      (long long)pair->mod_revision);
 	if (pair->mod_revision < log->last_revision)
 		log->in_order = false;
 	log->last_revision = pair->mod_revision;
@@ -231,6 +234,10 @@ static void watch_event(void *arg, const struct kv_watch_event *event)
 	case KV_WATCH_PUT:
 	case KV_WATCH_DELETE:
 		note_change(log, event);
+		return;
+	case KV_WATCH_PROGRESS:
+		assert_true(event->header.revision > log->progress);
+		log->progress = event->header.revision;
 		return;
 	case KV_WATCH_UP:
 		log->ups++;

@@ -70,6 +70,7 @@ struct watch_log {
 	unsigned int losts;
 	bool store_changed;
 	int64_t last_revision;
+	int64_t progress;
 	bool in_order;	      // revisions never fell
 	struct err err;	      // of the last DOWN or LOST
 	size_t free_at_event; // frees the watch when so many events came; 0: never

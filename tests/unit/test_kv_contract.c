@@ -595,6 +595,34 @@ static void test_watch_from_revision(void **state)
 	watch_log_free(&log);
 }
 
+// Said behind the last change of a revision, and never before: watch_log holds that for every watch.
+static void test_watch_progress(void **state)
+{
+	static const char *const prefixes[] = { "/progress/", NULL };
+	char keys[KV_TXN_MAX][32];
+	struct kv_write writes[KV_TXN_MAX];
+	struct kv_txn txn = { .writes = writes, .write_count = kv_txn_max(kv) };
+	struct watch_log log = { 0 };
+	int64_t before = now_revision(kv, NULL);
+	struct kv_answer answer;
+
+	(void)state;
+	for (size_t i = 0; i < txn.write_count; i++) {
+		assert_int_equal(text_format(keys[i], sizeof(keys[i]), "/progress/%zu", i), 0);
+		writes[i] = (struct kv_write){ .key = keys[i], .value = "v", .value_len = 1 };
+	}
+	watch_log_start(&log, other, prefixes, before + 1, 0);
+	turn_until(loop, log.ups == 1);
+	for (size_t round = 1; round <= 3; round++) {
+		do_txn(kv, &txn, &answer);
+		assert_true(answer.succeeded);
+		turn_until(loop, log.progress >= answer.header.revision);
+		assert_int_equal(log.events, round * txn.write_count);
+		kv_answer_free(&answer);
+	}
+	watch_log_free(&log);
+}
+
 static void test_watch_prefixes(void **state)
 {
 	static const char *const prefixes[] = { "/both/leases/", "/both/config", NULL };
@@ -745,6 +773,7 @@ static const struct CMUnitTest tests[] = {
 	CONTRACT_TEST(test_session_kept_alive),
 	CONTRACT_TEST(test_session_unknown),
 	CONTRACT_TEST(test_watch_from_revision),
+	CONTRACT_TEST(test_watch_progress),
 	CONTRACT_TEST(test_watch_prefixes),
 	CONTRACT_TEST(test_watch_compacted),
 	CONTRACT_TEST(test_watch_other_store),
