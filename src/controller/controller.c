@@ -11,6 +11,7 @@
 
 #define BODY_MAX (2 * 1024 * 1024) // more than an etcd takes in a request
 #define CONNECTIONS_MAX 12000
+#define CONNECTION_MEMORY (16 * 1024)
 
 // ---- answers ----
 
@@ -103,7 +104,7 @@ static void on_request(void *arg, struct http_exchange *exchange)
 static void on_mirror_changed(void *arg)
 {
 	ranges_go_on(arg);
-	watchers_wake(arg);
+	watchers_wake_soon(arg);
 }
 
 static void on_mirror_replaced(void *arg)
@@ -137,6 +138,9 @@ int controller_new(struct kv *kv, const struct controller_config *config, struct
 	controller->loop = kv_loop(kv);
 	controller->prefix = xasprintf("%.*s/", (int)len, config->prefix);
 	controller->late = timer_new(controller->loop, range_late, controller);
+	controller->trim = timer_new(controller->loop, range_trim, controller);
+	controller->wake = timer_new(controller->loop, watchers_wake, controller);
+	http.connection_memory = CONNECTION_MEMORY;
 	http.body_max = BODY_MAX;
 	http.connections_max = CONNECTIONS_MAX;
 	r = http_server_new(controller->loop, &http, on_request, controller, &controller->server, e);
@@ -158,6 +162,8 @@ struct controller *controller_free(struct controller *controller)
 	http_server_free(controller->server);
 	mirror_free(controller->mirror);
 	timer_free(controller->late);
+	timer_free(controller->trim);
+	timer_free(controller->wake);
 	free(controller->prefix);
 	free(controller);
 	return NULL;

@@ -27,10 +27,13 @@ struct controller {
 	struct mirror *mirror;
 	struct http_server *server;
 	struct timer *late; // for the range that has waited longest
+	struct timer *trim; // gives back the memory of many ranges
 	struct range_wait *waits;
 	struct op *ops;
 	struct watcher *watchers;
-	int64_t written; // the last revision that was written through us: ranges are not older
+	size_t watcher_count;
+	struct timer *wake; // gathers changes for the watchers
+	int64_t written;    // the last revision that was written through us: ranges are not older
 };
 
 // ---- requests to the store, write.c ----
@@ -50,6 +53,7 @@ void serve_range(struct controller *controller, struct http_exchange *exchange, 
 void ranges_go_on(struct controller *controller); // the mirror has news
 void ranges_end(struct controller *controller);
 void range_late(void *arg);
+void range_trim(void *arg);
 
 // ---- write.c ----
 void serve_txn(struct controller *controller, struct http_exchange *exchange, const json_t *request);
@@ -64,5 +68,6 @@ void serve_session_close(struct controller *controller, struct http_exchange *ex
 
 // ---- watch.c ----
 void serve_watch(struct controller *controller, struct http_exchange *exchange, const json_t *request);
-void watchers_wake(struct controller *controller);
+void watchers_wake_soon(struct controller *controller);
+void watchers_wake(void *arg);
 void watchers_lose(struct controller *controller); // the store is another one

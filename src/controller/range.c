@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define TRIM_MS 5000
 #define WAIT_MS 4000 // below what a client waits for an answer
 
 // ---- prefixes ----
@@ -30,12 +31,19 @@ struct range_wait {
 };
 
 struct range_answer {
+	struct controller *controller;
 	struct pair_set *view;
 	struct kv_header header;
 	struct pair_position position;
 	char *prefix;
 	size_t prefix_len;
 };
+
+void range_trim(void *arg)
+{
+	(void)arg;
+	mem_trim();
+}
 
 static bool starts_with(const struct pair *pair, const char *prefix, size_t len)
 {
@@ -75,6 +83,8 @@ static void range_closed(void *arg)
 {
 	struct range_answer *answer = arg;
 
+	if (!timer_is_pending(answer->controller->trim))
+		timer_start(answer->controller->trim, TRIM_MS);
 	pair_set_unref(answer->view);
 	free(answer->prefix);
 	free(answer);
@@ -86,12 +96,14 @@ static void answer_range(struct controller *controller, struct http_exchange *ex
 {
 	struct range_answer *answer = xnew(struct range_answer);
 
+	answer->controller = controller;
 	answer->view = pair_set_ref(mirror_pairs(controller->mirror));
 	answer->header = mirror_header(controller->mirror);
 	answer->position = pair_set_seek(answer->view, prefix, prefix_len);
 	answer->prefix = prefix;
 	answer->prefix_len = prefix_len;
-	http_answer_stream(exchange, 200, TYPE_LINES, range_next, range_closed, answer);
+	http_answer_stream(exchange, 200, TYPE_LINES, HTTP_STREAM_WHOLE, range_next, range_closed,
+			   answer);
 }
 
 static bool is_new_enough(const struct controller *controller, int64_t revision)

@@ -21,6 +21,8 @@
 #include <string.h>
 
 #define HEARTBEAT_DEFAULT_MS 5000
+#define WATCHERS_A_MS 50 // for each so many changes are gathered for a millisecond
+#define GATHER_MAX_MS 100
 
 struct watcher {
 	struct controller *controller;
@@ -198,8 +200,19 @@ static void on_heartbeat(void *arg)
 	http_stream_wake(watcher->exchange);
 }
 
-void watchers_wake(struct controller *controller)
+// Each watcher is a system call and each change is told to all: of many watchers each hears of several changes at once.
+void watchers_wake_soon(struct controller *controller)
 {
+	size_t delay_ms = controller->watcher_count / WATCHERS_A_MS;
+
+	if (!timer_is_pending(controller->wake))
+		timer_start(controller->wake, delay_ms < GATHER_MAX_MS ? delay_ms : GATHER_MAX_MS);
+}
+
+void watchers_wake(void *arg)
+{
+	struct controller *controller = arg;
+
 	for (struct watcher *watcher = controller->watchers; watcher; watcher = watcher->next)
 		http_stream_wake(watcher->exchange);
 }
@@ -228,6 +241,7 @@ static void watcher_closed(void *arg)
 	struct watcher *watcher = arg;
 
 	kv_forget(watcher->controller->kv, watcher);
+	watcher->controller->watcher_count--;
 	if (watcher->previous)
 		watcher->previous->next = watcher->next;
 	else
@@ -289,5 +303,7 @@ void serve_watch(struct controller *controller, struct http_exchange *exchange, 
 	if (watcher->next)
 		watcher->next->previous = watcher;
 	controller->watchers = watcher;
-	http_answer_stream(exchange, 200, TYPE_LINES, watcher_next, watcher_closed, watcher);
+	controller->watcher_count++;
+	http_answer_stream(exchange, 200, TYPE_LINES, HTTP_STREAM_WAITING, watcher_next,
+			   watcher_closed, watcher);
 }

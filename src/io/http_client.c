@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define HOST_CONNECTIONS_MAX 64L // what comes on top waits: a server is not to be run over, nor memory to be filled
 #define UPLOAD_MAX (16 * 1024 * 1024)
 // Of a streamed answer so much is handed on in one turn: the reader must not hold the loop for long.
 #define PIECE_MAX (64 * 1024)
@@ -729,6 +730,7 @@ int http_client_new(struct loop *loop, const struct http_client_config *config,
 	curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
 	curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+	curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, HOST_CONNECTIONS_MAX);
 	*ret = client;
 	return 0;
 }

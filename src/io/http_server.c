@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define CONNECTIONS_DEFAULT 64
-#define CONNECTION_MEMORY \
-	(32 * 1024) // libmicrohttpd's pool for one connection: the request's head, and what is being sent
+#define CONNECTION_MEMORY_DEFAULT (32 * 1024)
+#define WAITING_PIECE 2048 // of a stream that mostly waits
 #define DEADLINE_DEFAULT_MS 30000
 #define SURPLUS_MAX (256 * 1024)
 
@@ -341,9 +341,10 @@ static int stream_fill(struct http_exchange *exchange)
 			return -E2BIG;
 		if (r == 0)
 			exchange->is_last = true;
-		else if (r == -EAGAIN && exchange->piece.len == 0 && !exchange->was_woken)
+		else if (r == -EAGAIN && exchange->piece.len == 0 && !exchange->was_woken) {
+			strbuf_free(&exchange->piece);
 			return -EAGAIN;
-		else if (r < 0 && r != -EAGAIN)
+		} else if (r < 0 && r != -EAGAIN)
 			return r;
 		client_clock_start(exchange->client);
 	}
@@ -374,15 +375,18 @@ static ssize_t on_read(void *arg, uint64_t position, char *buf, size_t max)
 	return (ssize_t)len;
 }
 
-void http_answer_stream(struct http_exchange *exchange, unsigned int status, const char *content_type,
-			http_next_fn *next, http_closed_fn *closed, void *arg)
+void http_answer_stream(struct http_exchange *exchange, unsigned int status,
+			const char *content_type, enum http_stream_kind kind, http_next_fn *next,
+			http_closed_fn *closed, void *arg)
 {
+	size_t piece = kind == HTTP_STREAM_WAITING ? WAITING_PIECE : HTTP_PIECE_GOOD;
+
 	exchange->next = next;
 	exchange->closed = closed;
 	exchange->stream_arg = arg;
 	exchange_answer(exchange, status, content_type,
-			MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_PIECE_GOOD,
-							  on_read, exchange, NULL));
+			MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, piece, on_read,
+							  exchange, NULL));
 }
 
 void http_stream_wake(struct http_exchange *exchange)
@@ -459,7 +463,8 @@ static struct MHD_Daemon *daemon_start(struct http_server *server,
 		MHD_OPTION_LISTEN_SOCKET, fd,
 		MHD_OPTION_CONNECTION_LIMIT, connections,
 		MHD_OPTION_PER_IP_CONNECTION_LIMIT, config->unix_path ? 0U : config->per_address_max,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, config->connection_memory > 0 ? config->connection_memory
+						: (size_t)CONNECTION_MEMORY_DEFAULT,
 		MHD_OPTION_CONNECTION_TIMEOUT, 0U,
 		MHD_OPTION_STRICT_FOR_CLIENT, 1,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,

@@ -34,8 +34,9 @@ struct http_server_config {
 	uint16_t port;		      // TCP; 0: any free one
 	unsigned int connections_max; // more wait in the kernel's queue; 0: 64
 	unsigned int per_address_max; // TCP connections of one client address; 0: no limit of its own
-	size_t body_max;	      // of a request, larger gets 413; 0: none is accepted
-	uint32_t deadline_ms;	      // 0: 30000
+	size_t connection_memory; // bytes of each connection: a request's head, and what is being sent; 0: 32768
+	size_t body_max;      // of a request, larger gets 413; 0: none is accepted
+	uint32_t deadline_ms; // 0: 30000
 };
 
 // -EADDRINUSE: another process serves there; -EADDRNOTAVAIL, -EACCES, ...; the message names the address.
@@ -65,8 +66,11 @@ typedef void http_closed_fn(void *arg); // exactly once, from the loop; next is 
 #define HTTP_PIECE_MAX (256 * 1024)
 #define HTTP_PIECE_GOOD (32 * 1024) // what one call of next should stay near
 
-// next is first called after this returned.
-void http_answer_stream(struct http_exchange *exchange, unsigned int status, const char *content_type,
-			http_next_fn *next, http_closed_fn *closed, void *arg);
+// next is first called after this returned. A stream that mostly waits is one of many, and holds as little memory as it can; one that goes on
+// to its end holds a piece of HTTP_PIECE_GOOD.
+enum http_stream_kind { HTTP_STREAM_WHOLE, HTTP_STREAM_WAITING };
+void http_answer_stream(struct http_exchange *exchange, unsigned int status,
+			const char *content_type, enum http_stream_kind kind, http_next_fn *next,
+			http_closed_fn *closed, void *arg);
 // next has something to say again.
 void http_stream_wake(struct http_exchange *exchange);
