@@ -8,7 +8,10 @@
 #include "core/log.h"
 #include "core/mem.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
 
 struct server {
 	struct loop *loop;
@@ -34,6 +37,19 @@ static void on_watchdog(void *arg)
 
 	notify_watchdog(server->notify);
 	timer_start(server->watchdog, notify_watchdog_ms(server->notify));
+}
+
+// Each agent is a connection.
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("controller: the limit of open files stays at %llu: %s",
+			 (unsigned long long)limit.rlim_cur, strerror(errno));
 }
 
 static int open_all(struct server *server, const struct options *options, struct err *e)
@@ -74,6 +90,7 @@ int serve(struct loop *loop, const struct options *options, char *const *environ
 	if (notify_new(environment, &server.notify, &notice) < 0)
 		log_warn("controller: %s", notice.msg);
 	server.watchdog = timer_new(loop, on_watchdog, &server);
+	raise_descriptor_limit();
 	r = open_all(&server, options, e);
 	if (r == 0)
 		run(&server, options);
