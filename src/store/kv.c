@@ -7,6 +7,7 @@
 #include "store/etcd3.h"
 #include "store/memory.h"
 #include "store/remote.h"
+#include "store/sqlite.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,6 +17,7 @@ static const struct kv_ops *const stores[] = {
 	&etcd3_ops,
 	&memory_ops,
 	&remote_ops,
+	&sqlite_ops,
 };
 
 // What a caller asked for: the store gets this in place of the caller's arg.

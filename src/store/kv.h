@@ -14,13 +14,14 @@ struct kv;
 
 // Where the store is and how to speak to it. Strings are copied by kv_open.
 struct store_config {
-	const char *kind;	      // "etcd3", "memory"
+	const char *kind;	      // "etcd3", "memory", "sqlite"
 	const char *const *endpoints; // NULL-terminated URLs; tried in order, fail-over between them
 	const char *username;	      // NULL: no authentication
 	const char *password;
 	const char *ca_file;
 	const char *cert_file;
 	const char *key_file;
+	const char *path;	     // "sqlite": its file
 	uint32_t request_timeout_ms; // 0: 5000
 	uint32_t dead_man_ms;	     // a watch that shows no life for this long is dead; 0: 15000
 };
@@ -57,7 +58,8 @@ struct kv_header {
 // unless kv_close came before (-ECANCELED is given to none: after kv_close nothing is called).
 // Errors: -ETIMEDOUT, -ECONNREFUSED and other transport errors after all endpoints were tried once,
 // -EACCES (authentication or permission), -EAGAIN (no leader / no quorum), -EPROTO (an answer that
-// makes no sense).
+// makes no sense), -E2BIG (a transaction larger than the store takes). Of a store in a file also
+// -ENOSPC (the disk is full), -EIO (it fails) and -EUCLEAN (the file is corrupt): nothing was written.
 
 int kv_open(struct loop *loop, const struct store_config *config, struct kv **ret, struct err *e);
 // Not from within a callback of this kv. Its watches must be freed before.

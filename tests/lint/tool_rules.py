@@ -14,7 +14,7 @@ from source_rules import HEAD, Rule, is_c, is_source
 WARNINGS = ("-Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla"
             " -Wpointer-arith -Wwrite-strings -Wimplicit-fallthrough -Wformat=2"
             " -Wno-format-nonliteral -Werror").split()
-LIBRARIES = "jansson libuv libcurl libmicrohttpd libmnl libpcre2-8 cmocka".split()
+LIBRARIES = "jansson libuv libcurl libmicrohttpd libmnl libpcre2-8 sqlite3 cmocka".split()
 
 ERR_SET = "src/core/err.c"      # the one file that must not see analyzer.h: it defines err_set
 

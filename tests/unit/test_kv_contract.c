@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: what any store must do, whatever it is: run on the store in memory and on a real etcd.
+// Owns: what any store must do, whatever it is: run on the store in memory, on SQLite and on a real etcd.
 #include "unit.h"
 
 #include "controller/controller.h"
@@ -11,6 +11,8 @@
 #include "loop_end.h"
 #include "netns.h"
 #include "store/memory.h"
+#include "store/sqlite.h"
+#include "temporary_dir.h"
 
 #include <errno.h>
 #include <string.h>
@@ -55,6 +57,43 @@ static void memory_compact_all(void)
 }
 
 static const struct maker memory_maker = { memory_start, memory_stop, memory_open, memory_compact_all };
+
+// ---- SQLite ----
+
+static struct temporary_dir sqlite_dir;
+static struct kv *sqlite_first;
+
+static struct kv *sqlite_open(void)
+{
+	_cleanup_free_ char *path = xasprintf("%s/weft.db", sqlite_dir.path);
+	struct store_config config = { .kind = "sqlite", .path = path };
+	struct kv *opened;
+	struct err e;
+
+	check(kv_open(loop, &config, &opened, &e) == 0, "%s", e.msg);
+	return opened;
+}
+
+static void sqlite_start(void)
+{
+	temporary_dir_make(&sqlite_dir);
+	sqlite_first = sqlite_open();
+}
+
+static void sqlite_stop(void)
+{
+	sqlite_first = kv_close(sqlite_first);
+	temporary_dir_remove(&sqlite_dir);
+}
+
+static void sqlite_compact_all(void)
+{
+	sqlite_compact(sqlite_first);
+	// Writes are done in their order.
+	must_delete(other, "/none");
+}
+
+static const struct maker sqlite_maker = { sqlite_start, sqlite_stop, sqlite_open, sqlite_compact_all };
 
 // ---- etcd ----
 
@@ -793,6 +832,8 @@ int main(void)
 	behind = &memory_maker;
 	failed += cmocka_run_group_tests_name("controller over memory", tests, group_setup,
 					      group_teardown);
+	maker = &sqlite_maker;
+	failed += cmocka_run_group_tests_name("sqlite", tests, group_setup, group_teardown);
 	if (!etcd_can_run())
 		return failed ? failed : EXIT_SKIPPED;
 	maker = &etcd_maker;
