@@ -18,7 +18,7 @@ int sqlite_data_open(const char *path, struct sqlite_data **ret, struct err *e)
 	data->file = SQLITE_FILE_INIT;
 	r = sqlite_file_open(&data->file, path, e);
 	if (r == 0)
-		r = sqlite_data_begin(data, e);
+		r = sqlite_data_begin(data, false, e);
 	if (r == 0) {
 		data->clock_ms = data->state.clock_ms;
 		sqlite_clock_go_on(data);
@@ -84,9 +84,9 @@ static int write_state(struct sqlite_data *data, struct err *e)
 	return sqlite_sql_step(data, sql, e);
 }
 
-int sqlite_data_begin(struct sqlite_data *data, struct err *e)
+int sqlite_data_begin(struct sqlite_data *data, bool writes, struct err *e)
 {
-	int r = sqlite_sql_run(data, SQL_BEGIN, 0, e);
+	int r = sqlite_sql_run(data, writes ? SQL_BEGIN_WRITE : SQL_BEGIN_READ, 0, e);
 
 	data->is_changed = false;
 	if (r == 0)

@@ -14,7 +14,7 @@ int sqlite_data_open(const char *path, struct sqlite_data **ret, struct err *e);
 struct sqlite_data *sqlite_data_close(struct sqlite_data *data);
 
 // ---- transactions: everything below this runs within one ----
-int sqlite_data_begin(struct sqlite_data *data, struct err *e);
+int sqlite_data_begin(struct sqlite_data *data, bool writes, struct err *e);
 int sqlite_data_commit(struct sqlite_data *data, struct err *e); // after a failure it was rolled back
 void sqlite_data_rollback(struct sqlite_data *data);
 // A part that can be undone alone. Undo: -errno if the whole transaction is gone.

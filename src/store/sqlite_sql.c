@@ -9,7 +9,8 @@
 #define EVENT_COLUMNS "key, value, value_len, create_revision, revision, session, is_delete, id"
 
 static const char *const texts[] = {
-	[SQL_BEGIN] = "BEGIN",
+	[SQL_BEGIN_READ] = "BEGIN",
+	[SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PART_BEGIN] = "SAVEPOINT part",

@@ -10,7 +10,8 @@
 #include <sqlite3.h>
 
 enum sqlite_sql {
-	SQL_BEGIN,
+	SQL_BEGIN_READ,
+	SQL_BEGIN_WRITE,
 	SQL_COMMIT,
 	SQL_ROLLBACK,
 	SQL_PART_BEGIN,

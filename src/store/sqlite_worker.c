@@ -97,7 +97,7 @@ static void answer(struct sqlite_worker *worker, struct queue *jobs)
 static void do_reads(struct sqlite_worker *worker, struct queue *jobs)
 {
 	struct err e = { 0 };
-	int begun = sqlite_data_begin(worker->data, &e);
+	int begun = sqlite_data_begin(worker->data, false, &e);
 
 	for (struct sqlite_job *job = jobs->first; job; job = job->next) {
 		int r = begun < 0 ? begun : sqlite_job_run(job, worker->data, &e);
@@ -141,7 +141,7 @@ static int try_writes(struct sqlite_worker *worker, struct sqlite_job *first,
 {
 	struct sqlite_data *data = worker->data;
 	int part = 0;
-	int r = sqlite_data_begin(data, e);
+	int r = sqlite_data_begin(data, true, e);
 
 	if (r < 0)
 		return r;
@@ -182,14 +182,15 @@ static int write_some(struct sqlite_worker *worker, struct sqlite_job *first,
 static void do_writes(struct sqlite_worker *worker, struct queue *jobs)
 {
 	struct err e = { 0 };
+	int r = write_some(worker, jobs->first, NULL, &e);
+	// Another process that holds the file was waited for: not once more for each.
+	bool is_hopeless = r == -EAGAIN;
 
-	if (write_some(worker, jobs->first, NULL, &e) < 0) {
-		for (struct sqlite_job *job = jobs->first; job; job = job->next) {
-			int r = write_some(worker, job, job->next, &e);
-
-			if (r < 0)
-				sqlite_job_fail(job, r, &e);
-		}
+	for (struct sqlite_job *job = r < 0 ? jobs->first : NULL; job; job = job->next) {
+		if (!is_hopeless)
+			r = write_some(worker, job, job->next, &e);
+		if (r < 0)
+			sqlite_job_fail(job, r, &e);
 	}
 	answer(worker, jobs);
 }
