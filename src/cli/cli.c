@@ -35,6 +35,14 @@ static const struct flag network_flag[] = {
 static const struct flag force_flag[] = {
 	{ .name = "force", FLAG_BOOL, AT(force), NULL, NULL, "Delete the leases as well." },
 };
+static const struct flag database_flag[] = {
+	{ .name = "db",
+	  FLAG_STRING,
+	  AT(database),
+	  "/var/lib/weft/weft.db",
+	  "FILE",
+	  "The database of an embedded store on this host." },
+};
 static const struct flag peers_flag[] = {
 	{ .name = "peers", FLAG_BOOL, AT(peers), NULL, NULL, "List all peers, however many." },
 };
@@ -44,8 +52,11 @@ static const struct {
 	unsigned int use; // 0: always
 	const struct flag *flag;
 } tables[] = {
-	{ 0, json_flag },	   { USE_FORCE, force_flag },
-	{ USE_PEERS, peers_flag }, { USE_STORE, network_flag },
+	{ 0, json_flag },
+	{ USE_FORCE, force_flag },
+	{ USE_PEERS, peers_flag },
+	{ USE_STORE, network_flag },
+	{ USE_DATABASE, database_flag },
 	{ ~0U, socket_flag },
 };
 

@@ -25,6 +25,7 @@ enum command_use {
 	USE_AGENT = 1 << 1, // --socket
 	USE_FORCE = 1 << 2,
 	USE_PEERS = 1 << 3,
+	USE_DATABASE = 1 << 4, // --db
 };
 
 struct cli_options {
@@ -33,6 +34,7 @@ struct cli_options {
 	bool peers;
 	char *socket;
 	char *network;
+	char *database;
 	struct store_options store;
 };
 
@@ -79,6 +81,9 @@ enum cli_exit network_rm(struct cli *cli);
 enum cli_exit lease_list(struct cli *cli);
 enum cli_exit lease_show(struct cli *cli);
 enum cli_exit lease_rm(struct cli *cli);
+enum cli_exit store_backup(struct cli *cli);
+enum cli_exit store_restore(struct cli *cli);
+enum cli_exit store_check(struct cli *cli);
 enum cli_exit status_run(struct cli *cli);
 enum cli_exit watch_run(struct cli *cli);
 enum cli_exit plan_run(struct cli *cli);

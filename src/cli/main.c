@@ -31,6 +31,17 @@ const struct command commands[] = {
 	{ "lease rm", "SUBNET", 1, 1, USE_STORE, lease_rm, "delete a lease",
 	  "SUBNET is a subnet (10.1.2.0/24) or a key as `weft lease list` shows it. A running agent whose\n"
 	  "lease is deleted takes the same subnet again.\n" },
+	{ "store backup", "FILE", 1, 1, USE_DATABASE, store_backup,
+	  "copy an embedded store's database to FILE",
+	  "The store may be in use meanwhile. A FILE that is there is replaced when the copy is whole and\n"
+	  "was checked.\n" },
+	{ "store restore", "FILE", 1, 1, USE_DATABASE, store_restore,
+	  "put a backup in the place of an embedded store's database",
+	  "Refused while a process has the database open. What was written since the backup is lost, and\n"
+	  "agents see another store.\n" },
+	{ "store check", "", 0, 0, USE_DATABASE, store_check,
+	  "tell whether an embedded store's database is sound",
+	  "The store may be in use meanwhile. Exit code 1 when it is not sound.\n" },
 	{ "status", "", 0, 0, USE_AGENT | USE_PEERS, status_run, "tell how this host's agent is doing",
 	  "Problems come first. Exit code 1 when the agent is not ready.\n" },
 	{ "watch", "", 0, 0, USE_AGENT, watch_run, "print events of this host's agent as they come",
@@ -104,7 +115,10 @@ static enum cli_exit check_use(const struct cli *cli)
 	static const struct {
 		const char *flag;
 		unsigned int use;
-	} special[] = { { "force", USE_FORCE }, { "peers", USE_PEERS }, { "network", USE_STORE } };
+	} special[] = { { "force", USE_FORCE },
+			{ "peers", USE_PEERS },
+			{ "network", USE_STORE },
+			{ "db", USE_DATABASE } };
 	const struct command *command = cli->command;
 
 	for (size_t i = 0; i < ARRAY_SIZE(special); i++)

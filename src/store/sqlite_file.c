@@ -182,7 +182,7 @@ int sqlite_file_lock(struct sqlite_file *file, const char *path, struct err *e)
 
 // ---- opening ----
 
-static int sync_directory(const char *path)
+int sqlite_file_sync_directory(const char *path)
 {
 	_cleanup_free_ char *copy = xstrdup(path);
 	_cleanup_close_ int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -190,25 +190,28 @@ static int sync_directory(const char *path)
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+static int make_file(const struct sqlite_file *file, struct err *e)
+{
+	_cleanup_close_ int fd = open(file->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 || fchmod(fd, 0600) < 0 || sqlite_file_sync_directory(file->path) < 0)
+		return err_set(e, -errno, "%s: %s", file->path, strerror(errno));
+	return 0;
+}
+
 // That it is there, a plain file, and nobody else's to read: it holds whatever the network's config
 // holds, keys among it.
 static int prepare_file(const struct sqlite_file *file, struct err *e)
 {
 	struct stat st;
-	_cleanup_close_ int fd = -1;
 
-	if (lstat(file->path, &st) == 0) {
-		if (!S_ISREG(st.st_mode))
-			return err_set(e, -EINVAL, "%s is no regular file", file->path);
-		if ((st.st_mode & 07777) != 0600 && chmod(file->path, 0600) < 0)
-			return err_set(e, -errno, "%s: mode 0600: %s", file->path, strerror(errno));
-		return 0;
-	}
-	if (errno != ENOENT)
-		return err_set(e, -errno, "%s: %s", file->path, strerror(errno));
-	fd = open(file->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || fchmod(fd, 0600) < 0 || sync_directory(file->path) < 0)
-		return err_set(e, -errno, "%s: %s", file->path, strerror(errno));
+	if (lstat(file->path, &st) < 0)
+		return errno == ENOENT ? make_file(file, e)
+				       : err_set(e, -errno, "%s: %s", file->path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, -EINVAL, "%s is no regular file", file->path);
+	if ((st.st_mode & 07777) != 0600 && chmod(file->path, 0600) < 0)
+		return err_set(e, -errno, "%s: mode 0600: %s", file->path, strerror(errno));
 	return 0;
 }
 
@@ -269,14 +272,25 @@ static int set_wal(const struct sqlite_file *file, struct err *e)
 	return sqlite_file_run(file, "PRAGMA journal_size_limit = 16777216", e);
 }
 
+int sqlite_file_draw_id(int64_t *ret, struct err *e)
+{
+	int64_t id = 0;
+
+	while (id == 0)
+		if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+			return err_set(e, -errno, "getrandom: %s", strerror(errno));
+	*ret = id;
+	return 0;
+}
+
 static int create(const struct sqlite_file *file, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	int64_t cluster_id = 0;
+	int r = sqlite_file_draw_id(&cluster_id, e);
 
-	while (cluster_id == 0)
-		if (getrandom(&cluster_id, sizeof(cluster_id), 0) != sizeof(cluster_id))
-			return err_set(e, -errno, "getrandom: %s", strerror(errno));
+	if (r < 0)
+		return r;
 	text = xasprintf("BEGIN; %s INSERT INTO store VALUES (1, %" PRId64 ", 1, 0, 1, 1, 0);"
 			 "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
 			 schema, cluster_id, APPLICATION_ID, SQLITE_FILE_SCHEMA);
@@ -319,6 +333,28 @@ int sqlite_file_open(struct sqlite_file *file, const char *path, struct err *e)
 		return r;
 	r = set_wal(file, e);
 	return r == 0 && is_new ? create(file, e) : r;
+}
+
+int sqlite_file_read(struct sqlite_file *file, const char *path, struct err *e)
+{
+	struct stat st;
+	int r;
+
+	assert(!file->path);
+	file->path = xstrdup(path);
+	if (stat(path, &st) < 0)
+		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+	r = connect_file(file, e);
+	if (r == 0)
+		r = sqlite_file_identify(file, e);
+	return r;
+}
+
+int sqlite_file_make(struct sqlite_file *file, struct err *e)
+{
+	int r = make_file(file, e);
+
+	return r < 0 ? r : connect_file(file, e);
 }
 
 void sqlite_file_close(struct sqlite_file *file)

@@ -24,12 +24,19 @@ struct sqlite_file {
 int sqlite_file_open(struct sqlite_file *file, const char *path, struct err *e);
 void sqlite_file_close(struct sqlite_file *file);
 
-// The steps of it. Only the lock: path and lock are filled; the file need not exist.
+// The steps of it. A database that is there, without the lock: others may write to it meanwhile.
+int sqlite_file_read(struct sqlite_file *file, const char *path, struct err *e);
+// An empty database at file->path, where nothing may be.
+int sqlite_file_make(struct sqlite_file *file, struct err *e);
+// Only the lock: path and lock are filled; the file need not exist.
 int sqlite_file_lock(struct sqlite_file *file, const char *path, struct err *e);
 // Is it a database of ours, of a schema that we know. -ENODATA: it is empty.
 int sqlite_file_identify(const struct sqlite_file *file, struct err *e);
 // With is_thorough the indexes are compared with the tables too.
 int sqlite_file_check(const struct sqlite_file *file, bool is_thorough, struct err *e);
+
+int sqlite_file_sync_directory(const char *path);     // of this file
+int sqlite_file_draw_id(int64_t *ret, struct err *e); // a cluster id
 
 // The result of a call of SQLite as one of ours: -ENOSPC, -EIO, -EUCLEAN, -EAGAIN (locked), -E2BIG.
 int sqlite_file_error(const struct sqlite_file *file, int result, struct err *e);

@@ -354,7 +354,7 @@ def test_help_and_version():
     overview = weft("help").stdout
     lines = [line.removeprefix("  weft ") for line in overview.splitlines()
              if line.startswith("  weft ")]
-    assert len(lines) == 12
+    assert len(lines) == 15
     for line in lines:
         name = [word for word in line.split("  ")[0].split() if word.islower() and word.isalpha()]
         assert weft("help", *name).stdout.startswith(f"weft {' '.join(name)}")
@@ -368,8 +368,10 @@ def test_help_and_version():
 # completion: a bash that asks the function as its line editor would
 
 @pytest.mark.parametrize("line, want", [
-    (["weft", ""], ["help", "lease", "network", "plan", "status", "version", "watch"]),
-    (["weft", "s"], ["status"]),
+    (["weft", ""], ["help", "lease", "network", "plan", "status", "store", "version", "watch"]),
+    (["weft", "s"], ["status", "store"]),
+    (["weft", "store", ""], ["backup", "check", "restore"]),
+    (["weft", "store", "check", "--d"], ["--db="]),
     (["weft", "lease", ""], ["list", "rm", "show"]),
     (["weft", "help", "network", "r"], ["rm"]),
     (["weft", "--json", "network", "s"], ["set"]),

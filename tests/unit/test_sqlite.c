@@ -27,7 +27,11 @@ static struct temporary_dir dir;
 static struct loop *loop;
 static char *path; // of the database
 static struct kv *kv;
-static pid_t child; // 0: none
+static struct kv *other; // a second client
+static struct watch_log seen;
+static sqlite3 *raw;	// another program's connection
+static pid_t child;	// 0: none
+static bool is_mounted; // dir is a file system of its own
 
 // ---- fixtures ----
 
@@ -77,8 +81,15 @@ static int teardown(void **state)
 		waitpid(child, NULL, 0);
 		child = 0;
 	}
+	watch_log_free(&seen);
+	assert_int_equal(sqlite3_close(raw), SQLITE_OK);
+	raw = NULL;
 	kv = kv_close(kv);
+	other = kv_close(other);
 	loop = loop_end(loop);
+	if (is_mounted)
+		assert_int_equal(umount(dir.path), 0);
+	is_mounted = false;
 	free(path);
 	temporary_dir_remove(&dir);
 	return 0;
@@ -172,7 +183,6 @@ static int64_t ttl_left(int64_t session)
 static void test_reopen(void **state)
 {
 	static const char *const prefixes[] = { "/", NULL };
-	struct watch_log log = { 0 };
 	struct kv_answer answer;
 	uint64_t cluster_id, cluster_id_after;
 	int64_t first, revision, session;
@@ -200,14 +210,14 @@ static void test_reopen(void **state)
 	kv_answer_free(&answer);
 	assert_in_range(ttl_left(session), 90, 100);
 
-	watch_log_start(&log, kv, prefixes, first + 1, cluster_id);
-	turn_until(loop, log.events == 4);
+	watch_log_start(&seen, kv, prefixes, first + 1, cluster_id);
+	turn_until(loop, seen.events == 4);
 	must_put(kv, "/d", "4");
-	turn_until(loop, log.events == 5);
-	assert_string_equal(strbuf_text(&log.text),
+	turn_until(loop, seen.events == 5);
+	assert_string_equal(strbuf_text(&seen.text),
 			    "PUT /a=2\nPUT /b=3\nDELETE /b\nPUT /c=tied\nPUT /d=4\n");
-	assert_int_equal(log.last_revision, revision + 1);
-	watch_log_free(&log);
+	assert_int_equal(seen.last_revision, revision + 1);
+	watch_log_free(&seen);
 }
 
 // What another program reads on the store's own clock.
@@ -254,7 +264,6 @@ static void test_time_without_the_store_does_not_count(void **state)
 static void test_expiry_is_one_revision(void **state)
 {
 	static const char *const prefixes[] = { "/tied/", NULL };
-	struct watch_log log = { 0 };
 	int64_t revision, session;
 
 	(void)state;
@@ -263,19 +272,18 @@ static void test_expiry_is_one_revision(void **state)
 	put_tied("/tied/b", session);
 	must_put(kv, "/tied/free", "f");
 	revision = now_revision(kv, NULL);
-	watch_log_start(&log, kv, prefixes, revision + 1, 0);
-	turn_until(loop, log.events == 2);
-	assert_string_equal(strbuf_text(&log.text), "DELETE /tied/a\nDELETE /tied/b\n");
-	assert_int_equal(log.last_revision, revision + 1);
+	watch_log_start(&seen, kv, prefixes, revision + 1, 0);
+	turn_until(loop, seen.events == 2);
+	assert_string_equal(strbuf_text(&seen.text), "DELETE /tied/a\nDELETE /tied/b\n");
+	assert_int_equal(seen.last_revision, revision + 1);
 	assert_int_equal(now_revision(kv, NULL), revision + 1);
 	assert_int_equal(count_keys("/tied/"), 1);
-	watch_log_free(&log);
+	watch_log_free(&seen);
 }
 
 static void test_bounded_history(void **state)
 {
 	static const char *const prefixes[] = { "/h/", NULL };
-	struct watch_log log = { 0 };
 	int64_t first, oldest;
 
 	(void)state;
@@ -285,18 +293,18 @@ static void test_bounded_history(void **state)
 			SQLITE_HISTORY_MAX);
 	oldest = raw_number("SELECT min(revision) FROM event");
 	reopen();
-	watch_log_start(&log, kv, prefixes, first, 0);
-	turn_until(loop, log.losts == 1);
-	assert_false(log.store_changed);
-	assert_int_equal(log.events, 0);
-	watch_log_free(&log);
-	watch_log_start(&log, kv, prefixes, oldest - 1, 0);
-	turn_until(loop, log.losts == 1);
-	watch_log_free(&log);
-	watch_log_start(&log, kv, prefixes, oldest, 0);
-	turn_until(loop, log.events == (size_t)raw_number("SELECT count(*) FROM event"));
-	assert_true(log.in_order);
-	watch_log_free(&log);
+	watch_log_start(&seen, kv, prefixes, first, 0);
+	turn_until(loop, seen.losts == 1);
+	assert_false(seen.store_changed);
+	assert_int_equal(seen.events, 0);
+	watch_log_free(&seen);
+	watch_log_start(&seen, kv, prefixes, oldest - 1, 0);
+	turn_until(loop, seen.losts == 1);
+	watch_log_free(&seen);
+	watch_log_start(&seen, kv, prefixes, oldest, 0);
+	turn_until(loop, seen.events == (size_t)raw_number("SELECT count(*) FROM event"));
+	assert_true(seen.in_order);
+	watch_log_free(&seen);
 }
 
 static void test_mode(void **state)
@@ -403,7 +411,6 @@ static void child_opens(void)
 
 static void test_second_process(void **state)
 {
-	struct kv *other;
 	int status;
 
 	(void)state;
@@ -418,7 +425,7 @@ static void test_second_process(void **state)
 	other = open_path(0);
 	must_put(other, "/a", "1");
 	kv = kv_close(kv);
-	kv = other;
+	kv = TAKE_PTR(other);
 	assert_int_equal(count_keys("/a"), 1);
 }
 
@@ -573,6 +580,7 @@ static void move_to_small_disk(void)
 	}
 	assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 	assert_int_equal(mount("weft", dir.path, "tmpfs", 0, "size=2m"), 0);
+	is_mounted = true;
 	kv = open_path(0);
 }
 
@@ -593,7 +601,6 @@ static void test_full_disk(void **state)
 	static const char *const prefixes[] = { "/", NULL };
 	_cleanup_free_ char *filler = xasprintf("%s/filler", dir.path);
 	_cleanup_free_ char *value = xcalloc(1, 20001);
-	struct watch_log log = { 0 };
 	struct kv_answer answer;
 	int64_t revision, session;
 
@@ -603,8 +610,8 @@ static void test_full_disk(void **state)
 	session = open_session(1);
 	put_tied("/tied", session);
 	revision = must_put(kv, "/before", "b");
-	watch_log_start(&log, kv, prefixes, revision, 0);
-	turn_until(loop, log.events == 1);
+	watch_log_start(&seen, kv, prefixes, revision, 0);
+	turn_until(loop, seen.events == 1);
 	fill_disk(filler);
 	for (int i = 0; i < 3; i++) {
 		do_write(kv, "/large", value, -1, 0, &answer);
@@ -621,14 +628,12 @@ static void test_full_disk(void **state)
 	check(answer.r == 0, "%s", answer.err.msg);
 	kv_answer_free(&answer);
 	must_put(kv, "/large", value);
-	turn_until(loop, log.events == 2);
-	assert_int_equal(log.last_revision, revision + 1);
-	assert_int_equal(log.downs, 0);
-	turn_until(loop, log.events == 3);
-	watch_log_free(&log);
+	turn_until(loop, seen.events == 2);
+	assert_int_equal(seen.last_revision, revision + 1);
+	assert_int_equal(seen.downs, 0);
+	turn_until(loop, seen.events == 3);
+	watch_log_free(&seen);
 	assert_int_equal(count_keys("/tied"), 0);
-	kv = kv_close(kv);
-	assert_int_equal(umount(dir.path), 0);
 }
 
 // One that does not fit takes no other with it, though both are in one transaction.
@@ -658,8 +663,6 @@ static void test_full_disk_for_one(void **state)
 	kv_answer_free(&answers[1]);
 	assert_int_equal(count_keys("/small"), 1);
 	assert_int_equal(count_keys("/large"), 0);
-	kv = kv_close(kv);
-	assert_int_equal(umount(dir.path), 0);
 }
 
 static void test_too_large(void **state)
@@ -678,41 +681,39 @@ static void test_too_large(void **state)
 // A write that must wait for somebody else has a deadline, and the loop goes on meanwhile.
 static void test_deadline(void **state)
 {
-	sqlite3 *db = open_raw();
 	struct kv_answer answer;
-	struct kv *hasty;
 
 	(void)state;
-	hasty = open_path(200);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	raw = open_raw();
+	other = open_path(200);
+	assert_int_equal(sqlite3_exec(raw, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	(void)loop_longest_hold_ms(loop);
-	do_write(hasty, "/a", "1", 0, 0, &answer);
+	do_write(other, "/a", "1", 0, 0, &answer);
 	assert_int_equal(answer.r, -EINPROGRESS);
 	kv_answer_free(&answer);
-	do_session_open(hasty, 10, &answer);
+	do_session_open(other, 10, &answer);
 	assert_int_equal(answer.r, -ETIMEDOUT);
 	kv_answer_free(&answer);
 	assert_true(loop_longest_hold_ms(loop) < 100);
-	assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-	turn_until(loop, count_keys("/a") == 1);
-	// The session that nobody heard of went.
+	assert_int_equal(sqlite3_exec(raw, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	must_put(kv, "/behind", "b");
+	assert_int_equal(count_keys("/a"), 1);
+	// The session that nobody heard of goes.
 	turn_until(loop, raw_number("SELECT count(*) FROM session") == 0);
-	kv_close(hasty);
 }
 
 // A range of many is told over several turns, and its client may close between them.
 static void test_close_within_range(void **state)
 {
 	struct kv_answer answer;
-	struct kv *other = open_path(0);
 
 	(void)state;
+	other = open_path(0);
 	put_many("/many/", 3000, 1);
 	start_range(other, "/many/", true, &answer);
 	turn_until(loop, answer.pair_count > 0);
 	assert_in_range(answer.pair_count, 1, 2999);
-	kv_close(other);
+	other = kv_close(other);
 	assert_int_equal(count_keys("/many/"), 3000);
 	assert_false(answer.done);
 	kv_answer_free(&answer);
