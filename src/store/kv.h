@@ -59,7 +59,8 @@ struct kv_header {
 // Errors: -ETIMEDOUT, -ECONNREFUSED and other transport errors after all endpoints were tried once,
 // -EACCES (authentication or permission), -EAGAIN (no leader / no quorum), -EPROTO (an answer that
 // makes no sense), -E2BIG (a transaction larger than the store takes). Of a store in a file also
-// -ENOSPC (the disk is full), -EIO (it fails) and -EUCLEAN (the file is corrupt): nothing was written.
+// -ENOSPC (the disk is full), -EIO (it fails) and -EUCLEAN (the file is corrupt): nothing was written,
+// and it is worth another try when the operator has seen to it.
 
 int kv_open(struct loop *loop, const struct store_config *config, struct kv **ret, struct err *e);
 // Not from within a callback of this kv. Its watches must be freed before.

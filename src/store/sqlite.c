@@ -319,7 +319,7 @@ static struct sqlite_store *store_free(struct sqlite_store *store)
 static int store_new(const char *path, struct loop *loop, struct sqlite_store **ret, struct err *e)
 {
 	struct sqlite_store *store = xnew(struct sqlite_store);
-	struct stat st;
+	struct stat st = { 0 };
 	int r;
 
 	r = sqlite_worker_new(path, &store->worker, e);

@@ -143,6 +143,15 @@ static int limit_history(struct sqlite_data *data, struct err *e)
 	return drop_history(data, sqlite3_column_int64(sql, 0), e);
 }
 
+static int end_transaction(struct sqlite_data *data, struct err *e)
+{
+	int r = sqlite_sql_run(data, SQL_COMMIT, 0, e);
+
+	if (r == -EIO && data->is_changed)
+		e->code = r = -EINPROGRESS;
+	return r;
+}
+
 int sqlite_data_commit(struct sqlite_data *data, struct err *e)
 {
 	int r = 0;
@@ -152,7 +161,7 @@ int sqlite_data_commit(struct sqlite_data *data, struct err *e)
 	if (r == 0 && data->is_changed)
 		r = write_state(data, e);
 	if (r == 0)
-		r = sqlite_sql_run(data, SQL_COMMIT, 0, e);
+		r = end_transaction(data, e);
 	if (r < 0) {
 		sqlite_data_rollback(data);
 		return r;

@@ -15,7 +15,9 @@ struct sqlite_data *sqlite_data_close(struct sqlite_data *data);
 
 // ---- transactions: everything below this runs within one ----
 int sqlite_data_begin(struct sqlite_data *data, bool writes, struct err *e);
-int sqlite_data_commit(struct sqlite_data *data, struct err *e); // after a failure it was rolled back
+// After a failure it was rolled back. -EINPROGRESS: it was written, but the disk did not confirm it, so
+// that it is found if the process ends before another one is written.
+int sqlite_data_commit(struct sqlite_data *data, struct err *e);
 void sqlite_data_rollback(struct sqlite_data *data);
 // A part that can be undone alone. Undo: -errno if the whole transaction is gone.
 int sqlite_data_part_begin(struct sqlite_data *data, struct err *e);
@@ -61,7 +63,8 @@ int sqlite_event_read(struct sqlite_data *data, int64_t *id, const char *const *
 		      size_t max, struct sqlite_rows *rows, bool *ret_more, struct err *e);
 
 // ---- sessions; -ENOENT: no such session ----
-int sqlite_session_new(struct sqlite_data *data, int64_t ttl_s, int64_t *ret, struct err *e);
+// *ttl_s is put into bounds.
+int sqlite_session_new(struct sqlite_data *data, int64_t *ttl_s, int64_t *ret, struct err *e);
 int sqlite_session_ttl(struct sqlite_data *data, int64_t id, int64_t *ret_s, struct err *e);
 int sqlite_session_renew(struct sqlite_data *data, int64_t id, int64_t *ret_s, struct err *e);
 int sqlite_session_end(struct sqlite_data *data, int64_t id, struct err *e); // deletes its keys

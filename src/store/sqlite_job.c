@@ -66,8 +66,10 @@ void sqlite_job_take_txn(struct sqlite_job *job, const struct kv_txn *txn)
 
 void sqlite_job_fail(struct sqlite_job *job, int r, const struct err *e)
 {
-	job->r = r;
+	// Only of a transaction a caller can find out whether it was done.
+	job->r = r == -EINPROGRESS && job->kind != JOB_TXN ? -EIO : r;
 	job->err = *e;
+	job->err.code = job->r;
 }
 
 // ---- reading ----
@@ -160,7 +162,7 @@ static int run(struct sqlite_job *job, struct sqlite_data *data, struct err *e)
 	case JOB_TXN:
 		return run_txn(job, data, e);
 	case JOB_SESSION_OPEN:
-		return sqlite_session_new(data, job->ttl_s, &job->session, e);
+		return sqlite_session_new(data, &job->ttl_s, &job->session, e);
 	case JOB_SESSION_QUERY:
 		return sqlite_session_ttl(data, job->session, &job->ttl_s, e);
 	case JOB_SESSION_KEEP_ALIVE:

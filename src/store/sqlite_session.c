@@ -86,9 +86,9 @@ static int draw_id(int64_t *ret, struct err *e)
 	return 0;
 }
 
-int sqlite_session_new(struct sqlite_data *data, int64_t ttl_s, int64_t *ret, struct err *e)
+int sqlite_session_new(struct sqlite_data *data, int64_t *ttl_s, int64_t *ret, struct err *e)
 {
-	int64_t ttl_ms = in_bounds(ttl_s) * 1000;
+	int64_t ttl_ms = in_bounds(*ttl_s) * 1000;
 	_cleanup_sql_ sqlite3_stmt *sql = NULL;
 	int64_t id = 0;
 	int r;
@@ -106,6 +106,7 @@ int sqlite_session_new(struct sqlite_data *data, int64_t ttl_s, int64_t *ret, st
 		return r;
 	data->is_changed = true;
 	*ret = id;
+	*ttl_s = ttl_ms / 1000;
 	return 0;
 }
 

@@ -20,7 +20,9 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct temporary_dir dir;
@@ -32,6 +34,11 @@ static struct watch_log seen;
 static sqlite3 *raw;	// another program's connection
 static pid_t child;	// 0: none
 static bool is_mounted; // dir is a file system of its own
+
+// What the disk does when SQLite waits for it; the store's thread comes here.
+static _Atomic bool disk_hangs;
+static _Atomic bool disk_fails;
+static _Atomic unsigned int disk_syncs;
 
 // ---- fixtures ----
 
@@ -76,6 +83,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	disk_hangs = false;
+	disk_fails = false;
 	if (child > 0) {
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
@@ -384,12 +393,13 @@ static void test_other_database(void **state)
 
 static void test_no_place(void **state)
 {
-	const char *const texts[] = { path, "No such file", NULL };
+	const char *texts[] = { NULL, "No such file", NULL };
 
 	(void)state;
 	kv = kv_close(kv);
 	free(path);
 	path = xasprintf("%s/none/weft.db", dir.path);
+	texts[0] = path;
 	refuse_open(-ENOENT, texts);
 }
 
@@ -567,6 +577,98 @@ static void test_killed_while_writing(void **state)
 
 // ---- disks ----
 
+// In the place of the C library's, also for SQLite's library.
+int fdatasync(int fd)
+{
+	static const struct timespec moment = { .tv_nsec = 1000000 };
+
+	disk_syncs++;
+	while (disk_hangs)
+		nanosleep(&moment, NULL);
+	if (disk_fails) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void test_answers_wait_for_the_disk(void **state)
+{
+	struct kv_write write = { .key = "/a", .value = "1", .value_len = 1 };
+	struct kv_txn txn = { .writes = &write, .write_count = 1 };
+	struct kv_answer answer;
+
+	(void)state;
+	disk_hangs = true;
+	(void)loop_longest_hold_ms(loop);
+	start_txn(kv, &txn, &answer);
+	turn_for_ms(300);
+	assert_false(answer.done);
+	assert_true(loop_longest_hold_ms(loop) < 100);
+	disk_hangs = false;
+	turn_until(loop, answer.done);
+	assert_true(answer.succeeded);
+	kv_answer_free(&answer);
+}
+
+#define AT_ONCE 200
+
+// Those that wait while the disk is busy are one transaction, with a revision each.
+static void test_group_commit(void **state)
+{
+	struct kv_answer *answers = xnew0_array(struct kv_answer, AT_ONCE);
+	int64_t revision = must_put(kv, "/first", "f");
+	unsigned int before;
+
+	(void)state;
+	before = disk_syncs;
+	disk_hangs = true;
+	for (size_t i = 0; i < AT_ONCE; i++) {
+		struct kv_write write = { .key = "/a", .value = "1", .value_len = 1 };
+		struct kv_txn txn = { .writes = &write, .write_count = 1 };
+
+		start_txn(kv, &txn, &answers[i]);
+	}
+	disk_hangs = false;
+	for (size_t i = 0; i < AT_ONCE; i++) {
+		turn_until(loop, answers[i].done);
+		assert_true(answers[i].succeeded);
+		assert_int_equal(answers[i].header.revision, ++revision);
+		kv_answer_free(&answers[i]);
+	}
+	free(answers);
+	assert_in_range(disk_syncs - before, 1, AT_ONCE / 10);
+}
+
+static void test_failing_disk(void **state)
+{
+	static const char *const prefixes[] = { "/", NULL };
+	struct kv_answer answer;
+	int64_t revision = must_put(kv, "/before", "b");
+
+	(void)state;
+	watch_log_start(&seen, kv, prefixes, revision, 0);
+	turn_until(loop, seen.events == 1);
+	disk_fails = true;
+	// It is in the log already, whose end would be found after a crash.
+	do_write(kv, "/a", "1", 0, 0, &answer);
+	assert_int_equal(answer.r, -EINPROGRESS);
+	assert_non_null(strstr(answer.err.msg, path));
+	kv_answer_free(&answer);
+	do_session_open(kv, 10, &answer);
+	assert_int_equal(answer.r, -EIO);
+	kv_answer_free(&answer);
+	assert_int_equal(count_keys("/"), 1);
+	assert_int_equal(now_revision(kv, NULL), revision);
+	disk_fails = false;
+	assert_int_equal(must_put(kv, "/a", "2"), revision + 1);
+	turn_until(loop, seen.events == 2);
+	assert_int_equal(seen.downs, 0);
+	watch_log_free(&seen);
+	reopen();
+	assert_int_equal(count_keys("/"), 2);
+}
+
 // The database on a file system of 2 MiB, which only this process sees.
 static void move_to_small_disk(void)
 {
@@ -736,6 +838,9 @@ int main(void)
 		SQLITE_TEST(test_no_place),
 		SQLITE_TEST(test_second_process),
 		SQLITE_TEST(test_killed_while_writing),
+		SQLITE_TEST(test_answers_wait_for_the_disk),
+		SQLITE_TEST(test_group_commit),
+		SQLITE_TEST(test_failing_disk),
 		SQLITE_TEST(test_full_disk),
 		SQLITE_TEST(test_full_disk_for_one),
 		SQLITE_TEST(test_too_large),
