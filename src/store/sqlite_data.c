@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: the keys and the history of the embedded store.
+// Owns: the transactions and the keys of the embedded store.
 #include "store/sqlite_data.h"
 
 #include "store/kv_internal.h"
@@ -105,44 +105,6 @@ void sqlite_data_rollback(struct sqlite_data *data)
 		(void)sqlite_sql_run(data, SQL_ROLLBACK, 0, &ignored);
 }
 
-static int drop_history(struct sqlite_data *data, int64_t revision, struct err *e)
-{
-	_cleanup_sql_ sqlite3_stmt *sql = NULL;
-	int r = sqlite_sql_run(data, SQL_EVENT_DROP, revision, e);
-
-	if (r == 0)
-		r = sqlite_sql_get(data, SQL_EVENT_FIRST, &sql, e);
-	if (r == 0)
-		r = sqlite_sql_step(data, sql, e);
-	if (r < 0)
-		return r;
-	data->state.event_first = sqlite3_column_type(sql, 0) == SQLITE_NULL
-					  ? data->state.event_next
-					  : sqlite3_column_int64(sql, 0);
-	data->state.compacted = revision;
-	data->is_changed = true;
-	return 0;
-}
-
-// A revision is dropped as a whole.
-static int limit_history(struct sqlite_data *data, struct err *e)
-{
-	_cleanup_sql_ sqlite3_stmt *sql = NULL;
-	int64_t last = data->state.event_next - 1 - SQLITE_HISTORY_MAX;
-	int r;
-
-	if (last < data->state.event_first)
-		return 0;
-	r = sqlite_sql_get(data, SQL_EVENT_REVISION, &sql, e);
-	if (r < 0)
-		return r;
-	(void)sqlite3_bind_int64(sql, 1, last);
-	r = sqlite_sql_step(data, sql, e);
-	if (r <= 0)
-		return r;
-	return drop_history(data, sqlite3_column_int64(sql, 0), e);
-}
-
 static int end_transaction(struct sqlite_data *data, struct err *e)
 {
 	int r = sqlite_sql_run(data, SQL_COMMIT, 0, e);
@@ -157,7 +119,7 @@ int sqlite_data_commit(struct sqlite_data *data, struct err *e)
 	int r = 0;
 
 	if (data->is_changed)
-		r = limit_history(data, e);
+		r = sqlite_history_limit(data, e);
 	if (r == 0 && data->is_changed)
 		r = write_state(data, e);
 	if (r == 0)
@@ -212,8 +174,7 @@ int64_t sqlite_data_committed(const struct sqlite_data *data)
 
 // ---- rows ----
 
-// Of PAIR_COLUMNS or EVENT_COLUMNS.
-static struct sqlite_row *rows_add(struct sqlite_rows *rows, sqlite3_stmt *sql)
+struct sqlite_row *sqlite_rows_add(struct sqlite_rows *rows, sqlite3_stmt *sql)
 {
 	size_t key_len = (size_t)sqlite3_column_bytes(sql, 0);
 	size_t stored = (size_t)sqlite3_column_bytes(sql, 1);
@@ -244,12 +205,21 @@ static struct sqlite_row *rows_add(struct sqlite_rows *rows, sqlite3_stmt *sql)
 	return row;
 }
 
+static void row_free(struct sqlite_row *row)
+{
+	free(row->shown_key);
+	free(row);
+}
+
+void sqlite_rows_drop_last(struct sqlite_rows *rows)
+{
+	row_free(rows->items[--rows->count]);
+}
+
 void sqlite_rows_free(struct sqlite_rows *rows)
 {
-	for (size_t i = 0; i < rows->count; i++) {
-		free(rows->items[i]->shown_key);
-		free(rows->items[i]);
-	}
+	for (size_t i = 0; i < rows->count; i++)
+		row_free(rows->items[i]);
 	free(rows->items);
 	*rows = (struct sqlite_rows){ 0 };
 }
@@ -260,7 +230,7 @@ static int read_pairs(struct sqlite_data *data, sqlite3_stmt *sql, struct sqlite
 	int r;
 
 	while ((r = sqlite_sql_step(data, sql, e)) > 0)
-		(void)rows_add(rows, sql);
+		(void)sqlite_rows_add(rows, sql);
 	return r;
 }
 
@@ -330,30 +300,7 @@ int sqlite_data_holds(struct sqlite_data *data, const struct kv_compare *compare
 
 // ---- writing ----
 
-// create_revision 0: it was deleted.
-static int event_add(struct sqlite_data *data, const struct kv_write *write,
-		     int64_t create_revision, struct err *e)
-{
-	bool is_delete = create_revision == 0;
-	_cleanup_sql_ sqlite3_stmt *sql = NULL;
-	int r = sqlite_sql_get(data, SQL_EVENT_ADD, &sql, e);
-
-	if (r < 0)
-		return r;
-	(void)sqlite3_bind_int64(sql, 1, data->state.event_next++);
-	(void)sqlite3_bind_int64(sql, 2, data->state.revision);
-	(void)sqlite3_bind_int(sql, 3, is_delete);
-	sqlite_sql_bytes(sql, 4, write->key, write->key_len);
-	if (!is_delete && write->value_len <= KV_VALUE_MAX)
-		sqlite_sql_bytes(sql, 5, write->value, write->value_len);
-	(void)sqlite3_bind_int64(sql, 6, is_delete ? 0 : (int64_t)write->value_len);
-	(void)sqlite3_bind_int64(sql, 7, create_revision);
-	(void)sqlite3_bind_int64(sql, 8, is_delete ? 0 : write->session);
-	data->is_changed = true;
-	return sqlite_sql_step(data, sql, e);
-}
-
-static int delete (struct sqlite_data *data, const struct kv_write *write, struct err *e)
+static int erase(struct sqlite_data *data, const struct kv_write *write, struct err *e)
 {
 	_cleanup_sql_ sqlite3_stmt *sql = NULL;
 	int r = sqlite_sql_get(data, SQL_PAIR_DELETE, &sql, e);
@@ -364,7 +311,7 @@ static int delete (struct sqlite_data *data, const struct kv_write *write, struc
 	r = sqlite_sql_step(data, sql, e);
 	if (r < 0 || sqlite3_changes(data->file.db) == 0)
 		return r;
-	return event_add(data, write, 0, e);
+	return sqlite_event_add(data, write, 0, e);
 }
 
 static int put(struct sqlite_data *data, const struct kv_write *write, int64_t *ret_create_revision,
@@ -398,84 +345,15 @@ int sqlite_data_write(struct sqlite_data *data, const struct kv_write *writes, s
 		int64_t create_revision = 0;
 
 		if (!writes[i].value) {
-			r = delete (data, &writes[i], e);
+			r = erase(data, &writes[i], e);
 			continue;
 		}
 		r = put(data, &writes[i], &create_revision, e);
 		if (r == 0)
-			r = event_add(data, &writes[i], create_revision, e);
+			r = sqlite_event_add(data, &writes[i], create_revision, e);
 	}
 	// As in etcd, deleting what is not there makes no revision.
 	if (data->state.event_next == before)
 		data->state.revision--;
-	return r;
-}
-
-// ---- history ----
-
-int sqlite_data_compact(struct sqlite_data *data, struct err *e)
-{
-	return drop_history(data, data->state.revision, e);
-}
-
-int sqlite_event_find(struct sqlite_data *data, int64_t revision, int64_t *ret, struct err *e)
-{
-	_cleanup_sql_ sqlite3_stmt *sql = NULL;
-	int r;
-
-	if (revision <= data->state.compacted)
-		return err_set(e, -ESTALE, "%s: history was compacted", data->file.path);
-	r = sqlite_sql_get(data, SQL_EVENT_FIND, &sql, e);
-	if (r < 0)
-		return r;
-	(void)sqlite3_bind_int64(sql, 1, revision);
-	r = sqlite_sql_step(data, sql, e);
-	if (r < 0)
-		return r;
-	*ret = r > 0 ? sqlite3_column_int64(sql, 0) : data->state.event_next;
-	return 0;
-}
-
-static bool fits(const struct sqlite_row *row, const char *const *prefixes)
-{
-	for (; *prefixes; prefixes++) {
-		size_t len = strlen(*prefixes);
-
-		if (row->pair.raw_key_len >= len && memcmp(row->bytes, *prefixes, len) == 0)
-			return true;
-	}
-	return false;
-}
-
-static void rows_drop_last(struct sqlite_rows *rows)
-{
-	struct sqlite_row *row = rows->items[--rows->count];
-
-	free(row->shown_key);
-	free(row);
-}
-
-int sqlite_event_read(struct sqlite_data *data, int64_t *id, const char *const *prefixes,
-		      size_t max, struct sqlite_rows *rows, bool *ret_more, struct err *e)
-{
-	_cleanup_sql_ sqlite3_stmt *sql = NULL;
-	int r;
-
-	if (*id < data->state.event_first)
-		return err_set(e, -ESTALE, "%s: history was compacted", data->file.path);
-	r = sqlite_sql_get(data, SQL_EVENT_FROM, &sql, e);
-	if (r < 0)
-		return r;
-	(void)sqlite3_bind_int64(sql, 1, *id);
-	(void)sqlite3_bind_int64(sql, 2, (int64_t)max);
-	while ((r = sqlite_sql_step(data, sql, e)) > 0) {
-		struct sqlite_row *row = rows_add(rows, sql);
-
-		row->is_delete = sqlite3_column_int(sql, 6) != 0;
-		*id = sqlite3_column_int64(sql, 7) + 1;
-		if (!fits(row, prefixes))
-			rows_drop_last(rows);
-	}
-	*ret_more = r == 0 && *id < data->state.event_next;
 	return r;
 }

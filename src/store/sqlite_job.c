@@ -137,7 +137,7 @@ static int read_compared(struct sqlite_job *job, struct sqlite_data *data, struc
 static int run_txn(struct sqlite_job *job, struct sqlite_data *data, struct err *e)
 {
 	bool holds = true;
-	int r = check_size(job, e);
+	int r = 0;
 
 	for (size_t i = 0; r == 0 && holds && i < job->compare_count; i++)
 		r = sqlite_data_holds(data, &job->compares[i], &holds, e);
@@ -184,12 +184,17 @@ int sqlite_job_run(struct sqlite_job *job, struct sqlite_data *data, struct err 
 	job->succeeded = false;
 	job->r = 0;
 	job->header = sqlite_data_header(data);
-	r = run(job, data, e);
-	// These are answers: nothing was written.
-	if (r == -ENOENT || r == -ESTALE || r == -E2BIG) {
+	r = check_size(job, e);
+	if (r < 0) {
 		sqlite_job_fail(job, r, e);
 		return 0;
 	}
+	r = run(job, data, e);
 	job->header = sqlite_data_header(data);
+	// These are answers: nothing was written.
+	if (r == -ENOENT || r == -ESTALE) {
+		sqlite_job_fail(job, r, e);
+		return 0;
+	}
 	return r;
 }

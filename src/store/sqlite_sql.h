@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: the statements of the embedded store, prepared once, and what its keys and its sessions share.
+// Owns: the statements of the embedded store, prepared once, and what its keys, history and sessions share.
 #pragma once
 
 #include "core/mem.h"
@@ -83,4 +83,11 @@ static inline void sqlite_sql_resetp(sqlite3_stmt **sql)
 }
 #define _cleanup_sql_ _cleanup_(sqlite_sql_resetp)
 
+// Adds what the statement stands on; its columns are those of pairs or events.
+struct sqlite_row *sqlite_rows_add(struct sqlite_rows *rows, sqlite3_stmt *sql);
+void sqlite_rows_drop_last(struct sqlite_rows *rows);
+// At the present revision. create_revision 0: it was deleted.
+int sqlite_event_add(struct sqlite_data *data, const struct kv_write *write,
+		     int64_t create_revision, struct err *e);
+int sqlite_history_limit(struct sqlite_data *data, struct err *e);
 int64_t sqlite_clock_now(const struct sqlite_data *data);

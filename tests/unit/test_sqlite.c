@@ -793,7 +793,7 @@ static void test_deadline(void **state)
 	do_write(other, "/a", "1", 0, 0, &answer);
 	assert_int_equal(answer.r, -EINPROGRESS);
 	kv_answer_free(&answer);
-	do_session_open(other, 10, &answer);
+	do_session_open(other, 1000, &answer);
 	assert_int_equal(answer.r, -ETIMEDOUT);
 	kv_answer_free(&answer);
 	assert_true(loop_longest_hold_ms(loop) < 100);

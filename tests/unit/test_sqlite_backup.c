@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "core/mem.h"
+#include "io/file.h"
 #include "kv_client.h"
 #include "loop_end.h"
 #include "store/sqlite.h"
@@ -151,22 +152,37 @@ static void test_restore(void **state)
 	watch_log_free(&log);
 }
 
-// The log of a store that was killed must not be taken for the restored file's.
+// The log that a store leaves when it is killed must not be taken for the restored file's.
+static void test_restore_over_a_killed_one(void **state)
+{
+	_cleanup_free_ char *log_path = xasprintf("%s-wal", database);
+	_cleanup_free_ char *log = NULL;
+	size_t len;
+
+	(void)state;
+	must_put(kv, "/a", "1");
+	must_back_up();
+	must_put(kv, "/b", "2");
+	assert_int_equal(file_read(log_path, 1024 * 1024, &log, &len, &err), 0);
+	assert_true(len > 4096);
+	kv = kv_close(kv);
+	assert_int_equal(file_write_atomic(log_path, log, len, 0600, &err), 0);
+	check(sqlite_restore(database, backup, &summary, &err) == 0, "%s", err.msg);
+	assert_int_equal(access(log_path, F_OK), -1);
+	kv = open_store();
+	assert_int_equal(count_keys(), 1);
+}
+
 static void test_restore_over_a_corrupt_one(void **state)
 {
-	_cleanup_free_ char *log = xasprintf("%s-wal", database);
-
 	(void)state;
 	must_put(kv, "/a", "1");
 	must_back_up();
 	kv = kv_close(kv);
 	overwrite(database, 0, 4096);
-	assert_int_equal(close(open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
-	overwrite(log, 0, 4096);
 	assert_int_equal(sqlite_check(database, &summary, &err), -EUCLEAN);
 	check(strstr(err.msg, "weft store restore FILE"), "%s", err.msg);
 	check(sqlite_restore(database, backup, &summary, &err) == 0, "%s", err.msg);
-	assert_int_equal(access(log, F_OK), -1);
 	kv = open_store();
 	assert_int_equal(count_keys(), 1);
 }
@@ -207,6 +223,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		BACKUP_TEST(test_backup_while_in_use),
 		BACKUP_TEST(test_restore),
+		BACKUP_TEST(test_restore_over_a_killed_one),
 		BACKUP_TEST(test_restore_over_a_corrupt_one),
 		BACKUP_TEST(test_refusals),
 	};
