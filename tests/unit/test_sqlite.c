@@ -276,7 +276,7 @@ static void test_expiry_is_one_revision(void **state)
 	int64_t revision, session;
 
 	(void)state;
-	session = open_session(1);
+	session = open_session(2);
 	put_tied("/tied/a", session);
 	put_tied("/tied/b", session);
 	must_put(kv, "/tied/free", "f");
@@ -709,7 +709,7 @@ static void test_full_disk(void **state)
 	(void)state;
 	move_to_small_disk();
 	memset(value, 'x', 20000);
-	session = open_session(1);
+	session = open_session(3);
 	put_tied("/tied", session);
 	revision = must_put(kv, "/before", "b");
 	watch_log_start(&seen, kv, prefixes, revision, 0);
@@ -722,7 +722,7 @@ static void test_full_disk(void **state)
 		kv_answer_free(&answer);
 	}
 	// Nobody can renew a session now, so none ends.
-	turn_for_ms(2000);
+	turn_for_ms(4000);
 	assert_int_equal(count_keys("/tied"), 1);
 	assert_int_equal(now_revision(kv, NULL), revision);
 	assert_int_equal(unlink(filler), 0);
