@@ -85,7 +85,11 @@ static bool tell_events(struct sqlite_watch *watch, const struct sqlite_job *job
 		if (!kv_watch_emit(&watch->base, &event))
 			return false;
 	}
-	return true;
+	if (job->more || watch->seen >= job->header.revision)
+		return true;
+	watch->seen = job->header.revision;
+	event = (struct kv_watch_event){ .kind = KV_WATCH_PROGRESS, .header = job->header };
+	return kv_watch_emit(&watch->base, &event);
 }
 
 void sqlite_watch_answered(struct sqlite_job *job)
@@ -106,8 +110,6 @@ void sqlite_watch_answered(struct sqlite_job *job)
 	backoff_reset(&watch->backoff);
 	watch->event = job->event;
 	watch->cluster_id = job->header.cluster_id;
-	if (!job->more)
-		watch->seen = job->header.revision;
 	kv_watch_hold(&watch->base);
 	is_left = tell_events(watch, job);
 	if (is_left && (job->more || watch->seen < client_of(watch)->store->revision))

@@ -834,6 +834,10 @@ int main(void)
 					      group_teardown);
 	maker = &sqlite_maker;
 	failed += cmocka_run_group_tests_name("sqlite", tests, group_setup, group_teardown);
+	maker = &controller_maker;
+	behind = &sqlite_maker;
+	failed += cmocka_run_group_tests_name("controller over sqlite", tests, group_setup,
+					      group_teardown);
 	if (!etcd_can_run())
 		return failed ? failed : EXIT_SKIPPED;
 	maker = &etcd_maker;
