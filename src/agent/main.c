@@ -19,16 +19,20 @@ static int run(const struct options *options)
 	struct err e = { 0 };
 	struct agent *agent = NULL;
 	struct loop *loop = loop_new();
+	struct server *server = NULL;
 	int r = 0;
 	if (options->action == OPTIONS_SERVE)
-		r = serve(loop, options, environ, &e);
-	else
+		r = server_new(loop, options, &server, &e);
+	if (r == 0 && (!server || options->with_agent))
 		r = agent_new(loop, options, environ, &agent, &e);
 	if (r == 0 && agent)
 		r = agent_run(agent, &e);
+	else if (r == 0)
+		server_run(server, environ);
 	if (r < 0)
 		log_error("weftd: %s", err_msg(&e));
 	agent_free(agent);
+	server_free(server);
 	loop_free(loop);
 	return r < 0 ? EXIT_FAILED : EXIT_OK;
 }
@@ -68,7 +72,7 @@ static int act(const struct options *options)
 		break;
 	}
 	log_setup((enum log_level)options->log_level, (enum log_format)options->log_format);
-	if (options->action == OPTIONS_RUN)
+	if (options->action == OPTIONS_RUN || options->with_agent)
 		options_log_notices(options);
 	return run(options);
 }

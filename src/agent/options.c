@@ -44,6 +44,8 @@ static const struct flag controller_flags[] = {
 	{ .name = "listen", FLAG_STRING, AT(listen), NULL, "IP:PORT",
 	  "Be a controller in place of an agent: serve what the store has below --etcd-prefix to "
 	  "agents that are started with --remote, so that the store sees one client." },
+	{ .name = "agent", FLAG_BOOL, AT(with_agent), NULL, NULL,
+	  "With --listen: be the agent of this host as well." },
 	{ .name = "insecure", FLAG_BOOL, AT(insecure), NULL, NULL,
 	  "Let --listen serve other hosts without TLS and without asking who they are: whoever "
 	  "reaches the port can change the network." },
@@ -284,7 +286,10 @@ static int read_listen(struct options *options, struct err *e)
 static int check_controller(struct options *options, struct err *e)
 {
 	if (options->listen[0] == '\0')
-		return options->insecure ? err_set(e, -EINVAL, "--insecure: only with --listen") : 0;
+		return options->insecure || options->with_agent
+			       ? err_set(e, -EINVAL, "--%s: only with --listen",
+					 options->insecure ? "insecure" : "agent")
+			       : 0;
 	if (options->store_flags.remote.count > 0)
 		return err_set(e, -EINVAL,
 			       "--listen and --remote: a controller stands before a store, not "
@@ -292,6 +297,25 @@ static int check_controller(struct options *options, struct err *e)
 	if (options->action == OPTIONS_RUN)
 		options->action = OPTIONS_SERVE;
 	return read_listen(options, e);
+}
+
+// A controller whose store is not named has its own; an etcd that is named in any way is the store, as for flannel's --listen.
+static int choose_store(struct options *options, struct flag_set *set, struct err *e)
+{
+	static const char *const of_etcd[] = { "etcd-endpoints", "etcd-cafile",	  "etcd-certfile",
+					       "etcd-keyfile",	 "etcd-username", "etcd-password" };
+	_cleanup_free_ char *own = xasprintf("sqlite:%s/weft.db", options->state_dir);
+
+	if (options->listen[0] == '\0')
+		return 0;
+	if (strcmp(options->store_flags.store, "sqlite") != 0) {
+		if (flag_set_source(set, "store") != FLAG_FROM_DEFAULT)
+			return 0;
+		for (size_t i = 0; i < ARRAY_SIZE(of_etcd); i++)
+			if (flag_set_source(set, of_etcd[i]) != FLAG_FROM_DEFAULT)
+				return 0;
+	}
+	return flag_set_assign(set, "store", own, FLAG_FROM_DEFAULT, e);
 }
 
 // What no single value can tell.
@@ -309,6 +333,8 @@ static int check_together(struct options *options, struct flag_set *set, struct 
 	r = check_paths(options, set, e);
 	if (r == 0)
 		r = check_controller(options, e);
+	if (r == 0)
+		r = choose_store(options, set, e);
 	if (r < 0)
 		return r;
 	if (!ip_is_set(&options->healthz_ip))

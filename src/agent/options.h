@@ -34,6 +34,7 @@ struct options {
 	struct ip listen_ip; // of it
 	uint16_t listen_port;
 	bool insecure;
+	bool with_agent; // OPTIONS_SERVE, and an agent in the same process
 
 	// the interface
 	struct flag_list iface;

@@ -4,13 +4,14 @@
 #include "store/store_options.h"
 
 #include "core/mem.h"
+#include "core/text.h"
 #include "store/registry.h"
 #include "store/store_endpoint.h"
 
 #include <errno.h>
 #include <string.h>
 
-const char *const store_kinds[] = { "etcd3", "memory", NULL };
+static const char *const kinds[] = { "etcd3", "sqlite", "memory" };
 
 #define AT(member) offsetof(struct store_options, member)
 // A flag is two or three lines: its name, kind, member, default and value; its help; its bounds.
@@ -36,9 +37,9 @@ static const struct flag store_flags[] = {
 	{ .name = "remote", FLAG_COMMA_LIST, AT(remote), NULL, "HOST:PORT,...",
 	  "Controllers (weftd --listen) to ask in place of a store; another one is tried when one does "
 	  "not answer." },
-	{ .name = "store", FLAG_CHOICE, AT(kind), "etcd3", "KIND",
-	  "Kind of store: etcd3.",
-	  .choices = store_kinds },
+	{ .name = "store", FLAG_STRING, AT(store), "etcd3", "KIND[:FILE]",
+	  "Kind of store: etcd3, or sqlite:FILE for a database that one process of this host holds, "
+	  "which is for --listen." },
 	{ .name = "request-timeout", FLAG_DURATION, AT(request_timeout_ms), "5s", "TIME",
 	  "How long one request to the store may take.",
 	  .min = 10, .max = 600000 },
@@ -57,6 +58,8 @@ void store_options_add(struct flag_set *set, struct store_options *options)
 void store_options_free(struct store_options *options)
 {
 	flag_target_free(store_flags, ARRAY_SIZE(store_flags), options);
+	free(options->kind);
+	options->kind = NULL;
 }
 
 static int finish_endpoints(const struct store_options *options, const char *flag,
@@ -99,6 +102,32 @@ static int check_credentials(const struct store_options *options, struct err *e)
 	return 0;
 }
 
+// ret_path borrows from the flag; NULL: the kind has none.
+static int read_kind(struct store_options *options, const char **ret_path, struct err *e)
+{
+	const char *text = options->store;
+	const char *colon = strchr(text, ':');
+	size_t len = colon ? (size_t)(colon - text) : strlen(text);
+	bool has_file = len == strlen("sqlite") && strncmp(text, "sqlite", len) == 0;
+	char shown[TEXT_EXCERPT_MAX];
+
+	*ret_path = has_file ? (colon ? colon + 1 : STORE_DATABASE_DEFAULT) : NULL;
+	if (has_file && **ret_path == '\0')
+		return err_set(e, -EINVAL, "--store=%s: no file is given", text);
+	if (colon && !has_file)
+		return err_set(e, -EINVAL, "--store=%s: only sqlite has a file",
+			       text_excerpt(text, strlen(text), shown));
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (strlen(kinds[i]) != len || strncmp(kinds[i], text, len) != 0)
+			continue;
+		free(options->kind);
+		options->kind = xstrdup(kinds[i]);
+		return 0;
+	}
+	return err_set(e, -EINVAL, "--store: \"%s\" is not one of etcd3 or sqlite:FILE",
+		       text_excerpt(text, strlen(text), shown));
+}
+
 static const char *or_null(const char *text)
 {
 	return text[0] != '\0' ? text : NULL;
@@ -106,6 +135,7 @@ static const char *or_null(const char *text)
 
 int store_options_finish(struct store_options *options, struct store_config *ret, struct err *e)
 {
+	const char *path = NULL;
 	int r;
 
 	r = check_prefix(options, e);
@@ -119,11 +149,14 @@ int store_options_finish(struct store_options *options, struct store_config *ret
 	r = finish_endpoints(options, "etcd-endpoints", &options->endpoints, e);
 	if (r == 0)
 		r = finish_endpoints(options, "remote", &options->remote, e);
+	if (r == 0)
+		r = read_kind(options, &path, e);
 	if (r < 0)
 		return r;
 	bool is_remote = options->remote.count > 0;
 	*ret = (struct store_config){
-		.kind = is_remote ? "controller" : store_kinds[options->kind],
+		.kind = is_remote ? "controller" : options->kind,
+		.path = path,
 		.endpoints = (const char *const *)(is_remote ? options->remote.items
 							     : options->endpoints.items),
 		.username = or_null(options->username),

@@ -7,7 +7,8 @@
 #include "store/kv.h"
 
 struct store_options {
-	int kind; // index into store_kinds
+	char *store; // "KIND", or "sqlite:FILE"
+	char *kind;  // of it, once finished
 	struct flag_list endpoints;
 	struct flag_list remote; // controllers; given, they are the store
 	char *prefix;
@@ -17,7 +18,7 @@ struct store_options {
 	uint64_t dead_man_ms;
 };
 
-extern const char *const store_kinds[]; // "etcd3", "memory", NULL
+#define STORE_DATABASE_DEFAULT "/var/lib/weft/weft.db" // of "sqlite" without a file
 
 // Adds the flags to a program's own; options must be zero.
 void store_options_add(struct flag_set *set, struct store_options *options);

@@ -8,11 +8,13 @@
                      ctl1     ctl2
 """
 
+import json
+
 import pytest
 
 from lab import Probe, wait_for
 from lab.agent import operator_binary
-from lab.fabric import PREFIX
+from lab.fabric import DEFAULT_CONFIG, PREFIX
 
 PORT = 8889
 FOREIGN_KEY, FOREIGN_SUBNET = "10.1.200.0-24", "10.1.200.0/24"
@@ -123,6 +125,36 @@ def test_emptied_etcd(controlled):
         net.put_config(net.config)
         wait_for(lambda: net.leases().keys() == before.keys(), "the same leases", timeout=30)
     assert probe.result.lost == 0, str(probe.result)
+
+
+def test_nothing_but_weft(lab):
+    """One command on the first host, one on each other: no etcd. The first host's weftd is killed under traffic."""
+    segment = lab.segment("net1", v4="192.168.77.0/24")
+    first, *others = hosts = [lab.host(f"h{i + 1}", segment) for i in range(3)]
+    first.agent.start("-iface=eth0", f"--listen={first.v4}:{PORT}", "--agent", "--insecure", *FAST)
+    remote = f"--remote={first.v4}:{PORT}"
+    wait_for(lambda: "controller: serves" in first.agent.log(), "the controller")
+    first.run(operator_binary(), "network", "set", remote, json.dumps(DEFAULT_CONFIG))
+    for host in others:
+        host.agent.start("-iface=eth0", remote, *FAST)
+    containers = []
+    for host in hosts:
+        host.agent.wait_ready()
+        containers.append(host.container(host.name.replace("h", "c")))
+    wait_for(lambda: all(a.can_reach(b.addresses[0]) for a in containers for b in containers if a is not b),
+             "all containers to reach each other")
+    leases = others[0].run(operator_binary(), "lease", "list", "--json").stdout
+    assert all(host.v4 in leases for host in hosts), leases
+    database = first.lib_dir / "weft/weft.db"
+    assert database.stat().st_mode & 0o777 == 0o600
+    with Probe(containers[0], containers[1]) as probe:
+        first.agent.kill()
+        wait_for(lambda: not any(store(h)["up"] for h in others), "the others to notice")
+        first.agent.restart()
+        first.agent.wait_ready()
+        wait_for(lambda: all(store(h)["up"] for h in hosts), "all to be back", timeout=20)
+    assert probe.result.lost == 0 and probe.result.tcp_broken is None, str(probe.result)
+    assert others[0].run(operator_binary(), "lease", "list", "--json").stdout == leases
 
 
 def test_second_controller_takes_over(lab, fabric):

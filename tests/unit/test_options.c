@@ -234,7 +234,20 @@ static const struct refusal refusals[] = {
 	{ { "--etcd-certfile=a" }, "--etcd-certfile needs --etcd-keyfile" },
 	{ { "--etcd-keyfile=a" }, "--etcd-keyfile needs --etcd-certfile" },
 	{ { "--etcd-password=hunter2" }, "--etcd-password needs --etcd-username" },
-	{ { "--store=consul" }, "--store: \"consul\" is not one of etcd3 or memory" },
+	{ { "--store=zookeeper" }, "--store: \"zookeeper\" is not one of etcd3 or sqlite:FILE" },
+	{ { "--store=sqlite:" }, "--store=sqlite:: no file is given" },
+	{ { "--store=etcd3:x" }, "--store=etcd3:x: only sqlite has a file" },
+	{ { "--remote=ftp://a" }, "--remote: \"ftp://a\" is neither http:// nor https://" },
+	{ { "--listen=8889" }, "--listen=8889: not IP:PORT" },
+	{ { "--listen=host:8889" }, "--listen=host:8889: not IP:PORT" },
+	{ { "--listen=127.0.0.1:65536" }, "--listen=127.0.0.1:65536: not IP:PORT" },
+	{ { "--listen=192.0.2.1:8889" },
+	  "--listen=192.0.2.1:8889: this version serves without TLS and tokens; give a loopback address, or "
+	  "--insecure if only hosts that you trust reach the port" },
+	{ { "--listen=127.0.0.1:1", "--remote=a:1" },
+	  "--listen and --remote: a controller stands before a store, not before another controller" },
+	{ { "--insecure" }, "--insecure: only with --listen" },
+	{ { "--agent" }, "--agent: only with --listen" },
 	{ { "--dead-man=1ms" }, "--dead-man: \"1ms\" is not from 100ms to 3600s" },
 	{ { "--without-feature=magic" },
 	  "--without-feature: \"magic\" is not a comma list of strict or nexthop" },
@@ -251,6 +264,36 @@ static void test_refusals(void **state)
 		      row->words[0]);
 		check(strcmp(f->e.msg, row->message) == 0, "%s: %s", row->words[0], f->e.msg);
 	}
+}
+
+static void test_listen(void **state)
+{
+	struct fixture *f = *state;
+	char text[IP_STR_MAX];
+
+	assert_int_equal(PARSE(f, "--listen=127.0.0.1:8889", "--state-dir=/s"), 0);
+	assert_int_equal(f->options.action, OPTIONS_SERVE);
+	assert_int_equal(f->options.listen_port, 8889);
+	assert_string_equal(ip_str(&f->options.listen_ip, text), "127.0.0.1");
+	assert_string_equal(f->options.store.kind, "sqlite");
+	assert_string_equal(f->options.store.path, "/s/weft.db");
+	assert_int_equal(PARSE(f, "--listen=[::1]:1"), 0);
+	assert_string_equal(ip_str(&f->options.listen_ip, text), "::1");
+	assert_int_equal(PARSE(f, "--listen=:0", "--insecure"), 0);
+	assert_string_equal(ip_str(&f->options.listen_ip, text), "0.0.0.0");
+	assert_int_equal(PARSE(f, "--listen=127.0.0.1:1", "--store=sqlite:/x/y"), 0);
+	assert_string_equal(f->options.store.path, "/x/y");
+	assert_int_equal(PARSE(f, "--listen=127.0.0.1:1", "--store=etcd3"), 0);
+	assert_string_equal(f->options.store.kind, "etcd3");
+	assert_null(f->options.store.path);
+	// As flannel's --listen: an etcd that is named is the store.
+	assert_int_equal(PARSE(f, "--listen=127.0.0.1:1", "--etcd-endpoints=http://a:1"), 0);
+	assert_string_equal(f->options.store.kind, "etcd3");
+	assert_int_equal(PARSE(f, "--remote=a:1,https://b:2"), 0);
+	assert_int_equal(f->options.action, OPTIONS_RUN);
+	assert_string_equal(f->options.store.kind, "controller");
+	assert_string_equal(f->options.store.endpoints[0], "http://a:1");
+	assert_string_equal(f->options.store.endpoints[1], "https://b:2");
 }
 
 static void test_refused_environment(void **state)
@@ -308,6 +351,7 @@ int main(void)
 		TEST(test_environment),
 		TEST(test_refusals),
 		TEST(test_refused_environment),
+		TEST(test_listen),
 		TEST(test_actions),
 		TEST(test_help_names_all),
 	};
