@@ -164,8 +164,7 @@ static bool read_number(struct http_exchange *exchange, const json_t *request, c
 			int64_t min, int64_t max, int64_t *ret)
 {
 	struct err e;
-	int r = json_object_get(request, name) ? json_get_int(request, name, min, max, ret, &e)
-					       : err_set(&e, -EINVAL, "%s: absent", name);
+	int r = wire_read_int(request, name, min, max, ret, &e);
 
 	if (r < 0)
 		answer_error(exchange, -EINVAL, err_msg(&e));

@@ -67,6 +67,18 @@ int wire_read_bytes(const json_t *object, const char *name, char **ret, size_t *
 	return 0;
 }
 
+// ---- numbers ----
+
+int wire_read_int(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *ret,
+		  struct err *e)
+{
+	const json_t *number = json_object_get(object, name);
+
+	if (!number || json_is_null(number))
+		return err_set(e, -EINVAL, "%s: absent", name);
+	return json_get_int(object, name, min, max, ret, e);
+}
+
 // ---- pairs ----
 
 char *wire_pair_text(const struct kv_pair *pair)
@@ -97,16 +109,20 @@ static int read_members(const json_t *object, struct wire_pair *pair, struct err
 	int64_t size = 0;
 	int r = wire_read_bytes(object, "key", &pair->raw_key, &pair->pair.raw_key_len, e);
 
+	// A length of 0 says "terminated" where keys are compared and written.
+	if (r == 0 && pair->pair.raw_key_len == 0)
+		r = err_set(e, -EINVAL, "key: empty");
 	if (r == 0 && !json_object_get(object, "size"))
 		r = wire_read_bytes(object, "value", &pair->value, &pair->pair.value_len, e);
 	else if (r == 0)
-		r = json_get_int(object, "size", 0, INT64_MAX, &size, e);
+		r = wire_read_int(object, "size", 0, INT64_MAX, &size, e);
 	if (r == 0 && !pair->value)
 		pair->pair.value_len = (size_t)size;
 	if (r == 0)
-		r = json_get_int(object, "create", 0, INT64_MAX, &pair->pair.create_revision, e);
+		r = json_get_int(object, "create", 0, WIRE_REVISION_MAX, &pair->pair.create_revision,
+				 e);
 	if (r == 0)
-		r = json_get_int(object, "mod", 0, INT64_MAX, &pair->pair.mod_revision, e);
+		r = wire_read_int(object, "mod", 1, WIRE_REVISION_MAX, &pair->pair.mod_revision, e);
 	if (r == 0)
 		r = json_get_int(object, "session", INT64_MIN, INT64_MAX, &pair->pair.session, e);
 	return r;
@@ -156,7 +172,7 @@ int wire_read_header(const json_t *object, struct kv_header *ret, struct err *e)
 	const char *cluster_id = "";
 
 	*ret = (struct kv_header){ .revision = -1 };
-	if (json_get_int(object, "revision", 0, INT64_MAX, &ret->revision, NULL) < 0 ||
+	if (json_get_int(object, "revision", 0, WIRE_REVISION_MAX, &ret->revision, NULL) < 0 ||
 	    ret->revision < 0 || json_get_string(object, "cluster_id", &cluster_id, NULL) < 0 ||
 	    wire_read_cluster_id(cluster_id, &ret->cluster_id) < 0)
 		return err_set(e, -EPROTO, "header: not one of a controller");
@@ -262,9 +278,10 @@ static int read_compare(const json_t *object, struct wire_txn *txn, struct kv_co
 		return r;
 	if (json_object_get(object, "mod")) {
 		ret->kind = KV_MOD_REVISION;
-		return json_get_int(object, "mod", 0, INT64_MAX, &ret->mod_revision, e);
+		// To an etcd, 0 is that of a key which is not there.
+		return wire_read_int(object, "mod", 1, WIRE_REVISION_MAX, &ret->mod_revision, e);
 	}
-	if (!json_object_get(object, "exists"))
+	if (!json_object_get(object, "exists") || json_is_null(json_object_get(object, "exists")))
 		return err_set(e, -EINVAL, "compare: neither mod nor exists");
 	r = json_get_bool(object, "exists", &exists, e);
 	ret->kind = exists ? KV_PRESENT : KV_ABSENT;

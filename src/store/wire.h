@@ -10,6 +10,8 @@
 #define WIRE_KEY_MAX 4096	   // bytes; a pair with a longer key is not handed on
 #define WIRE_LINE_MAX (192 * 1024) // of a stream: key and value, all of them escaped, fit
 
+#define WIRE_REVISION_MAX (INT64_MAX - 1) // the one behind it is a number, too
+
 #define WIRE_HEARTBEAT_MIN_MS 50 // of a watch
 #define WIRE_HEARTBEAT_MAX_MS 60000
 
@@ -53,4 +55,7 @@ void wire_txn_free(struct wire_txn *txn);
 // A member of bytes, in either form. Terminated, caller frees. -EINVAL: absent, or no such thing.
 int wire_read_bytes(const json_t *object, const char *name, char **ret, size_t *ret_len,
 		    struct err *e);
+// A number that must be there. -EINVAL.
+int wire_read_int(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *ret,
+		  struct err *e);
 void wire_set_bytes(json_t *object, const char *name, const void *data, size_t len);
