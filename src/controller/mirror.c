@@ -20,11 +20,12 @@ struct mirror {
 	struct timer *timer; // for the next try to read everything
 	struct backoff backoff;
 
-	struct pair_set *pairs;	  // NULL: not read yet
-	struct pair_set *reading; // what came of it so far
+	struct pair_set *pairs; // as of the header's revision; NULL: not read yet
 	struct kv_header header;
-	bool whole;	    // the pairs are those of one revision: no change of it is still to come
-	bool store_changed; // what is being read is another store's
+	struct pair_set *latest; // with what came of a revision that may go on
+	int64_t latest_revision;
+	struct pair_set *reading; // what came of the store so far
+	bool store_changed;	  // what is being read is another store's
 	struct kv_watch *watch;
 	bool up;
 	struct err why;
@@ -141,19 +142,25 @@ static void on_change(struct mirror *mirror, const struct kv_watch_event *event)
 	if (is_too_long(&event->pair))
 		return;
 	pair = pair_new(&event->pair);
+	if (mirror->latest_revision < pair->mod_revision)
+		mirror->latest_revision = pair->mod_revision;
 	if (event->kind == KV_WATCH_PUT)
-		pair_set_put(&mirror->pairs, pair);
+		pair_set_put(&mirror->latest, pair);
 	else
-		pair_set_remove(&mirror->pairs, pair->bytes, pair->key_len);
-	mirror->whole = false;
+		pair_set_remove(&mirror->latest, pair->bytes, pair->key_len);
 	add_change(mirror, event->kind == KV_WATCH_DELETE, pair);
 }
 
+// Everything up to this revision came.
 static void on_progress(struct mirror *mirror, int64_t revision)
 {
-	mirror->whole = true;
-	if (mirror->header.revision < revision)
-		mirror->header.revision = revision;
+	if (mirror->latest_revision < revision)
+		mirror->latest_revision = revision;
+	if (mirror->header.revision >= revision)
+		return;
+	mirror->header.revision = revision;
+	pair_set_unref(mirror->pairs);
+	mirror->pairs = pair_set_ref(mirror->latest);
 	mirror->hooks.changed(mirror->arg);
 }
 
@@ -247,22 +254,24 @@ static void add_deletes(struct mirror *mirror, const struct pair_set *before)
 
 static void take(struct mirror *mirror, const struct kv_header *header)
 {
-	struct pair_set *before = mirror->pairs;
+	struct pair_set *before = mirror->latest;
 	bool replaced = before &&
 			(mirror->store_changed || header->cluster_id != mirror->header.cluster_id ||
-			 header->revision < mirror->header.revision);
+			 header->revision < mirror->latest_revision);
 
 	mirror->store_changed = false;
 	mirror->header = *header;
-	mirror->whole = true;
+	mirror->latest_revision = header->revision;
 	if (before && !replaced) {
 		add_puts(mirror, before);
 		add_deletes(mirror, before);
 	} else {
 		forget_changes(mirror);
 	}
-	mirror->pairs = TAKE_PTR(mirror->reading);
+	mirror->latest = TAKE_PTR(mirror->reading);
 	pair_set_unref(before);
+	pair_set_unref(mirror->pairs);
+	mirror->pairs = pair_set_ref(mirror->latest);
 	if (replaced)
 		mirror->hooks.replaced(mirror->arg);
 	else
@@ -323,6 +332,7 @@ struct mirror *mirror_free(struct mirror *mirror)
 		drop_first(mirror);
 	free(mirror->changes);
 	pair_set_unref(mirror->pairs);
+	pair_set_unref(mirror->latest);
 	pair_set_unref(mirror->reading);
 	free(mirror->prefix);
 	free(mirror);
@@ -336,7 +346,7 @@ struct pair_set *mirror_pairs(const struct mirror *mirror)
 
 bool mirror_is_whole(const struct mirror *mirror)
 {
-	return mirror->whole;
+	return mirror->header.revision >= mirror->latest_revision;
 }
 
 struct kv_header mirror_header(const struct mirror *mirror)

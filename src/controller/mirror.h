@@ -5,6 +5,8 @@
 // DOC: what a mirror promises
 //
 // The pairs are those of the store at one revision, which never falls unless the store is another one.
+// Of a revision that changed several keys they have all or nothing. Changes themselves are there as they
+// come.
 // Changes are numbered as they come and kept for a while, so that a reader goes on where it stopped, by
 // number or, after it was away, by revision. When the mirror lost its own watch it reads everything
 // again and tells the difference as changes: a reader sees each key's last state, and every deletion,
@@ -35,7 +37,7 @@ struct mirror *mirror_free(struct mirror *mirror);
 
 // NULL until everything was read once. Borrowed: take a reference to keep a view.
 struct pair_set *mirror_pairs(const struct mirror *mirror);
-// As of when the pairs are true. Not whole: changes of a later revision are among them, and the rest of it is to come.
+// As of when the pairs are true. Not whole: there are changes of a later revision, and the rest of it is to come.
 struct kv_header mirror_header(const struct mirror *mirror);
 bool mirror_is_whole(const struct mirror *mirror);
 // False: what is here may be out of date, and why.

@@ -108,7 +108,7 @@ static void answer_range(struct controller *controller, struct http_exchange *ex
 
 static bool is_new_enough(const struct controller *controller, int64_t revision)
 {
-	return mirror_is_up(controller->mirror, NULL) && mirror_is_whole(controller->mirror) &&
+	return mirror_is_up(controller->mirror, NULL) &&
 	       mirror_header(controller->mirror).revision >= revision;
 }
 

@@ -119,8 +119,8 @@ static int read_members(const json_t *object, struct wire_pair *pair, struct err
 	if (r == 0 && !pair->value)
 		pair->pair.value_len = (size_t)size;
 	if (r == 0)
-		r = json_get_int(object, "create", 0, WIRE_REVISION_MAX, &pair->pair.create_revision,
-				 e);
+		r = json_get_int(object, "create", 0, WIRE_REVISION_MAX,
+				 &pair->pair.create_revision, e);
 	if (r == 0)
 		r = wire_read_int(object, "mod", 1, WIRE_REVISION_MAX, &pair->pair.mod_revision, e);
 	if (r == 0)
