@@ -7,7 +7,7 @@
 //   {"up":{"revision":..,"cluster_id":".."}}   the store is watched, and everything before was told
 //   {"put":{pair}}, {"delete":{pair}}	    in the store's order
 //   {"down":"why"}			    the store cannot be watched; goes on by itself
-//   {"complete":revision}		    all changes up to it were told; again each heartbeat_ms
+//   {"complete":revision}		    all changes up to it were told (0: none yet); again each heartbeat_ms
 //   {"lost":"why","store_changed":bool}	    take a snapshot; the last line
 //
 // A watcher holds no queue of its own: it has the number of the change that is next. One that reads too
@@ -157,17 +157,24 @@ static void add_changes(struct watcher *watcher, struct strbuf *out)
 	}
 }
 
-static void add_complete(struct watcher *watcher, struct strbuf *out)
+static bool told_all(const struct watcher *watcher)
 {
 	const struct mirror *mirror = watcher->controller->mirror;
-	int64_t revision = mirror_header(mirror).revision;
 
-	if (!watcher->placed || mirror_change(mirror, watcher->number) ||
-	    !mirror_is_whole(mirror) || (revision <= watcher->complete && !watcher->alive_due))
-		return;
-	watcher->complete = revision;
+	return watcher->placed && mirror_is_whole(mirror) && !mirror_change(mirror, watcher->number);
+}
+
+// Also as a sign of life, which one that waits for its place needs as well.
+static void add_complete(struct watcher *watcher, struct strbuf *out)
+{
+	int64_t revision = mirror_header(watcher->controller->mirror).revision;
+	bool is_news = told_all(watcher) && revision > watcher->complete;
+
+	if (is_news)
+		watcher->complete = revision;
+	if (is_news || (watcher->alive_due && out->len == 0))
+		add_line(out, json_pack("{s:I}", "complete", (json_int_t)watcher->complete));
 	watcher->alive_due = false;
-	add_line(out, json_pack("{s:I}", "complete", (json_int_t)revision));
 }
 
 static int watcher_next(void *arg, struct strbuf *out)

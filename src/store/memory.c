@@ -25,6 +25,7 @@ struct memory {
 	struct pending *last;
 	struct timer *turn; // answers what is pending
 	bool unreachable;
+	bool refuses_keys;
 	unsigned int answers_to_lose;
 	unsigned int requests_to_lose;
 	char *refused_key; // NULL: none
@@ -122,6 +123,13 @@ static void range_run(struct memory *memory, const struct pending *pending)
 	struct kv_header header = memory_data_header(data);
 	struct kv_pair pair;
 
+	if (memory->refuses_keys && !pending->is_prefix) {
+		struct err e;
+
+		err_set(&e, -EACCES, "memory: single keys are refused");
+		pending->range_done(pending->arg, e.code, NULL, &e);
+		return;
+	}
 	if (pending->is_prefix) {
 		memory_data_range(data, pending->key, pending->each, pending->arg);
 	} else if (memory_data_get(data, pending->key, 0, &pair)) {
@@ -595,6 +603,11 @@ void memory_set_reachable(struct kv *kv, bool reachable)
 {
 	memory_of(kv)->unreachable = !reachable;
 	wake_watches(memory_of(kv)->shared);
+}
+
+void memory_refuse_keys(struct kv *kv, bool refuse)
+{
+	memory_of(kv)->refuses_keys = refuse;
 }
 
 void memory_lose_answers(struct kv *kv, unsigned int count)

@@ -22,6 +22,7 @@ void memory_lose_answers(struct kv *kv,
 			 unsigned int count); // the next transactions are done and end with -EINPROGRESS
 void memory_lose_requests(struct kv *kv,
 			  unsigned int count); // the next transactions are not done and end with -EINPROGRESS
+void memory_refuse_keys(struct kv *kv, bool refuse); // reading a single key ends with -EACCES
 void memory_refuse_key(struct kv *kv,
 		       const char *key); // transactions that write it end with -EPROTO; NULL: none
 
