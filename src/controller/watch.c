@@ -14,6 +14,7 @@
 // slowly falls behind what the mirror keeps, and is lost.
 #include "controller/controller_internal.h"
 
+#include "core/log.h"
 #include "core/mem.h"
 #include "store/wire.h"
 
@@ -56,19 +57,31 @@ static void lose(struct watcher *watcher, bool store_changed, const char *why)
 
 // ---- where it begins ----
 
+static const char other_store[] = "the store is another one";
+
+static void find_place(struct watcher *watcher)
+{
+	watcher->placed = mirror_find(watcher->controller->mirror, watcher->from, &watcher->number);
+	if (!watcher->placed)
+		lose(watcher, false, "changes since then are not kept any more");
+}
+
 static void on_checked(void *arg, int r, const struct kv_header *header, const struct err *e)
 {
 	struct watcher *watcher = arg;
 
-	(void)e;
 	watcher->checking = false;
-	if (r == 0 && header->revision < watcher->from - 1)
-		lose(watcher, true, "the store went back in time: was it restored or emptied?");
-	else if (r == 0) {
-		// What comes is further than the mirror is, which has not seen it yet.
-		(void)mirror_find(watcher->controller->mirror, INT64_MAX, &watcher->number);
-		watcher->placed = true;
+	if (r < 0) {
+		// Again with the next sign of life: at once would be for as long as the store refuses.
+		log_rl(LOG_LEVEL_WARN, "controller: where is the store: %s", err_msg(e));
+		return;
 	}
+	if (header->revision < watcher->from - 1)
+		lose(watcher, true, "the store went back in time: was it restored or emptied?");
+	else if (watcher->cluster_id != 0 && watcher->cluster_id != header->cluster_id)
+		lose(watcher, true, other_store);
+	else
+		find_place(watcher); // the mirror may have gone on meanwhile
 	http_stream_wake(watcher->exchange);
 }
 
@@ -84,14 +97,13 @@ static void place(struct watcher *watcher)
 	struct kv_header header = mirror_header(controller->mirror);
 
 	if (watcher->cluster_id != 0 && watcher->cluster_id != header.cluster_id)
-		lose(watcher, true, "the store is another one");
+		lose(watcher, true, other_store);
 	else if (watcher->from > header.revision + 1) {
 		watcher->checking = true;
 		kv_range(controller->kv, controller->prefix, false, on_no_pair, on_checked, watcher);
-	} else if (mirror_find(controller->mirror, watcher->from, &watcher->number))
-		watcher->placed = true;
-	else
-		lose(watcher, false, "changes since then are not kept any more");
+	} else {
+		find_place(watcher);
+	}
 }
 
 // ---- lines ----
