@@ -151,8 +151,7 @@ static void serve_peers(struct api *api, struct http_exchange *exchange)
 
 	answer->api = api;
 	answer->iterator = api->view->peers_open(api->arg);
-	http_answer_stream(exchange, 200, TYPE_JSON, HTTP_STREAM_WHOLE, peers_next, peers_closed,
-			   answer);
+	http_answer_stream(exchange, 200, TYPE_JSON, peers_next, peers_closed, answer);
 }
 
 // ---- plan: made once for all who ask meanwhile ----
@@ -302,8 +301,7 @@ static void serve_watch(struct api *api, struct http_exchange *exchange)
 		timer_start(api->heartbeat, HEARTBEAT_MS);
 	watcher->next = api->watchers;
 	api->watchers = watcher;
-	http_answer_stream(exchange, 200, TYPE_EVENTS, HTTP_STREAM_WAITING, watcher_next,
-			   watcher_closed, watcher);
+	http_answer_stream(exchange, 200, TYPE_EVENTS, watcher_next, watcher_closed, watcher);
 	// So that a client knows at once that it is heard.
 	line = event_line(json_pack("{s:s}", "event", "heartbeat"));
 	watcher_add(watcher, line, strlen(line));

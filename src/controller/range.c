@@ -102,8 +102,7 @@ static void answer_range(struct controller *controller, struct http_exchange *ex
 	answer->position = pair_set_seek(answer->view, prefix, prefix_len);
 	answer->prefix = prefix;
 	answer->prefix_len = prefix_len;
-	http_answer_stream(exchange, 200, TYPE_LINES, HTTP_STREAM_WHOLE, range_next, range_closed,
-			   answer);
+	http_answer_stream(exchange, 200, TYPE_LINES, range_next, range_closed, answer);
 }
 
 static bool is_new_enough(const struct controller *controller, int64_t revision)

@@ -323,6 +323,5 @@ void serve_watch(struct controller *controller, struct http_exchange *exchange, 
 		watcher->next->previous = watcher;
 	controller->watchers = watcher;
 	controller->watcher_count++;
-	http_answer_stream(exchange, 200, TYPE_LINES, HTTP_STREAM_WAITING, watcher_next,
-			   watcher_closed, watcher);
+	http_answer_stream(exchange, 200, TYPE_LINES, watcher_next, watcher_closed, watcher);
 }

@@ -18,7 +18,8 @@
 
 #define CONNECTIONS_DEFAULT 64
 #define CONNECTION_MEMORY_DEFAULT (32 * 1024)
-#define WAITING_PIECE 2048 // of a stream that mostly waits
+#define STREAM_BLOCK \
+	1024 // kept for each stream; used for a client of HTTP/1.0 alone, others get chunks
 #define DEADLINE_DEFAULT_MS 30000
 #define SURPLUS_MAX (256 * 1024)
 
@@ -339,13 +340,14 @@ static int stream_fill(struct http_exchange *exchange)
 		r = exchange->next(exchange->stream_arg, &exchange->piece);
 		if (exchange->piece.overflow)
 			return -E2BIG;
-		if (r == 0)
+		if (r == 0) {
 			exchange->is_last = true;
-		else if (r == -EAGAIN && exchange->piece.len == 0 && !exchange->was_woken) {
-			strbuf_free(&exchange->piece);
+		} else if (r == -EAGAIN && exchange->piece.len == 0 && !exchange->was_woken) {
+			strbuf_free(&exchange->piece); // it may stay idle for days, and there are thousands
 			return -EAGAIN;
-		} else if (r < 0 && r != -EAGAIN)
+		} else if (r < 0 && r != -EAGAIN) {
 			return r;
+		}
 		client_clock_start(exchange->client);
 	}
 	return 0;
@@ -379,13 +381,11 @@ void http_answer_stream(struct http_exchange *exchange, unsigned int status,
 			const char *content_type, enum http_stream_kind kind, http_next_fn *next,
 			http_closed_fn *closed, void *arg)
 {
-	size_t piece = kind == HTTP_STREAM_WAITING ? WAITING_PIECE : HTTP_PIECE_GOOD;
-
 	exchange->next = next;
 	exchange->closed = closed;
 	exchange->stream_arg = arg;
 	exchange_answer(exchange, status, content_type,
-			MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, piece, on_read,
+			MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_read,
 							  exchange, NULL));
 }
 

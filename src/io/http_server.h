@@ -66,11 +66,8 @@ typedef void http_closed_fn(void *arg); // exactly once, from the loop; next is 
 #define HTTP_PIECE_MAX (256 * 1024)
 #define HTTP_PIECE_GOOD (32 * 1024) // what one call of next should stay near
 
-// next is first called after this returned. A stream that mostly waits is one of many, and holds as little memory as it can; one that goes on
-// to its end holds a piece of HTTP_PIECE_GOOD.
-enum http_stream_kind { HTTP_STREAM_WHOLE, HTTP_STREAM_WAITING };
-void http_answer_stream(struct http_exchange *exchange, unsigned int status,
-			const char *content_type, enum http_stream_kind kind, http_next_fn *next,
-			http_closed_fn *closed, void *arg);
+// next is first called after this returned.
+void http_answer_stream(struct http_exchange *exchange, unsigned int status, const char *content_type,
+			http_next_fn *next, http_closed_fn *closed, void *arg);
 // next has something to say again.
 void http_stream_wake(struct http_exchange *exchange);

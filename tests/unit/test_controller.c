@@ -616,6 +616,7 @@ static void test_memory_of_watchers(void **state)
 	told = memory_used();
 	print_message("%zu bytes for each watcher, %zu after 64 changes\n",
 		      (open - before) / WATCHERS, (told - before) / WATCHERS);
+	assert_in_range((told - before) / WATCHERS, 0, 48 * 1024);
 	for (size_t i = 0; i < WATCHERS; i++)
 		raw_http_close(&peers[i]);
 	free(peers);

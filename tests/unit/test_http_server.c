@@ -97,7 +97,7 @@ static void on_closed(void *arg)
 static void answer_stream(struct bench *bench, struct http_exchange *exchange, http_next_fn *next)
 {
 	bench->stream = exchange;
-	http_answer_stream(exchange, 200, "text/plain", HTTP_STREAM_WHOLE, next, on_closed, bench);
+	http_answer_stream(exchange, 200, "text/plain", next, on_closed, bench);
 }
 
 static void handle(void *arg, struct http_exchange *exchange)
