@@ -27,8 +27,12 @@ struct operation {
 		kv_session_fn *session;
 	} done;
 	void *arg;
-	struct kv_header header; // of a range, if complete
-	bool complete;
+	// The answer.
+	struct kv_header header;
+	bool complete; // a range has come to its end
+	bool succeeded;
+	int64_t session;
+	int64_t ttl_s;
 };
 
 static struct operation *operation_new(kv_pair_fn *each, void *arg)
@@ -61,20 +65,24 @@ static int range_line(void *arg, const json_t *line)
 		return -EPROTO;
 	if (pair)
 		return hand_on(operation, pair, NULL);
+	if (wire_read_header(json_object_get(line, "header"), &operation->header, NULL) < 0)
+		return -EPROTO;
 	operation->complete = true;
-	return wire_read_header(json_object_get(line, "header"), &operation->header, NULL);
+	return 0;
 }
 
-static void range_done(void *arg, int r, const json_t *json, const struct err *e)
+static int range_read(void *arg, const json_t *json, struct err *e)
 {
 	const struct operation *operation = arg;
-	struct err cut;
 
 	(void)json;
-	if (r == 0 && !operation->complete) {
-		r = err_set(&cut, -EPROTO, "controller: a range that was cut short");
-		e = &cut;
-	}
+	return operation->complete ? 0 : err_set(e, -EPROTO, "a range that was cut short");
+}
+
+static void range_done(void *arg, int r, const struct err *e)
+{
+	const struct operation *operation = arg;
+
 	operation->done.range(operation->arg, r, r == 0 ? &operation->header : NULL, e);
 }
 
@@ -87,6 +95,7 @@ static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *ea
 		.body = json_object(),
 		.idempotent = true,
 		.line = range_line,
+		.read = range_read,
 		.done = range_done,
 		.arg = operation,
 	};
@@ -96,31 +105,27 @@ static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *ea
 	remote_call_start(remote_of(kv), &request);
 }
 
-static int read_txn_answer(const struct operation *operation, const json_t *json,
-			   bool *ret_succeeded, struct kv_header *ret, struct err *e)
+static int txn_read(void *arg, const json_t *json, struct err *e)
 {
+	struct operation *operation = arg;
 	const json_t *pairs = json_object_get(json, "pairs");
-	int r = wire_read_header(json_object_get(json, "header"), ret, e);
+	const json_t *succeeded = json_object_get(json, "succeeded");
+	int r = wire_read_header(json_object_get(json, "header"), &operation->header, e);
 
-	*ret_succeeded = json_is_true(json_object_get(json, "succeeded"));
+	if (r == 0 && !json_is_boolean(succeeded))
+		r = err_set(e, -EPROTO, "succeeded: neither true nor false");
+	operation->succeeded = json_is_true(succeeded);
 	for (size_t i = 0; r == 0 && i < json_array_size(pairs); i++)
 		r = hand_on(operation, json_array_get(pairs, i), e);
 	return r;
 }
 
-static void txn_done(void *arg, int r, const json_t *json, const struct err *e)
+static void txn_done(void *arg, int r, const struct err *e)
 {
 	const struct operation *operation = arg;
-	struct kv_header header = { 0 };
-	struct err bad;
-	bool succeeded = false;
 
-	// It was understood, and may have been done.
-	if (r == 0 && read_txn_answer(operation, json, &succeeded, &header, &bad) < 0) {
-		r = bad.code = -EINPROGRESS;
-		e = &bad;
-	}
-	operation->done.txn(operation->arg, r, r == 0 && succeeded, r == 0 ? &header : NULL, e);
+	operation->done.txn(operation->arg, r, r == 0 && operation->succeeded,
+			    r == 0 ? &operation->header : NULL, e);
 }
 
 static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
@@ -130,6 +135,7 @@ static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_tx
 	struct remote_request request = {
 		.path = "/v2/txn",
 		.body = wire_txn(txn),
+		.read = txn_read,
 		.done = txn_done,
 		.arg = operation,
 	};
@@ -140,19 +146,23 @@ static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_tx
 
 // ---- sessions ----
 
-static void session_done(void *arg, int r, const json_t *json, const struct err *e)
+static int session_read(void *arg, const json_t *json, struct err *e)
+{
+	struct operation *operation = arg;
+
+	if (wire_read_int(json, "session", INT64_MIN, INT64_MAX, &operation->session, NULL) < 0 ||
+	    wire_read_int(json, "ttl_s", 0, INT64_MAX, &operation->ttl_s, NULL) < 0 ||
+	    operation->session == 0)
+		return err_set(e, -EPROTO, "not a session of a controller");
+	return 0;
+}
+
+static void session_done(void *arg, int r, const struct err *e)
 {
 	const struct operation *operation = arg;
-	int64_t session = 0, ttl_s = 0;
-	struct err bad;
 
-	if (r == 0)
-		r = json_get_int(json, "session", INT64_MIN, INT64_MAX, &session, &bad);
-	if (r == 0)
-		r = json_get_int(json, "ttl_s", 0, INT64_MAX, &ttl_s, &bad);
-	if (r < 0 && !e)
-		e = &bad;
-	operation->done.session(operation->arg, r, session, ttl_s, r < 0 ? e : NULL);
+	operation->done.session(operation->arg, r, r == 0 ? operation->session : 0,
+				r == 0 ? operation->ttl_s : 0, e);
 }
 
 // Takes body over.
@@ -164,6 +174,7 @@ static void session_request(struct kv *kv, const char *path, json_t *body, bool 
 		.path = path,
 		.body = body,
 		.idempotent = idempotent,
+		.read = session_read,
 		.done = session_done,
 		.arg = operation,
 	};

@@ -17,7 +17,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define LINES_IDLE_FACTOR 3 // a stream of any length may take its time, but not stand still
+// A stream of any length may take its time, but not stand still, nor go on for ever.
+#define LINES_IDLE_FACTOR 3
+#define LINES_TOTAL_FACTOR 20
+#define ANSWER_MAX (KV_TXN_MAX * (size_t)WIRE_LINE_MAX + 1024) // all pairs of a refused transaction
 
 struct remote_call {
 	struct remote *remote;
@@ -27,7 +30,7 @@ struct remote_call {
 	char *body;
 	struct http_call *http;
 	struct remote_lines lines;
-	size_t line_count;
+	size_t line_count; // that were taken: what was handed on cannot be taken back
 	size_t endpoint;
 	uint64_t tried;
 	struct err err; // of the last endpoint
@@ -37,6 +40,12 @@ static void attempt(struct remote_call *call);
 
 static void call_free(struct remote_call *call)
 {
+	if (call->previous)
+		call->previous->next = call->next;
+	else
+		call->remote->calls = call->next;
+	if (call->next)
+		call->next->previous = call->previous;
 	remote_lines_free(&call->lines);
 	free(call->body);
 	free(call->request.arg);
@@ -48,22 +57,15 @@ void remote_calls_end(struct remote *remote)
 	while (remote->calls) {
 		struct remote_call *call = remote->calls;
 
-		remote->calls = call->next;
 		if (call->http)
 			http_call_cancel(call->http);
 		call_free(call);
 	}
 }
 
-static void finish(struct remote_call *call, int r, const json_t *json)
+static void finish(struct remote_call *call, int r)
 {
-	if (call->previous)
-		call->previous->next = call->next;
-	else
-		call->remote->calls = call->next;
-	if (call->next)
-		call->next->previous = call->previous;
-	call->request.done(call->request.arg, r, json, r < 0 ? &call->err : NULL);
+	call->request.done(call->request.arg, r, r < 0 ? &call->err : NULL);
 	call_free(call);
 }
 
@@ -77,19 +79,26 @@ static void move_on(struct remote_call *call, bool unknown)
 	call->tried |= (uint64_t)1 << call->endpoint;
 	if (unknown && !call->request.idempotent) {
 		call->err.code = -EINPROGRESS;
-		finish(call, -EINPROGRESS, NULL);
+		finish(call, -EINPROGRESS);
 	} else if (call->line_count > 0 ||
 		   endpoint_set_pick(&remote->endpoints, call->tried) == SIZE_MAX) {
-		finish(call, call->err.code, NULL);
+		finish(call, call->err.code);
 	} else {
 		log_debug("controller: %s; trying another one", err_msg(&call->err));
 		attempt(call);
 	}
 }
 
-// An answer that says no.
-static void refused(struct remote_call *call, const json_t *answer)
+// May the request have been done, if nobody says so who knows?
+static bool is_unclear(int status)
 {
+	return status < 300 || status >= 500;
+}
+
+// An answer that says no. Where a proxy says so, the controller may have got the request.
+static void refused(struct remote_call *call, int status, const json_t *answer)
+{
+	bool is_foreign = !json_is_object(json_object_get(answer, "error"));
 	int r = wire_read_error(answer, &call->err);
 
 	switch (r) {
@@ -97,12 +106,23 @@ static void refused(struct remote_call *call, const json_t *answer)
 	case -EAGAIN: // the controller has lost its store: another one may have it
 	case -ECONNREFUSED:
 	case -ETIMEDOUT:
-		move_on(call, false);
+		move_on(call, is_foreign && is_unclear(status));
 		return;
 	default:
 		endpoint_set_works(&call->remote->endpoints, call->endpoint);
-		finish(call, r, NULL);
+		(void)err_wrap(&call->err, "%s", call->remote->endpoints.items[call->endpoint].url);
+		finish(call, r);
 	}
+}
+
+static void accepted(struct remote_call *call, const json_t *answer)
+{
+	if (call->request.read(call->request.arg, answer, &call->err) < 0) {
+		move_on(call, true);
+		return;
+	}
+	endpoint_set_works(&call->remote->endpoints, call->endpoint);
+	finish(call, 0);
 }
 
 static void http_done(void *arg, int r, const struct http_response *response, const struct err *e)
@@ -118,31 +138,31 @@ static void http_done(void *arg, int r, const struct http_response *response, co
 		return;
 	}
 	if (response->status == 200 && call->request.line) {
-		endpoint_set_works(&call->remote->endpoints, call->endpoint);
-		finish(call, 0, NULL);
+		accepted(call, NULL);
 		return;
 	}
-	if (json_read(response->body, response->len, JSON_TEXT_MAX, &answer, NULL) < 0 ||
+	if (json_read(response->body, response->len, ANSWER_MAX, &answer, NULL) < 0 ||
 	    !json_is_object(answer)) {
 		err_set(&call->err, -EPROTO, "not an answer of a controller (HTTP status %d)",
 			response->status);
-		move_on(call, false);
+		move_on(call, is_unclear(response->status));
 		return;
 	}
-	if (response->status != 200) {
-		refused(call, answer);
-		return;
-	}
-	endpoint_set_works(&call->remote->endpoints, call->endpoint);
-	finish(call, 0, answer);
+	if (response->status == 200)
+		accepted(call, answer);
+	else
+		refused(call, response->status, answer);
 }
 
 static int got_line(void *arg, const json_t *line)
 {
 	struct remote_call *call = arg;
 
-	call->line_count++;
-	return call->request.line(call->request.arg, line);
+	int r = call->request.line(call->request.arg, line);
+
+	if (r == 0)
+		call->line_count++;
+	return r;
 }
 
 static int got_chunk(void *arg, const char *data, size_t len)
@@ -166,7 +186,7 @@ static void attempt(struct remote_call *call)
 		.body = call->body,
 		.body_len = strlen(call->body),
 		.once = !call->request.idempotent,
-		.response_max = JSON_TEXT_MAX,
+		.response_max = ANSWER_MAX,
 		.connect_timeout_ms = remote->connect_timeout_ms,
 		.done = http_done,
 		.arg = call,
@@ -179,6 +199,7 @@ static void attempt(struct remote_call *call)
 	if (call->request.line) {
 		request.chunk = got_chunk;
 		request.idle_timeout_ms = LINES_IDLE_FACTOR * remote->request_timeout_ms;
+		request.total_timeout_ms = LINES_TOTAL_FACTOR * remote->request_timeout_ms;
 		remote_lines_free(&call->lines);
 		remote_lines_init(&call->lines, got_line, call);
 	} else {

@@ -37,9 +37,11 @@ struct remote_request {
 	const char *path;
 	json_t *body;	      // taken over
 	bool idempotent;      // may be sent again when an answer was lost
-	remote_line_fn *line; // NULL: the answer is one object, and goes to done
-	// json: of r 0 and no line function. -EINPROGRESS: it may have been done.
-	void (*done)(void *arg, int r, const json_t *json, const struct err *e);
+	remote_line_fn *line; // NULL: the answer is one object
+	// The whole answer is there: the object, or NULL after the last line. Negative: it makes no sense.
+	int (*read)(void *arg, const json_t *json, struct err *e);
+	// 0: it was read. -EINPROGRESS: it may have been done.
+	void (*done)(void *arg, int r, const struct err *e);
 	void *arg; // freed after done, or when the store is closed
 };
 void remote_call_start(struct remote *remote, const struct remote_request *request);
