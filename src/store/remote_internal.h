@@ -60,8 +60,11 @@ struct remote_watch {
 	size_t endpoint;
 	uint64_t cluster_id;
 	int64_t next;	// the revision that is not complete yet
-	size_t seen;	// of its events, told
-	size_t to_skip; // told already, by an earlier stream
+	uint64_t *told; // hashes of the keys of its events that were told
+	size_t told_count;
+	size_t told_capacity;
+	size_t skip_first; // of those, which the present stream is to send once more: from here
+	size_t skip_end;   // to here
 	uint64_t alive_ms;
 	uint64_t up_since_ms;
 	bool up;

@@ -10,14 +10,18 @@
 //                "lost": the end
 //
 // Nothing is lost and nothing comes twice: a stream resumes with the last revision that is not surely
-// complete, and what was told of that is counted and skipped. Every controller over one store sends the
-// same changes of a revision in the same order, as the store does.
+// complete, and of that the keys that were told are skipped. By key, not by number: a controller that had
+// to read everything again does not know the order within a revision. Only the deletions of before,
+// which it tells as of that reading, may come twice, from another controller.
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "store/remote_internal.h"
 
 #include <errno.h>
 #include <string.h>
+
+#define TOLD_MAX (1024 * 1024)
 
 static void stream_open(struct remote_watch *watch);
 
@@ -101,22 +105,43 @@ static int line_lost(struct remote_watch *watch, const json_t *text, const json_
 	return -ECANCELED;
 }
 
-// Is it new? Counts it then.
-static bool count_event(struct remote_watch *watch, int64_t revision)
+static void go_on_to(struct remote_watch *watch, int64_t revision)
 {
-	if (revision < watch->next)
-		return false;
-	if (revision == watch->next && watch->to_skip > 0) {
-		watch->to_skip--;
-		return false;
+	watch->next = revision;
+	watch->told_count = watch->skip_first = watch->skip_end = 0;
+}
+
+// Was it told by an earlier stream? Each that was is skipped once.
+static bool skip(struct remote_watch *watch, uint64_t key)
+{
+	for (size_t i = watch->skip_first; i < watch->skip_end; i++) {
+		if (watch->told[i] != key)
+			continue;
+		// Mostly the first: the order is the same but after a controller read everything again.
+		watch->told[i] = watch->told[watch->skip_first];
+		watch->told[watch->skip_first++] = key;
+		return true;
 	}
-	if (revision > watch->next) {
-		watch->next = revision;
-		watch->seen = 0;
-		watch->to_skip = 0;
+	return false;
+}
+
+// 1: it is new, and remembered. 0: it was told already. -EPROTO: no store does so much at once.
+static int note_event(struct remote_watch *watch, const struct kv_pair *pair)
+{
+	uint64_t key = hash_bytes(pair->raw_key, pair->raw_key_len);
+
+	if (pair->mod_revision > watch->next)
+		go_on_to(watch, pair->mod_revision);
+	else if (pair->mod_revision < watch->next || skip(watch, key))
+		return 0;
+	if (watch->told_count == TOLD_MAX)
+		return err_set(&watch->err, -EPROTO, "more than %d changes of one revision", TOLD_MAX);
+	if (watch->told_count == watch->told_capacity) {
+		watch->told_capacity = watch->told_capacity ? 2 * watch->told_capacity : 8;
+		watch->told = xrealloc_array(watch->told, watch->told_capacity, sizeof(*watch->told));
 	}
-	watch->seen++;
-	return true;
+	watch->told[watch->told_count++] = key;
+	return 1;
 }
 
 static int line_change(struct remote_watch *watch, const json_t *object, enum kv_watch_kind kind)
@@ -125,10 +150,10 @@ static int line_change(struct remote_watch *watch, const json_t *object, enum kv
 	struct kv_watch_event event = { .kind = kind };
 	int r = wire_read_pair(object, &pair, &watch->err);
 
-	if (r < 0)
+	if (r == 0)
+		r = note_event(watch, &pair.pair);
+	if (r <= 0)
 		return r;
-	if (!count_event(watch, pair.pair.mod_revision))
-		return 0;
 	event.pair = pair.pair;
 	if (kind == KV_WATCH_DELETE)
 		event.pair.value = NULL;
@@ -144,11 +169,11 @@ static int line_complete(struct remote_watch *watch, const json_t *revision)
 		.header = { .revision = json_integer_value(revision), .cluster_id = watch->cluster_id },
 	};
 
+	if (event.header.revision > WIRE_REVISION_MAX)
+		return -EPROTO;
 	if (event.header.revision < watch->next)
 		return 0;
-	watch->next = event.header.revision + 1;
-	watch->seen = 0;
-	watch->to_skip = 0;
+	go_on_to(watch, event.header.revision + 1);
 	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
 }
 
@@ -264,7 +289,8 @@ static void stream_open(struct remote_watch *watch)
 		.arg = watch,
 	};
 
-	watch->to_skip = watch->seen;
+	watch->skip_first = 0;
+	watch->skip_end = watch->told_count;
 	watch->endpoint = endpoint_set_pick(&remote->endpoints, 0);
 	watch->alive_ms = loop_now_ms();
 	remote_lines_free(&watch->lines);
@@ -319,6 +345,7 @@ void remote_watch_end(struct kv_watch *base)
 
 	stream_drop(watch);
 	watch->timer = timer_free(watch->timer);
+	free(TAKE_PTR(watch->told));
 	// A line that is being read is let go of when it has been read.
 	if (!watch->parsing)
 		remote_lines_free(&watch->lines);
