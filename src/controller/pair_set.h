@@ -29,7 +29,7 @@ struct pair {
 	char bytes[];	// the key, terminated, and the value
 };
 
-struct pair *pair_new(const struct kv_pair *from);
+struct pair *pair_new(const struct kv_pair *from); // copies it
 struct pair *pair_ref(struct pair *pair);
 struct pair *pair_unref(struct pair *pair); // NULL
 const char *pair_text(struct pair *pair, size_t *ret_len);

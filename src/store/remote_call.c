@@ -40,16 +40,21 @@ static void attempt(struct remote_call *call);
 
 static void call_free(struct remote_call *call)
 {
+	remote_lines_free(&call->lines);
+	free(call->body);
+	free(call->request.arg);
+	free(call);
+}
+
+static void call_end(struct remote_call *call)
+{
 	if (call->previous)
 		call->previous->next = call->next;
 	else
 		call->remote->calls = call->next;
 	if (call->next)
 		call->next->previous = call->previous;
-	remote_lines_free(&call->lines);
-	free(call->body);
-	free(call->request.arg);
-	free(call);
+	call_free(call);
 }
 
 void remote_calls_end(struct remote *remote)
@@ -57,6 +62,7 @@ void remote_calls_end(struct remote *remote)
 	while (remote->calls) {
 		struct remote_call *call = remote->calls;
 
+		remote->calls = call->next;
 		if (call->http)
 			http_call_cancel(call->http);
 		call_free(call);
@@ -66,7 +72,7 @@ void remote_calls_end(struct remote *remote)
 static void finish(struct remote_call *call, int r)
 {
 	call->request.done(call->request.arg, r, r < 0 ? &call->err : NULL);
-	call_free(call);
+	call_end(call);
 }
 
 // call->err says why. unknown: it may have been done there.
