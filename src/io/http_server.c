@@ -377,9 +377,8 @@ static ssize_t on_read(void *arg, uint64_t position, char *buf, size_t max)
 	return (ssize_t)len;
 }
 
-void http_answer_stream(struct http_exchange *exchange, unsigned int status,
-			const char *content_type, enum http_stream_kind kind, http_next_fn *next,
-			http_closed_fn *closed, void *arg)
+void http_answer_stream(struct http_exchange *exchange, unsigned int status, const char *content_type,
+			http_next_fn *next, http_closed_fn *closed, void *arg)
 {
 	exchange->next = next;
 	exchange->closed = closed;

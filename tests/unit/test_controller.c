@@ -268,7 +268,7 @@ static void test_lines(void **state)
 	wait_mirror();
 	open_watch(&peer, memory_revision(behind) + 1, 50);
 	assert_true(raw_http_expect(&peer, "{\"up\":{\"revision\":"));
-	assert_true(raw_http_expect(&peer, "{\"alive\":"));
+	assert_true(raw_http_expect(&peer, "{\"complete\":"));
 	must_put(kv, "/p/a", "1");
 	assert_true(raw_http_expect(&peer, "{\"put\":{\"key\":\"/p/a\",\"value\":\"1\","));
 	memory_set_reachable(behind, false);
@@ -286,8 +286,8 @@ static void test_lines(void **state)
 	raw_http_close(&peer);
 }
 
-// "alive" says that everything up to its revision was told: not before the watch has its place.
-static void test_alive_while_down(void **state)
+// "complete" says that everything up to its revision was told: not before the watch has its place.
+static void test_complete_while_down(void **state)
 {
 	struct watch_log log = { 0 };
 	struct raw_http peer;
@@ -302,9 +302,9 @@ static void test_alive_while_down(void **state)
 	watch_log_start(&log, kv, prefixes, first, 0);
 	turn_until(loop, log.downs == 1);
 	open_watch(&peer, first, 600); // as often as the client's, and begun later
-	while (raw_http_count(&peer, "{\"alive\":") < 2)
-		assert_true(raw_http_expect(&peer, "{\"alive\":"));
-	assert_int_equal(raw_http_count(&peer, "{\"alive\":0}"), 2);
+	while (raw_http_count(&peer, "{\"complete\":") < 2)
+		assert_true(raw_http_expect(&peer, "{\"complete\":"));
+	assert_int_equal(raw_http_count(&peer, "{\"complete\":0}"), 2);
 	memory_set_reachable(behind, true);
 	turn_until(loop, log.ups == 1);
 	must_put(direct, "/p/c", "3");
@@ -358,16 +358,14 @@ static void test_check_that_fails(void **state)
 
 	(void)state;
 	wait_mirror();
-	memory_put(behind, "/q/a", "1", 1, 0);
-	memory_put(behind, "/q/a", "1", 1, 0);
 	memory_refuse_keys(behind, true);
 	before = kv_stats(behind)->requests;
-	open_watch(&peer, memory_revision(behind) + 1, 100);
-	while (raw_http_count(&peer, "{\"alive\":0}") < 3)
-		assert_true(raw_http_expect(&peer, "{\"alive\":"));
+	open_watch(&peer, memory_revision(behind) + 100, 100); // further than the mirror is
+	while (raw_http_count(&peer, "{\"complete\":0}") < 3)
+		assert_true(raw_http_expect(&peer, "{\"complete\":"));
 	assert_in_range(kv_stats(behind)->requests - before, 2, 10); // with each sign of life
 	memory_refuse_keys(behind, false);
-	assert_true(raw_http_expect(&peer, "{\"up\":"));
+	assert_true(raw_http_expect(&peer, "{\"lost\":"));
 	raw_http_close(&peer);
 }
 
@@ -544,7 +542,7 @@ static void test_freed_with_requests(void **state)
 	start_range(client, "/p/", true, &prefix);
 	open_watch(&peer, 1, 50);
 	assert_true(raw_http_expect(&peer, "{\"down\":"));
-	assert_true(raw_http_expect(&peer, "{\"alive\":0}"));
+	assert_true(raw_http_expect(&peer, "{\"complete\":0}"));
 	turn_until(loop, kv_stats(store)->requests >= 2);
 	controller = controller_free(controller);
 	kv_close(store);
@@ -632,7 +630,7 @@ int main(void)
 		TEST(test_who_wrote_sees_it),
 		TEST(test_range_while_the_store_is_down),
 		TEST(test_lines),
-		TEST(test_alive_while_down),
+		TEST(test_complete_while_down),
 		TEST(test_change_while_the_beginning_is_checked),
 		TEST(test_check_that_fails),
 		TEST(test_store_went_back),

@@ -318,9 +318,9 @@ static const char *const bad_streams[] = {
 	OK "{\"put\":{\"key\":\"/p/a\",\"value\":\"v\"}}\n",
 	OK "{\"put\":{\"key\":\"/p/a\",\"value\":\"v\",\"mod\":9223372036854775807}}\n",
 	OK "{\"delete\":null}\n",
-	OK "{\"alive\":\"5\"}\n",
-	OK "{\"alive\":9223372036854775807}\n",
-	OK "{\"alive\":-1}\n",
+	OK "{\"complete\":\"5\"}\n",
+	OK "{\"complete\":9223372036854775807}\n",
+	OK "{\"complete\":-1}\n",
 	STATUS("301 Moved\r\nLocation: http://127.0.0.1:1/") "",
 	STATUS("403 No") ERROR("denied"),
 	STATUS("502 Bad Gateway") "<html>",
@@ -404,7 +404,7 @@ static void test_resume_in_another_order(void **state)
 						       OK UP PUT("/p/a", "7") PUT("/p/c", "7")
 							       PUT("/p/d", "7") DELETE("/p/x", "7")
 								       PUT("/p/d", "8"),
-						       .drip = "{\"alive\":8}\n" },
+						       .drip = "{\"complete\":8}\n" },
 						     { 0 } };
 	struct kv *kv = open_fakes(first, second);
 	struct watch_log log = { 0 };
