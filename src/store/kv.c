@@ -4,6 +4,7 @@
 #include "store/kv_internal.h"
 
 #include "core/mem.h"
+#include "store/etcd2.h"
 #include "store/etcd3.h"
 #include "store/memory.h"
 #include "store/remote.h"
@@ -14,6 +15,7 @@
 #include <string.h>
 
 static const struct kv_ops *const stores[] = {
+	&etcd2_ops,
 	&etcd3_ops,
 	&memory_ops,
 	&remote_ops,
@@ -91,6 +93,11 @@ struct loop *kv_loop(const struct kv *kv)
 unsigned int kv_txn_max(const struct kv *kv)
 {
 	return kv->txn_max;
+}
+
+unsigned int kv_limits(const struct kv *kv)
+{
+	return kv->ops->limits;
 }
 
 const char *kv_kind(const struct kv *kv)

@@ -14,7 +14,7 @@ struct kv;
 
 // Where the store is and how to speak to it. Strings are copied by kv_open.
 struct store_config {
-	const char *kind;	      // "etcd3", "memory", "sqlite"
+	const char *kind;	      // "etcd3", "etcd2", "controller", "sqlite", "memory"
 	const char *const *endpoints; // NULL-terminated URLs; tried in order, fail-over between them
 	const char *username;	      // NULL: no authentication
 	const char *password;
@@ -121,6 +121,17 @@ struct kv_txn {
 #define KV_TXN_MAX 64 // compares, and writes, at the most
 // Of this store, 1 to KV_TXN_MAX. 1: a transaction has one key, that it compares and writes.
 unsigned int kv_txn_max(const struct kv *kv);
+// What a store cannot do of what others can. A write that asks for it ends with -EINVAL.
+enum kv_limit {
+	// A key is a path, of text: "/a" cannot be written while "/a/b" is there, nor "a", nor "/a//b".
+	KV_LIMIT_PATHS = 1,
+	// A value is UTF-8 text.
+	KV_LIMIT_TEXT = 2,
+	// A session is of one key, which its first write names. Until then it is nothing but a number of
+	// this client's; others, and this one after a restart, know the key by another number.
+	KV_LIMIT_KEY_SESSIONS = 4,
+};
+unsigned int kv_limits(const struct kv *kv);
 
 // All compares hold: all writes are done, succeeded is true, header->revision is their
 // mod_revision. Otherwise nothing is written, and `each` got the current pair of every compared key

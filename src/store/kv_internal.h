@@ -11,8 +11,9 @@
 struct kv_ops {
 	const char *kind;
 	unsigned int txn_max;
-	size_t size;	   // of struct etcd3 { struct kv base; ... }
-	size_t watch_size; // of struct etcd3_watch { struct kv_watch base; ... }
+	unsigned int limits; // enum kv_limit
+	size_t size;	     // of struct etcd3 { struct kv base; ... }
+	size_t watch_size;   // of struct etcd3_watch { struct kv_watch base; ... }
 	int (*open)(struct kv *kv, const struct store_config *config,
 		    struct err *e);   // close is called after a failed one too
 	void (*close)(struct kv *kv); // nothing is called back from then on

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -245,31 +246,58 @@ struct etcd_cluster *etcd_cluster_free(struct etcd_cluster *cluster)
 	return NULL;
 }
 
-void etcd_ctl(const struct etcd_cluster *cluster, ...)
+static void run_ctl(const char *api, const char **argv, int output)
 {
-	const char *argv[ETCD_WORDS_MAX + 4] = { "etcdctl", "--endpoints", cluster->urls[0] };
-	size_t count = 3;
-	va_list list;
-	pid_t pid;
+	pid_t pid = fork();
 	int status;
 
-	va_start(list, cluster);
-	do {
-		assert_true(count < ETCD_WORDS_MAX);
-		argv[count] = va_arg(list, char *);
-	} while (argv[count++]);
-	va_end(list);
-	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-		setenv("ETCDCTL_API", "3", 1);
-		dup2(quiet, STDOUT_FILENO);
+		setenv("ETCDCTL_API", api, 1);
+		dup2(output, STDOUT_FILENO);
 		execv("/usr/bin/etcdctl", (char *const *)argv);
 		_exit(127);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "etcdctl %s %s ...: status %d",
 	      argv[3], argv[4], status);
+}
+
+static void add_words(const char **argv, va_list list)
+{
+	size_t count = 3;
+
+	do {
+		assert_true(count < ETCD_WORDS_MAX);
+		argv[count] = va_arg(list, char *);
+	} while (argv[count++]);
+}
+
+void etcd_ctl(const struct etcd_cluster *cluster, ...)
+{
+	const char *argv[ETCD_WORDS_MAX + 4] = { "etcdctl", "--endpoints", cluster->urls[0] };
+	_cleanup_close_ int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	va_list list;
+
+	va_start(list, cluster);
+	add_words(argv, list);
+	va_end(list);
+	run_ctl("3", argv, quiet);
+}
+
+void etcd_ctl2(const struct etcd_cluster *cluster, char *ret_output, size_t size, ...)
+{
+	const char *argv[ETCD_WORDS_MAX + 4] = { "etcdctl", "--endpoints", cluster->urls[0] };
+	_cleanup_close_ int output = memfd_create("etcdctl", MFD_CLOEXEC);
+	va_list list;
+	ssize_t len;
+
+	assert_true(output >= 0);
+	va_start(list, size);
+	add_words(argv, list);
+	va_end(list);
+	run_ctl("2", argv, output);
+	len = pread(output, ret_output, size - 1, 0);
+	assert_true(len >= 0);
+	ret_output[len] = '\0';
 }

@@ -32,5 +32,10 @@ void etcd_member_begin(struct etcd_cluster *cluster, size_t member); // again, a
 void etcd_member_await(const struct etcd_cluster *cluster, size_t member); // until it is healthy
 void etcd_member_wipe(struct etcd_cluster *cluster, size_t member); // its data, while it does not run
 
+// etcdctl by version 2 of the API, which etcd has with the option --enable-v2. What it prints is cut to
+// size.
+void etcd_ctl2(const struct etcd_cluster *cluster, char *ret_output, size_t size, ...)
+	__attribute__((sentinel));
+
 // etcdctl of the first member, by its words, NULL last; fails the test when it fails.
 void etcd_ctl(const struct etcd_cluster *cluster, ...) __attribute__((sentinel));

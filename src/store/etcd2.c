@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the etcd v2 store as kv.c sees it: opening, closing, and which part does what.
+#include "store/etcd2.h"
+
+#include "core/base64.h"
+#include "core/mem.h"
+#include "store/etcd2_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define REQUEST_TIMEOUT_MS 5000
+#define CONNECT_TIMEOUT_MS 2000
+#define DEAD_MAN_MS 15000
+
+static struct etcd2 *etcd2_of(const struct kv *kv)
+{
+	assert(kv->ops == &etcd2_ops);
+	return (struct etcd2 *)kv;
+}
+
+static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
+		  kv_range_done_fn *done, void *arg)
+{
+	etcd2_range(etcd2_of(kv), key, is_prefix, each, done, arg);
+}
+
+static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
+		void *arg)
+{
+	etcd2_txn(etcd2_of(kv), txn, each, done, arg);
+}
+
+static void session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg)
+{
+	etcd2_session_open(etcd2_of(kv), ttl_s, done, arg);
+}
+
+static void session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
+{
+	etcd2_session_keep_alive(etcd2_of(kv), session, done, arg);
+}
+
+static void session_query(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
+{
+	etcd2_session_query(etcd2_of(kv), session, done, arg);
+}
+
+static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
+{
+	etcd2_session_close(etcd2_of(kv), session, done, arg);
+}
+
+// ---- open and close ----
+
+static void free_secret(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
+// v2 takes basic authentication, with each request.
+static int set_authorization(struct etcd2 *etcd, const struct store_config *config, struct err *e)
+{
+	char *both;
+	char *encoded;
+
+	if (!config->username || !config->username[0])
+		return 0;
+	if (strchr(config->username, ':'))
+		return err_set(e, -EINVAL, "a user name with a colon in it");
+	both = xasprintf("%s:%s", config->username, config->password ? config->password : "");
+	encoded = base64_encode_new(both, strlen(both));
+	etcd->authorization = xasprintf("Authorization: Basic %s", encoded);
+	free_secret(both);
+	free_secret(encoded);
+	return 0;
+}
+
+static int etcd2_open(struct kv *kv, const struct store_config *config, struct err *e)
+{
+	struct etcd2 *etcd = etcd2_of(kv);
+	struct http_client_config http = {
+		.ca_file = config->ca_file,
+		.cert_file = config->cert_file,
+		.key_file = config->key_file,
+		.user_agent = "weft/" WEFT_VERSION,
+	};
+	int r;
+
+	etcd->request_timeout_ms = config->request_timeout_ms ? config->request_timeout_ms
+							      : REQUEST_TIMEOUT_MS;
+	etcd->connect_timeout_ms = etcd->request_timeout_ms < CONNECT_TIMEOUT_MS
+					   ? etcd->request_timeout_ms
+					   : CONNECT_TIMEOUT_MS;
+	etcd->dead_man_ms = config->dead_man_ms ? config->dead_man_ms : DEAD_MAN_MS;
+	etcd->sessions = etcd2_sessions_new();
+	r = set_authorization(etcd, config, e);
+	if (r == 0)
+		r = endpoint_set_open(&etcd->endpoints, config, e);
+	if (r == 0)
+		r = http_client_new(kv->loop, &http, &etcd->http, e);
+	return r < 0 ? err_wrap(e, "etcd") : 0;
+}
+
+static void etcd2_close(struct kv *kv)
+{
+	struct etcd2 *etcd = etcd2_of(kv);
+
+	while (etcd->calls)
+		etcd2_call_cancel(etcd->calls);
+	http_client_free(etcd->http);
+	endpoint_set_free(&etcd->endpoints);
+	free_secret(etcd->authorization);
+	etcd2_sessions_free(etcd->sessions);
+}
+
+static const char *endpoint(const struct kv *kv)
+{
+	return endpoint_set_url(&etcd2_of(kv)->endpoints);
+}
+
+static void reconnect(struct kv *kv)
+{
+	http_client_disconnect(etcd2_of(kv)->http);
+}
+
+const struct kv_ops etcd2_ops = {
+	.kind = "etcd2",
+	.txn_max = 1,
+	.limits = KV_LIMIT_PATHS | KV_LIMIT_TEXT | KV_LIMIT_KEY_SESSIONS,
+	.size = sizeof(struct etcd2),
+	.watch_size = sizeof(struct etcd2_watch),
+	.open = etcd2_open,
+	.close = etcd2_close,
+	.range = range,
+	.txn = txn,
+	.session_open = session_open,
+	.session_keep_alive = session_keep_alive,
+	.session_query = session_query,
+	.session_close = session_close,
+	.watch = etcd2_watch_start,
+	.watch_free = etcd2_watch_end,
+	.endpoint = endpoint,
+	.reconnect = reconnect,
+};
