@@ -151,6 +151,9 @@ struct etcd2_watch {
 	struct strbuf key;
 	struct strbuf value;
 
+	struct http_call *leader; // under way: has the member one?
+	bool led;		  // it had, since the watch was down
+	uint64_t leader_ms;	  // when it was asked last
 	struct etcd2_call *check; // under way: has the store really gone back in time?
 	int64_t check_revision;	  // what it must have at least
 	uint64_t check_term;

@@ -4,8 +4,9 @@
 //
 // DOC: life of a watch
 //
-//   POLL --headers--> UP --body: an event--> POLL from behind it
-//    ^  ^              +---- silent for a period --> POLL from a newer index
+//   POLL --headers, and the member has a leader--> UP
+//    ^  ^              +---- body: an event --> POLL from behind it
+//    |  |              +---- silent for a period --> POLL from a newer index
 //    |  +-- back-off --+-- DOWN (it failed, or no headers for dead_man_ms)
 //    |                 +-- LOST (the history was cleared, or the store is another one): the end
 //    +-- (start)
@@ -23,6 +24,9 @@
 //
 // A directory that is removed with all that is in it tells of itself alone, and we do not know what was in
 // it: the watch is LOST, and its owner takes a snapshot. So it is for one that takes a key's place.
+//
+// A member that has lost the others lets polls wait for ever. Whether it has a leader is asked before the
+// watch is called UP, and now and then.
 //
 // A member that lags behind the one before looks like a store that went back in time; a read by quorum,
 // which no member that lags can answer with less than we saw, tells the two apart.
@@ -53,8 +57,12 @@ static void poll_drop(struct etcd2_watch *watch)
 static void stop(struct etcd2_watch *watch)
 {
 	poll_drop(watch);
+	if (watch->leader)
+		http_call_cancel(watch->leader);
+	watch->leader = NULL;
 	watch->check = etcd2_call_cancel(watch->check);
 	watch->silent_index = 0;
+	watch->led = false;
 	watch->up = false;
 }
 
@@ -101,7 +109,7 @@ static void come_up(struct etcd2_watch *watch)
 {
 	struct kv_watch_event event = { .kind = KV_WATCH_UP };
 
-	if (watch->up || watch->check)
+	if (watch->up || watch->check || !watch->led || !watch->has_head)
 		return;
 	watch->up = true;
 	watch->down_told = false;
@@ -153,6 +161,49 @@ static void check_start(struct etcd2_watch *watch)
 	watch->check = etcd2_call_start(watch->etcd, &request);
 }
 
+// ---- has the member a leader? ----
+
+// A member without a leader tells of nothing and lets polls wait for ever. It knows, and says so when asked.
+static void leader_told(void *arg, int r, const struct http_response *response, const struct err *e)
+{
+	struct etcd2_watch *watch = arg;
+	struct err told;
+
+	watch->leader = NULL;
+	if (r < 0) {
+		told = *e;
+		fail(watch, &told);
+	} else if (response->status == 503) {
+		err_set(&told, -EAGAIN, "the member has no leader");
+		fail(watch, &told);
+	} else {
+		watch->led = true;
+		come_up(watch);
+	}
+}
+
+static void leader_ask(struct etcd2_watch *watch)
+{
+	struct etcd2 *etcd = watch->etcd;
+	const char *headers[] = { etcd->authorization, NULL };
+	_cleanup_free_ char *url =
+		xasprintf("%s/v2/members/leader", etcd->endpoints.items[watch->endpoint].url);
+	struct http_request request = {
+		.method = "GET",
+		.url = url,
+		.headers = headers,
+		.response_max = ERROR_MAX,
+		.connect_timeout_ms = etcd->connect_timeout_ms,
+		.total_timeout_ms = etcd->dead_man_ms,
+		.done = leader_told,
+		.arg = watch,
+	};
+
+	etcd->base.stats.requests++;
+	watch->leader = http_call_start(etcd->http, &request);
+	watch->leader_ms = loop_now_ms();
+}
+
 // ---- headers ----
 
 // How long the next poll may be silent, by how far the index came since the one before.
@@ -191,7 +242,10 @@ static void use_head(struct etcd2_watch *watch, const struct etcd2_head *head)
 		watch->revision = head->kv.revision;
 	if (watch->raft_term < head->raft_term)
 		watch->raft_term = head->raft_term;
-	come_up(watch);
+	if (!watch->led && !watch->leader)
+		leader_ask(watch);
+	else
+		come_up(watch);
 }
 
 static int got_head(void *arg, const struct http_head *http)
@@ -433,6 +487,8 @@ static void poll_open(struct etcd2_watch *watch)
 
 static void follow(struct etcd2_watch *watch)
 {
+	if (!watch->leader && loop_now_ms() - watch->leader_ms > watch->etcd->dead_man_ms / 3)
+		leader_ask(watch);
 	if (watch->next <= watch->silent_index)
 		watch->next = watch->silent_index + 1;
 	watch->silent_index = watch->head.kv.revision;

@@ -10,7 +10,6 @@
 #include "loop_end.h"
 #include "store/endpoint_set.h"
 #include "store/etcd3_json.h"
-#include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
 
 #include <errno.h>
