@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-static const char *const kinds[] = { "etcd3", "sqlite", "memory" };
+static const char *const kinds[] = { "etcd3", "etcd2", "sqlite", "memory" };
 
 #define AT(member) offsetof(struct store_options, member)
 // A flag is two or three lines: its name, kind, member, default and value; its help; its bounds.
@@ -38,7 +38,8 @@ static const struct flag store_flags[] = {
 	  "Controllers (weftd --listen) to ask in place of a store; another one is tried when one does "
 	  "not answer." },
 	{ .name = "store", FLAG_STRING, AT(store), "etcd3", "KIND[:FILE]",
-	  "Kind of store: etcd3, or sqlite:FILE for a database that one process of this host holds, "
+	  "Kind of store: etcd3, etcd2 for version 2 of its API, or sqlite:FILE for a database that one "
+	  "process of this host holds, "
 	  "which is for --listen." },
 	{ .name = "request-timeout", FLAG_DURATION, AT(request_timeout_ms), "5s", "TIME",
 	  "How long one request to the store may take.",
@@ -124,7 +125,7 @@ static int read_kind(struct store_options *options, const char **ret_path, struc
 		options->kind = xstrdup(kinds[i]);
 		return 0;
 	}
-	return err_set(e, -EINVAL, "--store: \"%s\" is not one of etcd3 or sqlite:FILE",
+	return err_set(e, -EINVAL, "--store: \"%s\" is not one of etcd3, etcd2 or sqlite:FILE",
 		       text_excerpt(text, strlen(text), shown));
 }
 

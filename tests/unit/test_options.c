@@ -234,7 +234,7 @@ static const struct refusal refusals[] = {
 	{ { "--etcd-certfile=a" }, "--etcd-certfile needs --etcd-keyfile" },
 	{ { "--etcd-keyfile=a" }, "--etcd-keyfile needs --etcd-certfile" },
 	{ { "--etcd-password=hunter2" }, "--etcd-password needs --etcd-username" },
-	{ { "--store=zookeeper" }, "--store: \"zookeeper\" is not one of etcd3 or sqlite:FILE" },
+	{ { "--store=zookeeper" }, "--store: \"zookeeper\" is not one of etcd3, etcd2 or sqlite:FILE" },
 	{ { "--store=sqlite:" }, "--store=sqlite:: no file is given" },
 	{ { "--store=etcd3:x" }, "--store=etcd3:x: only sqlite has a file" },
 	{ { "--remote=ftp://a" }, "--remote: \"ftp://a\" is neither http:// nor https://" },
