@@ -487,10 +487,15 @@ static void poll_open(struct etcd2_watch *watch)
 
 static void follow(struct etcd2_watch *watch)
 {
+	int64_t silent_index = watch->silent_index;
+
 	if (!watch->leader && loop_now_ms() - watch->leader_ms > watch->etcd->dead_man_ms / 3)
 		leader_ask(watch);
-	if (watch->next <= watch->silent_index)
-		watch->next = watch->silent_index + 1;
+	// A member that lags cannot speak for what is beyond it.
+	if (silent_index > watch->head.kv.revision)
+		silent_index = watch->head.kv.revision;
+	if (watch->next <= silent_index)
+		watch->next = silent_index + 1;
 	watch->silent_index = watch->head.kv.revision;
 	poll_drop(watch);
 	poll_open(watch);

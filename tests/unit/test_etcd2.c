@@ -350,6 +350,51 @@ static void test_session_of_one_key(void **state)
 	kv_close(kv);
 }
 
+// The write is found by what was written, and is tied to the session that it named.
+static void test_session_of_a_lost_answer(void **state)
+{
+	struct kv_answer answer;
+	struct kv *kv;
+	int64_t session;
+
+	(void)state;
+	cluster = etcd_cluster_start(1, "http", words);
+	kv = open_store(&(struct store_config){ .request_timeout_ms = 300 });
+	must_put(kv, "/s/other", "o");
+	session = open_session(kv, 100);
+	etcd_member_signal(cluster, 0, SIGSTOP);
+	do_write(kv, "/s/k", "v", 0, session, &answer);
+	assert_int_equal(answer.r, -EINPROGRESS);
+	kv_answer_free(&answer);
+	etcd_member_signal(cluster, 0, SIGCONT);
+	turn_until(loop, ({
+			   do_range(kv, "/s/k", false, &answer);
+			   kv_answer_free(&answer);
+			   answer.pair_count == 1;
+		   }));
+	assert_int_equal(answer.last.session, session);
+	assert_int_equal(keep_alive(kv, session), 0);
+	do_session_close(kv, session, &answer);
+	assert_int_equal(answer.r, 0);
+	kv_answer_free(&answer);
+	// Of another's key it is none, and closing it does no harm.
+	session = open_session(kv, 100);
+	etcd_member_signal(cluster, 0, SIGSTOP);
+	do_write(kv, "/s/other", "v", 0, session, &answer);
+	assert_int_equal(answer.r, -EINPROGRESS);
+	kv_answer_free(&answer);
+	etcd_member_signal(cluster, 0, SIGCONT);
+	turn_until(loop, ({
+			   do_session_close(kv, session, &answer);
+			   kv_answer_free(&answer);
+			   answer.r == -ENOENT;
+		   }));
+	do_range(kv, "/s/other", false, &answer);
+	assert_int_equal(answer.pair_count, 1);
+	kv_answer_free(&answer);
+	kv_close(kv);
+}
+
 // Who takes over a key has another session than who had it before, whose calls do no harm to it.
 static void test_session_is_not_the_next_ones(void **state)
 {
@@ -841,6 +886,7 @@ int main(void)
 		ETCD_TEST(test_refresh_is_no_event),
 		ETCD_TEST(test_session_of_one_key),
 		ETCD_TEST(test_session_is_not_the_next_ones),
+		ETCD_TEST(test_session_of_a_lost_answer),
 		ETCD_TEST(test_registry),
 		ETCD_TEST(test_history_passes_elsewhere),
 		ETCD_TEST(test_history_passes_while_down),
