@@ -107,10 +107,10 @@ static void headers_done(void *arg, int r, const struct http_response *response,
 		headers->body_len += response->len;
 }
 
-static void read_headers(const char *raw, struct headers *headers)
+static void read_headers(const char *raw, const char *drip, struct headers *headers)
 {
 	static const struct http_client_config config = { 0 };
-	const struct fake_answer answers[] = { { "/", raw, 0 }, { 0 } };
+	const struct fake_answer answers[] = { { "/", raw, 0, false, drip }, { 0 } };
 	struct fake_http *fake = fake_http_start(answers);
 	struct http_request request = {
 		.method = "GET",
@@ -143,21 +143,22 @@ static void test_headers(void **state)
 
 	(void)state;
 	// Those of a status below 200 are not the answer's.
-	read_headers("HTTP/1.1 100 Continue\r\nX-Other: 4\r\n\r\n" ANSWER("200 OK"), &headers);
+	read_headers("HTTP/1.1 100 Continue\r\nX-Other: 4\r\n\r\n",
+		     "HTTP/1.1 200 OK\r\nX-Index: 5\r\nContent-Length: 4\r\n\r\nbody", &headers);
 	assert_int_equal(headers.r, 0);
 	assert_int_equal(headers.heads, 1);
 	assert_int_equal(headers.status, 200);
 	assert_string_equal(headers.value, "5");
 	assert_false(headers.has_other);
 	assert_int_equal(headers.body_len, 4);
-	read_headers(ANSWER("404 No"), &failed);
+	read_headers(ANSWER("404 No"), NULL, &failed);
 	assert_int_equal(failed.heads, 1);
 	assert_int_equal(failed.status, 404);
 	assert_int_equal(failed.body_len, 4);
-	read_headers(ANSWER("200 OK"), &ended);
+	read_headers(ANSWER("200 OK"), NULL, &ended);
 	assert_int_equal(ended.r, -ESTALE);
 	assert_int_equal(ended.body_len, 0);
-	read_headers(ANSWER("200 OK"), &cancelled);
+	read_headers(ANSWER("200 OK"), NULL, &cancelled);
 	assert_false(cancelled.done);
 }
 
