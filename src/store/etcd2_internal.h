@@ -122,8 +122,8 @@ void etcd2_session_close(struct etcd2 *etcd, int64_t session, kv_session_fn *don
 // ---- keys: reading and writing ----
 void etcd2_range(struct etcd2 *etcd, const char *key, bool is_prefix, kv_pair_fn *each,
 		 kv_range_done_fn *done, void *arg);
-void etcd2_txn(struct etcd2 *etcd, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
-	       void *arg);
+void etcd2_txn(struct etcd2 *etcd, const struct kv_txn *asked, kv_pair_fn *each,
+	       kv_txn_done_fn *done, void *arg);
 
 // ---- watches ----
 struct etcd2_watch {

@@ -288,36 +288,36 @@ void etcd2_session_gone(struct etcd2 *etcd, const char *key, int64_t created_ind
 
 // ---- what is written ----
 
-int etcd2_session_tie(struct etcd2 *etcd, int64_t number, const char *key, const void *value,
+int etcd2_session_tie(struct etcd2 *etcd, int64_t session, const char *key, const void *value,
 		      size_t value_len, int64_t *ret_ttl_s, struct err *e)
 {
-	struct etcd2_session *session = etcd2_session_find(etcd, number);
+	struct etcd2_session *found = etcd2_session_find(etcd, session);
 
-	if (!session)
-		return err_set(e, -ENOENT, "etcd: no session %016llx", (unsigned long long)number);
-	if (session->key && strcmp(session->key, key) != 0)
+	if (!found)
+		return err_set(e, -ENOENT, "etcd: no session %016llx", (unsigned long long)session);
+	if (found->key && strcmp(found->key, key) != 0)
 		return err_set(e, -EINVAL, "etcd v2: a session is of one key, this one of %s",
-			       session->key);
-	if (!session->key) {
-		session->key = xstrdup(key);
-		session->value_hash = hash_bytes(value, value_len);
-	}
-	*ret_ttl_s = session->ttl_s > 0 ? session->ttl_s : ETCD2_TTL_UNKNOWN_S;
+			       found->key);
+	if (!found->key)
+		found->key = xstrdup(key);
+	if (found->created_index == 0)
+		found->value_hash = hash_bytes(value, value_len);
+	*ret_ttl_s = found->ttl_s > 0 ? found->ttl_s : ETCD2_TTL_UNKNOWN_S;
 	return 0;
 }
 
-void etcd2_session_tied(struct etcd2 *etcd, int64_t number, const char *key,
+void etcd2_session_tied(struct etcd2 *etcd, int64_t session, const char *key,
 			const struct etcd2_node *node)
 {
-	struct etcd2_session *session = number != 0 ? etcd2_session_find(etcd, number) : NULL;
+	struct etcd2_session *found = session != 0 ? etcd2_session_find(etcd, session) : NULL;
 
-	if (!session || !session->key || strcmp(session->key, key) != 0)
+	if (!found || !found->key || strcmp(found->key, key) != 0)
 		return;
 	if (node) {
-		note_index(session, node);
-	} else if (session->created_index == 0) {
-		free(session->key);
-		session->key = NULL;
+		note_index(found, node);
+	} else if (found->created_index == 0) {
+		free(found->key);
+		found->key = NULL;
 	}
 }
 

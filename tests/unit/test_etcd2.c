@@ -354,13 +354,14 @@ static void test_session_of_one_key(void **state)
 static void test_session_of_a_lost_answer(void **state)
 {
 	struct kv_answer answer;
-	struct kv *kv;
+	struct kv *kv, *other;
 	int64_t session;
 
 	(void)state;
 	cluster = etcd_cluster_start(1, "http", words);
 	kv = open_store(&(struct store_config){ .request_timeout_ms = 300 });
-	must_put(kv, "/s/other", "o");
+	other = open_usual();
+	tie(other, "/s/other", open_session(other, 100));
 	session = open_session(kv, 100);
 	etcd_member_signal(cluster, 0, SIGSTOP);
 	do_write(kv, "/s/k", "v", 0, session, &answer);
@@ -380,7 +381,7 @@ static void test_session_of_a_lost_answer(void **state)
 	// Of another's key it is none, and closing it does no harm.
 	session = open_session(kv, 100);
 	etcd_member_signal(cluster, 0, SIGSTOP);
-	do_write(kv, "/s/other", "v", 0, session, &answer);
+	do_write(kv, "/s/other", "mine", 0, session, &answer);
 	assert_int_equal(answer.r, -EINPROGRESS);
 	kv_answer_free(&answer);
 	etcd_member_signal(cluster, 0, SIGCONT);
@@ -392,6 +393,7 @@ static void test_session_of_a_lost_answer(void **state)
 	do_range(kv, "/s/other", false, &answer);
 	assert_int_equal(answer.pair_count, 1);
 	kv_answer_free(&answer);
+	kv_close(other);
 	kv_close(kv);
 }
 
