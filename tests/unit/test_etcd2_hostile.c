@@ -151,6 +151,42 @@ static void test_endless_headers(void **state)
 	kv_close(kv);
 }
 
+// A kept connection that closes when it is used again: what may be done twice is sent again by itself, a
+// transaction is not.
+static void check_kept_connection(const char *value)
+{
+	_cleanup_free_ char *raw =
+		xasprintf("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n{\"node\":%s}",
+			  strlen("{\"node\":}") + strlen(LEAF), LEAF);
+	const struct fake_answer answers[] = { { "/", raw, 0, true }, { 0 } };
+	struct kv_answer answer;
+	struct kv *kv = open_fake(answers);
+
+	do_range(kv, "/p/a", false, &answer);
+	check(answer.r == 0, "%s", answer.err.msg);
+	kv_answer_free(&answer);
+	do_write(kv, "/p/a", value, 5, 0, &answer);
+	assert_int_equal(answer.r, -EINPROGRESS);
+	kv_answer_free(&answer);
+	assert_int_equal(fake_http_count(fake), 2);
+	do_range(kv, "/p/a", false, &answer);
+	assert_int_equal(answer.r, 0);
+	kv_answer_free(&answer);
+	do_range(kv, "/p/a", false, &answer);
+	assert_int_equal(answer.r, 0);
+	kv_answer_free(&answer);
+	assert_int_equal(fake_http_count(fake), 5);
+	kv_close(kv);
+	fake = fake_http_free(fake);
+}
+
+static void test_kept_connection_closes(void **state)
+{
+	(void)state;
+	check_kept_connection("v");
+	check_kept_connection(NULL);
+}
+
 // ---- watches ----
 
 struct poll_case {
@@ -352,9 +388,13 @@ static void test_reader_is_bounded(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		HOSTILE_TEST(test_answers),    HOSTILE_TEST(test_endless_headers),
-		HOSTILE_TEST(test_polls),      HOSTILE_TEST(test_empty_poll),
-		cmocka_unit_test(test_reader), cmocka_unit_test(test_reader_is_bounded),
+		HOSTILE_TEST(test_answers),
+		HOSTILE_TEST(test_endless_headers),
+		HOSTILE_TEST(test_kept_connection_closes),
+		HOSTILE_TEST(test_polls),
+		HOSTILE_TEST(test_empty_poll),
+		cmocka_unit_test(test_reader),
+		cmocka_unit_test(test_reader_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
