@@ -151,7 +151,8 @@ void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_do
 // number that it has not seen a call ends with -ENOENT, so that a caller who has it from elsewhere
 // reads the key first; for one that stands for two ids that were seen it ends with -EPROTO, rather
 // than to touch a stranger's. Where only a key itself can have a time to live (etcd v2) the session
-// is of one key, and the number is the digest of that key.
+// is of one key, and the number is made of the key and of its create_revision, so that the key's next
+// owner has another one; see KV_LIMIT_KEY_SESSIONS for a session that has no key yet.
 //
 // ttl_s: what the store granted or still counts. -ENOENT: the session does not exist (any more).
 // A failed open with session not 0: the answer was lost and a session of that id may exist; the
