@@ -26,6 +26,7 @@
 // Of a streamed answer so much is handed on in one turn: the reader must not hold the loop for long.
 #define PIECE_MAX (64 * 1024)
 #define HEADERS_MAX (64 * 1024) // bytes of an answer's headers
+#define DEADLINE_GRACE_MS 20
 
 struct http_client {
 	struct loop *loop;
@@ -70,6 +71,7 @@ struct http_call {
 	http_done_fn *done;
 	void *arg;
 	struct timer *idle_timer;
+	struct timer *total_timer; // a little behind libcurl's own
 	uint32_t idle_timeout_ms;
 	bool upload_stays_open;
 	bool upload_paused;
@@ -145,6 +147,7 @@ static void call_detach(struct http_call *call)
 	curl_easy_cleanup(call->easy);
 	call->easy = NULL;
 	call->idle_timer = timer_free(call->idle_timer);
+	call->total_timer = timer_free(call->total_timer);
 	if (call->previous)
 		call->previous->next = call->next;
 	else
@@ -540,7 +543,7 @@ static int on_rewind(void *arg, curl_off_t offset, int origin)
 
 // ---- starting and ending ----
 
-static void idle_too_long(void *arg)
+static void took_too_long(void *arg)
 {
 	struct http_call *call = arg;
 	struct http_client *client = call->client;
@@ -619,6 +622,15 @@ static void set_transport(const struct http_call *call)
 		curl_easy_setopt(easy, CURLOPT_SSLKEY, client->key_file);
 }
 
+// libcurl may look at a deadline some microseconds before it is over, and then not again while other
+// requests wait for longer.
+static void set_total_timeout(struct http_call *call, uint32_t timeout_ms)
+{
+	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+	call->total_timer = timer_new(call->client->loop, took_too_long, call);
+	timer_start(call->total_timer, (uint64_t)timeout_ms + DEADLINE_GRACE_MS);
+}
+
 struct http_call *http_call_start(struct http_client *client, const struct http_request *request)
 {
 	struct http_call *call = xnew(struct http_call);
@@ -651,13 +663,13 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
 		curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS,
 				 (long)request->connect_timeout_ms);
 	if (request->total_timeout_ms)
-		curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)request->total_timeout_ms);
+		set_total_timeout(call, request->total_timeout_ms);
 	set_transport(call);
 	set_body(call, request);
 	set_headers(call, request);
 	if (request->idle_timeout_ms) {
 		call->idle_timeout_ms = request->idle_timeout_ms;
-		call->idle_timer = timer_new(client->loop, idle_too_long, call);
+		call->idle_timer = timer_new(client->loop, took_too_long, call);
 		timer_start(call->idle_timer, call->idle_timeout_ms);
 	}
 	// Makes libcurl ask for a timer of 0, so that everything else happens from the loop.
