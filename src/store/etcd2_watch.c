@@ -338,7 +338,8 @@ static int read_action(const char *action, enum kv_watch_kind *ret, struct err *
 	return err_set(e, -EPROTO, "an event of unknown action");
 }
 
-static void tell_event(struct etcd2_watch *watch, enum kv_watch_kind kind)
+// False: the owner freed the watch.
+static bool tell_event(struct etcd2_watch *watch, enum kv_watch_kind kind)
 {
 	struct kv_watch_event event = {
 		.kind = kind,
@@ -354,6 +355,17 @@ static void tell_event(struct etcd2_watch *watch, enum kv_watch_kind kind)
 	etcd2_pair_of(watch->etcd, &watch->node, &event.pair, &shown);
 	if (kind == KV_WATCH_DELETE)
 		event.pair.value = NULL;
+	return kv_watch_emit(&watch->base, &event);
+}
+
+// An index has one change.
+static void tell_progress(struct etcd2_watch *watch)
+{
+	const struct kv_watch_event event = {
+		.kind = KV_WATCH_PROGRESS,
+		.header = { .revision = watch->next - 1, .cluster_id = watch->cluster_id },
+	};
+
 	kv_watch_emit(&watch->base, &event);
 }
 
@@ -380,8 +392,8 @@ static int use_event(struct etcd2_watch *watch, const struct etcd2_reply *reply,
 		lose(watch, false, "a directory with keys was removed as a whole");
 		return -ECANCELED;
 	}
-	if (is_asked_for(watch, watch->node.key))
-		tell_event(watch, kind);
+	if (!is_asked_for(watch, watch->node.key) || tell_event(watch, kind))
+		tell_progress(watch);
 	return 0;
 }
 

@@ -289,6 +289,8 @@ static void test_listen(void **state)
 	// As flannel's --listen: an etcd that is named is the store.
 	assert_int_equal(PARSE(f, "--listen=127.0.0.1:1", "--etcd-endpoints=http://a:1"), 0);
 	assert_string_equal(f->options.store.kind, "etcd3");
+	assert_int_equal(PARSE(f, "--store=etcd2"), 0);
+	assert_string_equal(f->options.store.kind, "etcd2");
 	assert_int_equal(PARSE(f, "--remote=a:1,https://b:2"), 0);
 	assert_int_equal(f->options.action, OPTIONS_RUN);
 	assert_string_equal(f->options.store.kind, "controller");
