@@ -216,10 +216,14 @@ static void controller_compact_all(void)
 		writes[i] = (struct kv_write){ .key = keys[i], .value = "", .value_len = 0 };
 	}
 	for (size_t i = 0; i < MIRROR_CHANGES_MAX; i += ARRAY_SIZE(writes)) {
-		do_txn(behind_kv, &txn, &answer);
+		do_txn(other, &txn, &answer);
 		assert_true(answer.succeeded);
 		kv_answer_free(&answer);
 	}
+	// It has them all when a range does.
+	do_range(other, "/fill/", true, &answer);
+	assert_int_equal(answer.pair_count, ARRAY_SIZE(writes));
+	kv_answer_free(&answer);
 }
 
 static const struct maker controller_maker = { controller_start, controller_stop, controller_open,
