@@ -21,7 +21,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HOST_CONNECTIONS_MAX 64L // what comes on top waits: a server is not to be run over, nor memory to be filled
+#define HOST_CONNECTIONS_MAX \
+	64L // what comes on top waits: a server is not to be run over, nor memory to be filled
 #define UPLOAD_MAX (16 * 1024 * 1024)
 // Of a streamed answer so much is handed on in one turn: the reader must not hold the loop for long.
 #define PIECE_MAX (64 * 1024)

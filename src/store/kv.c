@@ -15,11 +15,7 @@
 #include <string.h>
 
 static const struct kv_ops *const stores[] = {
-	&etcd2_ops,
-	&etcd3_ops,
-	&memory_ops,
-	&remote_ops,
-	&sqlite_ops,
+	&etcd2_ops, &etcd3_ops, &memory_ops, &remote_ops, &sqlite_ops,
 };
 
 // What a caller asked for: the store gets this in place of the caller's arg.

@@ -22,7 +22,8 @@ AT_ONCE = 500           # connections that are being made
 
 def request(path, body):
     text = json.dumps(body).encode()
-    return b"POST /v2/%s HTTP/1.1\r\nHost: controller\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(text), text)
+    head = f"POST /v2/{path} HTTP/1.1\r\nHost: controller\r\nContent-Length: {len(text)}\r\n\r\n"
+    return head.encode() + text
 
 
 class Connection:
