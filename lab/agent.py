@@ -89,10 +89,10 @@ class Agent:
         self._running().signal(signal.SIGHUP)
 
     def pause(self):
-        self._running().signal(signal.SIGSTOP)
+        self._running().pause()
 
     def resume(self):
-        self._running().signal(signal.SIGCONT)
+        self._running().resume()
 
     def _running(self):
         if not self.process:

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import ssl
 
 from . import http
@@ -98,10 +97,10 @@ class Member(Node):
 
     def pause(self):
         """SIGSTOP: a member that hangs."""
-        self.process.signal(signal.SIGSTOP)
+        self.process.pause()
 
     def resume(self):
-        self.process.signal(signal.SIGCONT)
+        self.process.resume()
 
     def wipe(self):
         """Lose all data; the member must be down."""

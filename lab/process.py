@@ -125,6 +125,15 @@ class Process:
             raise WaitTimeout(f"{self.name} (pid {self.pid}) has not ended after {timeout} s;"
                               f" its log: {self.log_path}") from None
 
+    def pause(self):
+        """SIGSTOP; back when all its threads stand still."""
+        self.signal(signal.SIGSTOP)
+        if self.alive():
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
     def ask_to_end(self):
         """SIGTERM, once, also to a process that was stopped.
 

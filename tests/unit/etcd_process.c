@@ -197,7 +197,12 @@ struct etcd_cluster *etcd_cluster_start(size_t count, const char *scheme, const 
 
 void etcd_member_signal(struct etcd_cluster *cluster, size_t member, int signal_number)
 {
+	siginfo_t info;
+
 	assert_int_equal(kill(cluster->pids[member], signal_number), 0);
+	// kill returns while threads of its still run, and answer.
+	if (signal_number == SIGSTOP)
+		assert_int_equal(waitid(P_PID, (id_t)cluster->pids[member], &info, WSTOPPED), 0);
 }
 
 void etcd_member_end(struct etcd_cluster *cluster, size_t member, int signal_number)
