@@ -43,12 +43,13 @@ static const struct flag interface_flags[] = {
 static const struct flag controller_flags[] = {
 	{ .name = "listen", FLAG_STRING, AT(listen), NULL, "IP:PORT",
 	  "Be a controller in place of an agent: serve what the store has below --etcd-prefix to "
-	  "agents that are started with --remote, so that the store sees one client." },
+	  "agents that are started with --remote, so that the store sees one client. Key, "
+	  "certificate and token are made once, in --state-dir, unless others are given." },
 	{ .name = "agent", FLAG_BOOL, AT(with_agent), NULL, NULL,
 	  "With --listen: be the agent of this host as well." },
 	{ .name = "insecure", FLAG_BOOL, AT(insecure), NULL, NULL,
-	  "Let --listen serve other hosts without TLS and without asking who they are: whoever "
-	  "reaches the port can change the network." },
+	  "Let --listen speak plain HTTP and ask for no token: whoever reaches the port can change "
+	  "the network." },
 };
 
 static const struct flag lease_flags[] = {
@@ -73,7 +74,7 @@ static const struct flag host_flags[] = {
 	{ .name = "run-dir", FLAG_STRING, AT(run_dir), "/run/weft", "DIRECTORY",
 	  "Place of the API socket." },
 	{ .name = "state-dir", FLAG_STRING, AT(state_dir), "/var/lib/weft", "DIRECTORY",
-	  "What was known last, for a start while the store is away." },
+	  "What was known last, for a start while the store is away; a controller's key and token." },
 	{ .name = "no-ip-forward", FLAG_BOOL, AT(no_ip_forward), NULL, NULL,
 	  "Leave the kernel's forwarding switches as they are." },
 	{ .name = "ip-blackhole-route", FLAG_BOOL, AT(ip_blackhole_route), NULL, NULL,
@@ -247,14 +248,6 @@ static int check_paths(struct options *options, const struct flag_set *set, stru
 	return r;
 }
 
-static bool is_loopback(const struct ip *ip)
-{
-	struct ip v6;
-
-	(void)ip_parse("::1", &v6);
-	return ip->family == AF_INET ? ip_v4_value(ip) >> 24 == 127 : ip_equal(ip, &v6);
-}
-
 // "IP:PORT", "[IPv6]:PORT"; ":PORT" is every address.
 static int read_listen(struct options *options, struct err *e)
 {
@@ -275,16 +268,28 @@ static int read_listen(struct options *options, struct err *e)
 	if (len == 0)
 		options->listen_ip = ip_v4(0);
 	options->listen_port = (uint16_t)port;
-	if (!is_loopback(&options->listen_ip) && !options->insecure)
-		return err_set(e, -EINVAL,
-			       "--listen=%s: this version serves without TLS and tokens; give a loopback "
-			       "address, or --insecure if only hosts that you trust reach the port",
-			       text);
 	return 0;
+}
+
+// Who gave one of these expects that it is used.
+static int check_insecure(const struct options *options, struct err *e)
+{
+	const struct store_options *store = &options->store_flags;
+	const char *given = store->remote_cert_file[0] != '\0' ? "remote-certfile"
+			    : store->remote_ca_file[0] != '\0' ? "remote-cafile"
+			    : store->token_file[0] != '\0'     ? "token-file"
+			    : store->token[0] != '\0'	       ? "token"
+							       : NULL;
+
+	if (!options->insecure || !given)
+		return 0;
+	return err_set(e, -EINVAL, "--insecure and --%s: plain HTTP without a token, or not?", given);
 }
 
 static int check_controller(struct options *options, struct err *e)
 {
+	int r;
+
 	if (options->listen[0] == '\0')
 		return options->insecure || options->with_agent
 			       ? err_set(e, -EINVAL, "--%s: only with --listen",
@@ -296,7 +301,9 @@ static int check_controller(struct options *options, struct err *e)
 			       "before another controller");
 	if (options->action == OPTIONS_RUN)
 		options->action = OPTIONS_SERVE;
-	return read_listen(options, e);
+	options->store_flags.serves = true;
+	r = check_insecure(options, e);
+	return r < 0 ? r : read_listen(options, e);
 }
 
 // A controller whose store is not named has its own; an etcd that is named in any way is the store, as for flannel's --listen.

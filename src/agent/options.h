@@ -88,8 +88,8 @@ struct options {
 	bool version;
 };
 
-// argv with the program's name; environment as environ. -EINVAL: exit 2 with the message. ret must
-// be zero; it owns memory even after a failure: options_free. *ret must not be moved afterwards
+// argv with the program's name; environment as environ. -EINVAL, or why the file of --token-file
+// cannot be read: exit 2 with the message. ret must be zero; it owns memory even after a failure: options_free. *ret must not be moved afterwards
 // (its parts point into it).
 int options_parse(int argc, char *const *argv, char *const *environment, struct options *ret,
 		  struct err *e);

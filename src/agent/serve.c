@@ -5,19 +5,28 @@
 
 #include "agent/notify.h"
 #include "controller/controller.h"
+#include "controller/identity.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/strbuf.h"
 #include "io/file.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ADDRESS_MAX (IP_STR_MAX + 32)
 
 struct server {
 	struct loop *loop;
+	struct identity identity; // zero with --insecure
 	struct kv *kv;
 	struct controller *controller;
+	struct signal_watch *hangup;
 	// alone
 	struct notify *notify;
 	struct timer *watchdog;
@@ -44,32 +53,139 @@ static int make_directory(const char *path, struct err *e)
 	return directory && directory[0] ? directory_make(directory, 0700, e) : 0;
 }
 
-int server_new(struct loop *loop, const struct options *options, struct server **ret, struct err *e)
+static const char *or_null(const char *text)
 {
+	return text[0] != '\0' ? text : NULL;
+}
+
+static int open_identity(struct server *server, const struct options *options, struct err *e)
+{
+	const struct identity_config config = {
+		.directory = options->state_dir,
+		.address = options->listen_ip,
+		.cert_file = or_null(options->store_flags.remote_cert_file),
+		.key_file = or_null(options->store_flags.remote_key_file),
+		.token = store_options_token(&options->store_flags),
+	};
+
+	return options->insecure ? 0 : identity_open(&config, &server->identity, e);
+}
+
+static int open_controller(struct server *server, const struct options *options, struct err *e)
+{
+	const struct identity *identity = &server->identity;
 	const struct controller_config config = {
 		.prefix = options->store_flags.prefix,
-		.http = { .address = options->listen_ip, .port = options->listen_port },
+		.token = identity->token,
+		.http = { .address = options->listen_ip,
+			  .port = options->listen_port,
+			  .tls = { .cert_file = identity->cert_file,
+				   .key_file = identity->key_file,
+				   .ca_file = or_null(options->store_flags.remote_ca_file) } },
 	};
+
+	return controller_new(server->kv, &config, &server->controller, e);
+}
+
+static int open_all(struct server *server, const struct options *options, struct err *e)
+{
+	int r = open_identity(server, options, e);
+
+	if (r < 0)
+		return err_wrap(e, "--listen=%s", options->listen);
+	r = make_directory(options->store.path, e);
+	if (r == 0)
+		r = kv_open(server->loop, &options->store, &server->kv, e);
+	if (r < 0)
+		return r;
+	r = open_controller(server, options, e);
+	return r < 0 ? err_wrap(e, "--listen=%s", options->listen) : 0;
+}
+
+// ---- how agents join ----
+
+static const char *address_text(const struct server *server, const struct ip *ip,
+				char buf[static ADDRESS_MAX])
+{
+	unsigned int port = controller_port(server->controller);
+	char text[IP_STR_MAX];
+
+	if (ip_is_unspecified(ip))
+		(void)text_format(buf, ADDRESS_MAX, "ADDRESS-OF-THIS-HOST:%u", port);
+	else
+		(void)text_format(buf, ADDRESS_MAX, ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u",
+				  ip_str(ip, text), port);
+	return buf;
+}
+
+// Standard output and error go to one place that is kept, a journal or a file: a token is not for it.
+static bool output_is_log(void)
+{
+	struct stat out, err;
+
+	if (isatty(STDOUT_FILENO))
+		return false;
+	return fstat(STDOUT_FILENO, &out) < 0 || fstat(STDERR_FILENO, &err) < 0 ||
+	       (out.st_dev == err.st_dev && out.st_ino == err.st_ino);
+}
+
+static void tell_join(const struct server *server, const struct options *options)
+{
+	const struct identity *identity = &server->identity;
+	const char *pin = controller_pin(server->controller);
+	const char *files = options->store_flags.remote_ca_file[0] != '\0'
+				    ? " --remote-certfile=FILE --remote-keyfile=FILE"
+				    : "";
+	char address[ADDRESS_MAX];
+
+	if (!identity->token)
+		return;
+	(void)address_text(server, &options->listen_ip, address);
+	log_info("controller: agents join by: weftd --remote=%s --token-file=FILE --pin=%s%s; the token is %s%s",
+		 address, pin, files, identity->token_file ? "in " : "the one that was given",
+		 identity->token_file ? identity->token_file : "");
+	if (!identity->token_is_new || output_is_log())
+		return;
+	printf("weftd --remote=%s --token=%s --pin=%s%s\n", address, identity->token, pin, files);
+	(void)fflush(stdout); // who closed it does not want it
+}
+
+// ---- life ----
+
+static void on_hangup(void *arg, int signal_number)
+{
+	struct server *server = arg;
+	struct err e;
+
+	(void)signal_number;
+	if (!server->identity.cert_file)
+		log_info("controller: there are no files to read again: it was started with --insecure");
+	else if (controller_reload(server->controller, &e) < 0)
+		log_error("controller: keep the former certificate: %s", err_msg(&e));
+	else
+		log_info("controller: read the certificate again; connections that are open keep the "
+			 "former; pin %s",
+			 controller_pin(server->controller));
+}
+
+int server_new(struct loop *loop, const struct options *options, struct server **ret, struct err *e)
+{
 	struct server *server = xnew(struct server);
 	char address[IP_STR_MAX];
 	int r;
 
 	server->loop = loop;
 	raise_descriptor_limit();
-	r = make_directory(options->store.path, e);
-	if (r == 0)
-		r = kv_open(loop, &options->store, &server->kv, e);
-	if (r == 0) {
-		r = controller_new(server->kv, &config, &server->controller, e);
-		if (r < 0)
-			err_wrap(e, "--listen=%s", options->listen);
-	}
+	r = open_all(server, options, e);
 	if (r < 0) {
 		server_free(server);
 		return r;
 	}
-	log_info("controller: serves %s of %s%s%s at %s, port %u", config.prefix, options->store.kind,
-		 options->store.path ? " " : "", options->store.path ? options->store.path : "",
+	server->hangup = signal_watch_new(loop, SIGHUP, on_hangup, server);
+	tell_join(server, options);
+	log_info("controller: serves %s of %s%s%s at %s, port %u", options->store_flags.prefix,
+		 options->store.kind, options->store.path ? " " : "",
+		 options->store.path ? options->store.path : "",
 		 ip_str(&options->listen_ip, address), controller_port(server->controller));
 	*ret = server;
 	return 0;
@@ -79,8 +195,10 @@ struct server *server_free(struct server *server)
 {
 	if (!server)
 		return NULL;
+	signal_watch_free(server->hangup);
 	controller_free(server->controller);
 	kv_close(server->kv);
+	identity_free(&server->identity);
 	free(server);
 	return NULL;
 }

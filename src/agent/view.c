@@ -344,7 +344,7 @@ static json_t *view_netlink(const struct agent *agent)
 	return object;
 }
 
-// So that `weft` speaks to the same store; the password stays here.
+// So that `weft` speaks to the same store; the password and the token stay here.
 static json_t *view_settings(const struct agent *agent)
 {
 	const struct store_options *store = &agent->options->store_flags;
@@ -359,6 +359,11 @@ static json_t *view_settings(const struct agent *agent)
 	set_text(object, "etcd_certfile", store->cert_file);
 	set_text(object, "etcd_keyfile", store->key_file);
 	set_text(object, "etcd_username", store->username);
+	set_text(object, "remote_cafile", store->remote_ca_file);
+	set_text(object, "remote_certfile", store->remote_cert_file);
+	set_text(object, "remote_keyfile", store->remote_key_file);
+	set_text(object, "pin", store->pin);
+	set_text(object, "token_file", store->token_file);
 	return object;
 }
 

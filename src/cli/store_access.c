@@ -44,7 +44,11 @@ static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
 					       { "etcd-cafile", "etcd_cafile" },
 					       { "etcd-certfile", "etcd_certfile" },
 					       { "etcd-keyfile", "etcd_keyfile" },
-					       { "etcd-username", "etcd_username" } };
+					       { "etcd-username", "etcd_username" },
+					       { "remote-cafile", "remote_cafile" },
+					       { "remote-certfile", "remote_certfile" },
+					       { "remote-keyfile", "remote_keyfile" },
+					       { "pin", "pin" } };
 	_cleanup_free_ char *endpoints = join_endpoints(show_member(settings, "endpoints"));
 	const char *kind = show_text(settings, "store");
 	bool is_remote = strcmp(kind, "controller") == 0;
@@ -55,6 +59,9 @@ static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
 		r = assign_setting(cli, "store", kind, e);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(same); i++)
 		r = assign_setting(cli, same[i][0], show_text(settings, same[i][1]), e);
+	// A token that was given goes before a file that was not.
+	if (r == 0 && flag_set_source(cli->flags, "token") == FLAG_FROM_DEFAULT)
+		r = assign_setting(cli, "token-file", show_text(settings, "token_file"), e);
 	return r < 0 ? err_wrap(e, "the agent's settings") : 0;
 }
 

@@ -12,6 +12,7 @@
 #define BODY_MAX (2 * 1024 * 1024) // more than an etcd takes in a request
 #define CONNECTIONS_MAX 12000
 #define CONNECTION_MEMORY (16 * 1024)
+#define TYPE_TEXT "text/plain"
 
 // ---- answers ----
 
@@ -62,7 +63,7 @@ int read_our_key(const struct controller *controller, const json_t *object, cons
 
 // ---- requests ----
 
-static const struct {
+static const struct route {
 	const char *path;
 	void (*serve)(struct controller *controller, struct http_exchange *exchange,
 		      const json_t *request);
@@ -76,27 +77,65 @@ static const struct {
 	{ "/v2/session/close", serve_session_close },
 };
 
-static void on_request(void *arg, struct http_exchange *exchange)
+static void serve_request(struct controller *controller, struct http_exchange *exchange,
+			  const struct route *route)
 {
-	struct controller *controller = arg;
 	_cleanup_json_ json_t *request = NULL;
 	struct err e;
 	size_t len;
 	const char *body = http_exchange_body(exchange, &len);
 
-	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
-		if (strcmp(routes[i].path, http_exchange_path(exchange)) != 0)
-			continue;
-		if (strcmp(http_exchange_method(exchange), "POST") != 0)
-			answer_json(exchange, 405,
-				    wire_error(-EINVAL, "only POST is understood here"));
-		else if (json_read(body, len, BODY_MAX, &request, &e) < 0)
-			answer_error(exchange, -EINVAL, err_msg(&e));
-		else
-			routes[i].serve(controller, exchange, request);
+	if (strcmp(http_exchange_method(exchange), "POST") != 0)
+		answer_json(exchange, 405, wire_error(-EINVAL, "only POST is understood here"));
+	else if (json_read(body, len, BODY_MAX, &request, &e) < 0)
+		answer_error(exchange, -EINVAL, err_msg(&e));
+	else
+		route->serve(controller, exchange, request);
+}
+
+static void serve_health(const struct controller *controller, struct http_exchange *exchange,
+			 bool asks_ready)
+{
+	const struct err *why;
+	_cleanup_free_ char *text = NULL;
+
+	if (strcmp(http_exchange_method(exchange), "GET") != 0) {
+		answer_json(exchange, 405, wire_error(-EINVAL, "only GET is understood here"));
+	} else if (asks_ready && !mirror_is_up(controller->mirror, &why)) {
+		text = xasprintf("the store is not reached: %s\n",
+				 why->code < 0 ? err_msg(why) : "it has not answered yet");
+		http_answer_text(exchange, 503, TYPE_TEXT, text);
+	} else {
+		http_answer_text(exchange, 200, TYPE_TEXT, "ok\n");
+	}
+}
+
+static void on_request(void *arg, struct http_exchange *exchange)
+{
+	struct controller *controller = arg;
+	const char *path = http_exchange_path(exchange);
+	bool asks_ready = strcmp(path, "/readyz") == 0;
+
+	if (asks_ready || strcmp(path, "/healthz") == 0) {
+		serve_health(controller, exchange, asks_ready);
 		return;
 	}
+	if (!http_exchange_is_admitted(exchange)) {
+		access_refuse(exchange);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (strcmp(routes[i].path, path) == 0) {
+			serve_request(controller, exchange, &routes[i]);
+			return;
+		}
+	}
 	answer_json(exchange, 404, wire_error(-EINVAL, "no such path"));
+}
+
+static bool on_head(void *arg, const struct http_exchange *exchange)
+{
+	return access_is_granted(arg, exchange);
 }
 
 // ---- the mirror's news ----
@@ -138,10 +177,12 @@ int controller_new(struct kv *kv, const struct controller_config *config, struct
 	controller->loop = kv_loop(kv);
 	controller->prefix = xasprintf("%.*s/", (int)len, config->prefix);
 	controller->late = timer_new(controller->loop, range_late, controller);
+	controller->token = xstrdup(config->token);
 	controller->trim = timer_new(controller->loop, range_trim, controller);
 	controller->wake = timer_new(controller->loop, watchers_wake, controller);
 	http.connection_memory = CONNECTION_MEMORY;
 	http.body_max = BODY_MAX;
+	http.admit = on_head;
 	http.connections_max = CONNECTIONS_MAX;
 	r = http_server_new(controller->loop, &http, on_request, controller, &controller->server, e);
 	if (r < 0) {
@@ -165,8 +206,19 @@ struct controller *controller_free(struct controller *controller)
 	timer_free(controller->trim);
 	timer_free(controller->wake);
 	free(controller->prefix);
+	free(controller->token);
 	free(controller);
 	return NULL;
+}
+
+int controller_reload(struct controller *controller, struct err *e)
+{
+	return http_server_reload(controller->server, e);
+}
+
+const char *controller_pin(const struct controller *controller)
+{
+	return http_server_pin(controller->server);
 }
 
 uint16_t controller_port(const struct controller *controller)

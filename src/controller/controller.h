@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: serving what a store has below a prefix to agents over HTTP (docs/api.md), so that the store sees
+// Owns: serving what a store has below a prefix to agents over HTTP (docs/controller-api.md), so that the store sees
 // one client in place of thousands.
 #pragma once
 
@@ -9,7 +9,8 @@
 
 struct controller_config {
 	const char *prefix; // "/coreos.com/network": nothing else of the store is read, served or written
-	struct http_server_config http; // address and port; limits are set here
+	const char *token; // that every request has to carry, but for /healthz and /readyz; NULL: none. Copied
+	struct http_server_config http; // address, port and TLS; limits are set here
 };
 
 struct controller;
@@ -17,4 +18,7 @@ struct controller;
 int controller_new(struct kv *kv, const struct controller_config *config, struct controller **ret,
 		   struct err *e);
 struct controller *controller_free(struct controller *controller);
+// The files of TLS anew, as http_server_reload.
+int controller_reload(struct controller *controller, struct err *e);
+const char *controller_pin(const struct controller *controller); // "" without TLS
 uint16_t controller_port(const struct controller *controller);

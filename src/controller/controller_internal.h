@@ -24,6 +24,7 @@ struct controller {
 	struct kv *kv;
 	struct loop *loop;
 	char *prefix; // with the slash at its end
+	char *token;  // NULL: nobody is asked for one
 	struct mirror *mirror;
 	struct http_server *server;
 	struct timer *late; // for the range that has waited longest
@@ -35,6 +36,10 @@ struct controller {
 	struct timer *wake; // gathers changes for the watchers
 	int64_t written;    // the last revision that was written through us: ranges are not older
 };
+
+// ---- access.c ----
+bool access_is_granted(const struct controller *controller, const struct http_exchange *exchange);
+void access_refuse(struct http_exchange *exchange); // answers
 
 // ---- requests to the store, write.c ----
 struct op *op_new(struct controller *controller, struct http_exchange *exchange);

@@ -14,12 +14,12 @@
 #include "core/mem.h"
 #include "core/strbuf.h"
 #include "io/http_sockets.h"
+#include "io/http_trust.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <unistd.h>
 
 #define HOST_CONNECTIONS_MAX \
 	64L // what comes on top waits: a server is not to be run over, nor memory to be filled
@@ -38,9 +38,7 @@ struct http_client {
 	struct http_call *calls;
 	struct http_call *ready_first; // calls that have something to tell
 	struct http_call *ready_last;
-	char *ca_file;
-	char *cert_file;
-	char *key_file;
+	struct http_trust *trust;
 	char *user_agent;
 	char *unix_socket;
 	bool dispatching;
@@ -363,6 +361,8 @@ static void read_results(struct http_client *client)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
 		r = code_of_result(message->easy_handle, message->data.result);
+		if (message->data.result == CURLE_SSL_PINNEDPUBKEYNOTMATCH && call->r == 0)
+			call->r = http_trust_pin_failed(client->trust, &call->err);
 		if (r < 0) {
 			fail(call, r,
 			     call->error[0] ? call->error : curl_easy_strerror(message->data.result));
@@ -600,9 +600,7 @@ static void set_transport(const struct http_call *call)
 
 	http_sockets_set(client->open_sockets, easy);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	// A host's http_proxy is meant for downloads; what goes to the store goes there and nowhere
 	// else.
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -612,15 +610,7 @@ static void set_transport(const struct http_call *call)
 		curl_easy_setopt(easy, CURLOPT_USERAGENT, client->user_agent);
 	if (client->unix_socket)
 		curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, client->unix_socket);
-	if (client->ca_file) {
-		curl_easy_setopt(easy, CURLOPT_CAINFO, client->ca_file);
-		// Else Debian's libcurl would read, and trust, all of /etc/ssl/certs as well.
-		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-	}
-	if (client->cert_file)
-		curl_easy_setopt(easy, CURLOPT_SSLCERT, client->cert_file);
-	if (client->key_file)
-		curl_easy_setopt(easy, CURLOPT_SSLKEY, client->key_file);
+	http_trust_set(client->trust, easy);
 }
 
 // libcurl may look at a deadline some microseconds before it is over, and then not again while other
@@ -703,29 +693,20 @@ void http_call_send(struct http_call *call, const void *data, size_t len)
 	unpause(call);
 }
 
-static int check_file(const char *path, const char *what, struct err *e)
-{
-	if (path && access(path, R_OK) < 0)
-		return err_set(e, -errno, "%s %s: %s", what, path, strerror(errno));
-	return 0;
-}
-
 int http_client_new(struct loop *loop, const struct http_client_config *config,
 		    struct http_client **ret, struct err *e)
 {
 	static bool initialized;
+	struct http_trust *trust;
 	struct http_client *client;
-	int r;
+	int r = http_trust_new(config, &trust, e);
 
-	r = check_file(config->ca_file, "CA file", e);
-	if (r == 0)
-		r = check_file(config->cert_file, "certificate", e);
-	if (r == 0)
-		r = check_file(config->key_file, "key file", e);
 	if (r < 0)
 		return r;
-	if (!initialized && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+	if (!initialized && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+		http_trust_free(trust);
 		return err_set(e, -EIO, "cannot initialize libcurl");
+	}
 	initialized = true;
 	client = xnew(struct http_client);
 	client->loop = loop;
@@ -734,9 +715,7 @@ int http_client_new(struct loop *loop, const struct http_client_config *config,
 		abort();
 	client->open_sockets = http_sockets_new();
 	client->timer = timer_new(loop, timer_due, client);
-	client->ca_file = xstrdup(config->ca_file);
-	client->cert_file = xstrdup(config->cert_file);
-	client->key_file = xstrdup(config->key_file);
+	client->trust = trust;
 	client->user_agent = xstrdup(config->user_agent);
 	client->unix_socket = xstrdup(config->unix_socket);
 	curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
@@ -755,9 +734,7 @@ static void client_destroy(struct http_client *client)
 	while (client->sockets)
 		socket_watch_free(client->sockets); // NOLINT(clang-analyzer-unix.Malloc): it takes itself off the list
 	timer_free(client->timer);
-	free(client->ca_file);
-	free(client->cert_file);
-	free(client->key_file);
+	http_trust_free(client->trust);
 	free(client->user_agent);
 	free(client->unix_socket);
 	free(client);

@@ -15,12 +15,15 @@ struct http_client_config {
 	const char *ca_file;   // trusted in place of the system's roots; NULL: those
 	const char *cert_file; // client certificate and key, or NULL
 	const char *key_file;
+	// Keys of servers that may be spoken to, see http_pin.h; NULL: any. It then takes https and nothing else, and without
+	// ca_file stands in place of the chain to a CA and of the name in the certificate.
+	const char *pin;
 	const char *user_agent;
 	const char *unix_socket; // all requests go there; NULL: TCP
 };
 
 struct http_client;
-// The strings are copied. -ENOENT and the like name the file that cannot be read.
+// The strings are copied. -ENOENT and the like name the file that cannot be read; -EINVAL: the pin.
 int http_client_new(struct loop *loop, const struct http_client_config *config,
 		    struct http_client **ret, struct err *e);
 struct http_client *http_client_free(struct http_client *client); // cancels all calls without calling back

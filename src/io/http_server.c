@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define CONNECTION_MEMORY_DEFAULT (32 * 1024)
 #define STREAM_BLOCK \
 	1024 // kept for each stream; used for a client of HTTP/1.0 alone, others get chunks
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 #define DEADLINE_DEFAULT_MS 30000
 #define SURPLUS_MAX (256 * 1024)
 
@@ -30,6 +32,7 @@ struct client {
 	struct http_server *server;
 	int fd;
 	bool is_allowed;
+	struct tls_credentials *tls;	// that its session uses
 	uint64_t deadline_ms;		// 0: not the client's time
 	struct http_exchange *exchange; // in hand, or NULL
 };
@@ -37,12 +40,17 @@ struct client {
 struct http_server {
 	struct loop *loop;
 	http_handler_fn *handler;
+	http_admit_fn *admit;
 	void *arg;
 	struct MHD_Daemon *daemon;
 	struct fd_watch *watch;
 	struct timer *turn; // libmicrohttpd has more to do without waiting for a descriptor
 	struct timer *sweep; // looks for clients past their deadline; runs only while there are some that have one
 	struct client *clients;
+	struct tls_credentials *tls; // of connections that come; NULL: plain HTTP
+	char *cert_file;
+	char *key_file;
+	char *ca_file;
 	char *unix_path;
 	dev_t unix_device; // of the socket file, so that another's is not removed
 	ino_t unix_inode;
@@ -60,6 +68,7 @@ struct http_exchange {
 	char *method;
 	struct strbuf body;
 	size_t surplus;	   // bytes of the body beyond its limit
+	bool is_admitted;  // its body is wanted
 	bool was_handed;   // the handler has it, or had
 	bool is_suspended; // libmicrohttpd leaves the connection alone
 	struct MHD_Response *response;
@@ -124,6 +133,19 @@ static bool client_may_enter(const struct http_server *server, int fd)
 	return peer.uid == 0;
 }
 
+// Before the first byte is read, so that the handshake has what is in force now.
+static void client_secure(struct client *client, struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+	client->tls = tls_credentials_ref(client->server->tls);
+	if (info && info->tls_session && tls_credentials_use(client->tls, info->tls_session) == 0)
+		return;
+	// What the library has instead takes nobody.
+	log_rl(LOG_LEVEL_ERROR, "http: a connection cannot be secured");
+}
+
 static void client_open(struct http_server *server, struct MHD_Connection *connection, void **context)
 {
 	const union MHD_ConnectionInfo *info =
@@ -133,6 +155,8 @@ static void client_open(struct http_server *server, struct MHD_Connection *conne
 	client->server = server;
 	client->fd = info ? info->connect_fd : -1;
 	client->is_allowed = client_may_enter(server, client->fd);
+	if (server->tls)
+		client_secure(client, connection);
 	client->next = server->clients;
 	if (client->next)
 		client->next->previous = client;
@@ -151,6 +175,7 @@ static void client_close(struct client *client)
 		client->server->clients = client->next;
 	// At its limit of connections the daemon stops listening, and only looks at that when it is run.
 	timer_start(client->server->turn, 0);
+	tls_credentials_unref(client->tls);
 	free(client);
 }
 
@@ -246,6 +271,13 @@ static void exchange_hand_over(struct http_exchange *exchange)
 		server->handler(server->arg, exchange);
 }
 
+static void exchange_admit(struct http_exchange *exchange)
+{
+	const struct http_server *server = exchange->server;
+
+	exchange->is_admitted = !server->admit || server->admit(server->arg, exchange);
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *upload,
 				  size_t *upload_len, void **context)
@@ -255,12 +287,13 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 
 	(void)version;
 	if (!exchange) {
-		*context = exchange_new(arg, connection, method, url);
+		exchange = *context = exchange_new(arg, connection, method, url);
+		exchange_admit(exchange);
 		return MHD_YES;
 	}
 	if (*upload_len > 0) {
 		// A little more than what fits is read and dropped, so that the client gets to see why.
-		if (strbuf_add(&exchange->body, upload, *upload_len) < 0)
+		if (!exchange->is_admitted || strbuf_add(&exchange->body, upload, *upload_len) < 0)
 			exchange->surplus += *upload_len;
 		if (exchange->surplus > SURPLUS_MAX)
 			return MHD_NO;
@@ -292,6 +325,31 @@ const char *http_exchange_path(const struct http_exchange *exchange)
 const char *http_exchange_query(const struct http_exchange *exchange, const char *name)
 {
 	return MHD_lookup_connection_value(exchange->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *http_exchange_header(const struct http_exchange *exchange, const char *name)
+{
+	return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+struct ip http_exchange_peer(const struct http_exchange *exchange)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr *address = info ? info->client_addr : NULL;
+
+	if (address && address->sa_family == AF_INET)
+		return ip_from_bytes(AF_INET,
+				     &((const struct sockaddr_in *)(const void *)address)->sin_addr);
+	if (address && address->sa_family == AF_INET6)
+		return ip_from_bytes(AF_INET6,
+				     &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+	return (struct ip){ 0 };
+}
+
+bool http_exchange_is_admitted(const struct http_exchange *exchange)
+{
+	return exchange->is_admitted;
 }
 
 const char *http_exchange_body(const struct http_exchange *exchange, size_t *ret_len)
@@ -448,15 +506,41 @@ static int server_listen(struct http_server *server, const struct http_server_co
 	return 0;
 }
 
+// What a session has before client_secure: nothing, so that no session goes on with less than is asked for.
+static int no_certificate(gnutls_session_t session, const gnutls_datum_t *ca_names, int ca_count,
+			  const gnutls_pk_algorithm_t *algorithms, int algorithm_count,
+			  gnutls_pcert_st **ret, unsigned int *ret_count, gnutls_privkey_t *ret_key)
+{
+	(void)session;
+	(void)ca_names;
+	(void)ca_count;
+	(void)algorithms;
+	(void)algorithm_count;
+	(void)ret;
+	(void)ret_count;
+	(void)ret_key;
+	return -1;
+}
+
 static struct MHD_Daemon *daemon_start(struct http_server *server,
 				       const struct http_server_config *config, int fd)
 {
 	unsigned int connections = config->connections_max > 0 ? config->connections_max
 							       : CONNECTIONS_DEFAULT;
 
+	const struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES },
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)no_certificate },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+	const struct MHD_OptionItem plain[] = { { MHD_OPTION_END, 0, NULL } };
+	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+
+	if (server->tls)
+		flags |= MHD_USE_TLS;
 	// The logger comes first: it holds for what later options have to say.
 	// clang-format off
-	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+	return MHD_start_daemon(flags, 0,
 		NULL, NULL, on_request, server,
 		MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
 		MHD_OPTION_LISTEN_SOCKET, fd,
@@ -468,8 +552,37 @@ static struct MHD_Daemon *daemon_start(struct http_server *server,
 		MHD_OPTION_STRICT_FOR_CLIENT, 1,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+		MHD_OPTION_ARRAY, server->tls ? tls : plain,
 		MHD_OPTION_END);
 	// clang-format on
+}
+
+// ---- TLS ----
+
+static int tls_load(struct http_server *server, struct err *e)
+{
+	const struct tls_files files = { server->cert_file, server->key_file, server->ca_file };
+	struct tls_credentials *tls;
+	int r;
+
+	if (!server->cert_file)
+		return 0;
+	r = tls_credentials_new(&files, &tls, e);
+	if (r < 0)
+		return r;
+	tls_credentials_unref(server->tls);
+	server->tls = tls;
+	return 0;
+}
+
+int http_server_reload(struct http_server *server, struct err *e)
+{
+	return tls_load(server, e);
+}
+
+const char *http_server_pin(const struct http_server *server)
+{
+	return server->tls ? tls_credentials_pin(server->tls) : "";
 }
 
 int http_server_new(struct loop *loop, const struct http_server_config *config,
@@ -482,11 +595,17 @@ int http_server_new(struct loop *loop, const struct http_server_config *config,
 
 	server->loop = loop;
 	server->handler = handler;
+	server->admit = config->admit;
 	server->arg = arg;
 	server->root_only = config->unix_path && config->root_only;
 	server->body_max = config->body_max;
 	server->deadline_ms = config->deadline_ms > 0 ? config->deadline_ms : DEADLINE_DEFAULT_MS;
-	r = server_listen(server, config, &fd, e);
+	server->cert_file = xstrdup(config->tls.cert_file);
+	server->key_file = xstrdup(config->tls.key_file);
+	server->ca_file = xstrdup(config->tls.ca_file);
+	r = tls_load(server, e);
+	if (r == 0)
+		r = server_listen(server, config, &fd, e);
 	if (r < 0) {
 		http_server_free(server);
 		return r;
@@ -529,6 +648,10 @@ struct http_server *http_server_free(struct http_server *server)
 		MHD_stop_daemon(server->daemon);
 	timer_free(server->turn);
 	timer_free(server->sweep);
+	tls_credentials_unref(server->tls);
+	free(server->cert_file);
+	free(server->key_file);
+	free(server->ca_file);
 	free(server->unix_path);
 	free(server);
 	return NULL;

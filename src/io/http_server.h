@@ -11,12 +11,19 @@
 // a whole answer, and the same for each piece of a stream, so that neither a slow sender nor a slow reader keeps a place;
 // time in which a stream has nothing to say, or an answer is being worked out, is not the client's and does not count.
 // Everything here is called from the loop thread only.
+//
+// DOC: TLS
+//
+// A connection has the certificate, key and CA that were in force when it was accepted, to its end: new files
+// (http_server_reload) are for new connections. A client that must show a certificate and has none, or one that the CA
+// did not sign, does not get past the handshake.
 #pragma once
 
 #include "core/err.h"
 #include "core/ip.h"
 #include "core/strbuf.h"
 #include "io/loop.h"
+#include "io/tls_credentials.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,6 +33,9 @@ struct http_server;
 struct http_exchange;
 
 typedef void http_handler_fn(void *arg, struct http_exchange *exchange);
+// The request's head is there: method, path, headers. False: nothing of its body is kept; the handler gets it all the
+// same, to say why, and sees it by http_exchange_is_admitted.
+typedef bool http_admit_fn(void *arg, const struct http_exchange *exchange);
 
 struct http_server_config {
 	const char *unix_path; // NULL: TCP. Made with mode 0600; a dead one of an earlier life is replaced
@@ -37,20 +47,29 @@ struct http_server_config {
 	size_t connection_memory; // bytes of each connection: a request's head, and what is being sent; 0: 32768
 	size_t body_max;      // of a request, larger gets 413; 0: none is accepted
 	uint32_t deadline_ms; // 0: 30000
+	http_admit_fn *admit; // gets the handler's arg; NULL: all are admitted
+	struct tls_files tls; // cert_file NULL: plain HTTP
 };
 
-// -EADDRINUSE: another process serves there; -EADDRNOTAVAIL, -EACCES, ...; the message names the address.
+// Strings are copied. -EADDRINUSE: another process serves there; -EADDRNOTAVAIL, -EACCES, ...; the message names the
+// address, or the file.
 int http_server_new(struct loop *loop, const struct http_server_config *config,
 		    http_handler_fn *handler, void *arg, struct http_server **ret, struct err *e);
 // Cuts all connections and removes the unix socket. Streams get their `closed`; unanswered exchanges are gone.
 struct http_server *http_server_free(struct http_server *server);
-uint16_t http_server_port(const struct http_server *server); // the port in use; 0 for unix
+// Reads the files of TLS anew, for connections that come from now on. If they are not good the former ones stay in force.
+int http_server_reload(struct http_server *server, struct err *e);
+const char *http_server_pin(const struct http_server *server); // TLS_PIN_MAX; "" for plain HTTP
+uint16_t http_server_port(const struct http_server *server);   // the port in use; 0 for unix
 unsigned int http_server_connections(const struct http_server *server); // open now
 
 // The request. Strings are borrowed and live as long as the exchange.
 const char *http_exchange_method(const struct http_exchange *exchange); // "GET" for HEAD too
 const char *http_exchange_path(const struct http_exchange *exchange);	// without the query
 const char *http_exchange_query(const struct http_exchange *exchange, const char *name); // NULL if absent
+const char *http_exchange_header(const struct http_exchange *exchange, const char *name); // NULL if absent
+struct ip http_exchange_peer(const struct http_exchange *exchange); // the client's address; none for unix
+bool http_exchange_is_admitted(const struct http_exchange *exchange);
 const char *http_exchange_body(const struct http_exchange *exchange, size_t *ret_len); // terminated
 
 // Copies the body.

@@ -21,7 +21,9 @@ struct store_config {
 	const char *ca_file;
 	const char *cert_file;
 	const char *key_file;
-	const char *path;	     // "sqlite": its file
+	const char *path; // "sqlite": its file
+	const char *pin; // controller: keys of servers, see io/http_pin.h; NULL: any that the CA vouches for
+	const char *token;	     // controller; NULL: none
 	uint32_t request_timeout_ms; // 0: 5000
 	uint32_t dead_man_ms;	     // a watch that shows no life for this long is dead; 0: 15000
 };

@@ -219,6 +219,7 @@ static int remote_open(struct kv *kv, const struct store_config *config, struct 
 		.ca_file = config->ca_file,
 		.cert_file = config->cert_file,
 		.key_file = config->key_file,
+		.pin = config->pin,
 		.user_agent = "weft/" WEFT_VERSION,
 	};
 	int r;
@@ -229,6 +230,8 @@ static int remote_open(struct kv *kv, const struct store_config *config, struct 
 					     ? remote->request_timeout_ms
 					     : CONNECT_TIMEOUT_MS;
 	remote->dead_man_ms = config->dead_man_ms ? config->dead_man_ms : DEAD_MAN_MS;
+	if (config->token)
+		remote->authorization = xasprintf("Authorization: Bearer %s", config->token);
 	r = endpoint_set_open(&remote->endpoints, config, e);
 	if (r == 0)
 		r = http_client_new(kv->loop, &http, &remote->http, e);
@@ -242,6 +245,7 @@ static void remote_close(struct kv *kv)
 	remote_calls_end(remote);
 	http_client_free(remote->http);
 	endpoint_set_free(&remote->endpoints);
+	free(remote->authorization);
 }
 
 static const char *endpoint(const struct kv *kv)

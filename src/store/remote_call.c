@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define HTTP_UNAUTHORIZED 401
+#define LINES_IDLE_FACTOR 3 // a stream of any length may take its time, but not stand still
 // A stream of any length may take its time, but not stand still, nor go on for ever.
 #define LINES_IDLE_FACTOR 3
 #define LINES_TOTAL_FACTOR 20
@@ -95,6 +97,30 @@ static void move_on(struct remote_call *call, bool unknown)
 	}
 }
 
+void remote_headers(const struct remote *remote, const char *ret[static REMOTE_HEADERS_MAX])
+{
+	ret[0] = "Content-Type: application/json";
+	ret[1] = remote->authorization; // NULL ends them
+	ret[2] = NULL;
+}
+
+int remote_read_refusal(const struct remote *remote, const struct http_response *response,
+			bool *ret_foreign, struct err *e)
+{
+	_cleanup_json_ json_t *answer = NULL;
+
+	*ret_foreign = true;
+	if (json_read(response->body, response->len, ANSWER_MAX, &answer, NULL) < 0 ||
+	    !json_is_object(answer))
+		return err_set(e, -EPROTO, "not an answer of a controller (HTTP status %d)",
+			       response->status);
+	*ret_foreign = !json_is_object(json_object_get(answer, "error"));
+	if (response->status == HTTP_UNAUTHORIZED && !*ret_foreign)
+		return err_set(e, -EACCES, "the controller %s; --token-file or --token names its own",
+			       remote->authorization ? "refuses our token" : "asks for a token");
+	return wire_read_error(answer, e);
+}
+
 // May the request have been done, if nobody says so who knows?
 static bool is_unclear(int status)
 {
@@ -102,17 +128,21 @@ static bool is_unclear(int status)
 }
 
 // An answer that says no. Where a proxy says so, the controller may have got the request.
-static void refused(struct remote_call *call, int status, const json_t *answer)
+static void refused(struct remote_call *call, const struct http_response *response)
 {
-	bool is_foreign = !json_is_object(json_object_get(answer, "error"));
-	int r = wire_read_error(answer, &call->err);
+	bool is_foreign;
+	int r = remote_read_refusal(call->remote, response, &is_foreign, &call->err);
 
+	if (response->status == HTTP_UNAUTHORIZED) {
+		move_on(call, false); // another one may know us
+		return;
+	}
 	switch (r) {
 	case -EPROTO: // a foreign server
 	case -EAGAIN: // the controller has lost its store: another one may have it
 	case -ECONNREFUSED:
 	case -ETIMEDOUT:
-		move_on(call, is_foreign && is_unclear(status));
+		move_on(call, is_foreign && is_unclear(response->status));
 		return;
 	default:
 		endpoint_set_works(&call->remote->endpoints, call->endpoint);
@@ -147,17 +177,17 @@ static void http_done(void *arg, int r, const struct http_response *response, co
 		accepted(call, NULL);
 		return;
 	}
-	if (json_read(response->body, response->len, ANSWER_MAX, &answer, NULL) < 0 ||
-	    !json_is_object(answer)) {
-		err_set(&call->err, -EPROTO, "not an answer of a controller (HTTP status %d)",
-			response->status);
-		move_on(call, is_unclear(response->status));
+	if (response->status != 200) {
+		refused(call, response);
 		return;
 	}
-	if (response->status == 200)
-		accepted(call, answer);
-	else
-		refused(call, response->status, answer);
+	if (json_read(response->body, response->len, ANSWER_MAX, &answer, NULL) < 0 ||
+	    !json_is_object(answer)) {
+		err_set(&call->err, -EPROTO, "not an answer of a controller");
+		move_on(call, true);
+		return;
+	}
+	accepted(call, answer);
 }
 
 static int got_line(void *arg, const json_t *line)
@@ -184,7 +214,7 @@ static int got_chunk(void *arg, const char *data, size_t len)
 static void attempt(struct remote_call *call)
 {
 	struct remote *remote = call->remote;
-	static const char *const headers[] = { "Content-Type: application/json", NULL };
+	const char *headers[REMOTE_HEADERS_MAX];
 	_cleanup_free_ char *url = NULL;
 	struct http_request request = {
 		.method = "POST",
@@ -198,6 +228,7 @@ static void attempt(struct remote_call *call)
 		.arg = call,
 	};
 
+	remote_headers(remote, headers);
 	call->endpoint = endpoint_set_pick(&remote->endpoints, call->tried);
 	call->err.code = 0;
 	url = xasprintf("%s%s", remote->endpoints.items[call->endpoint].url, call->request.path);

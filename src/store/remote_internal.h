@@ -16,6 +16,7 @@ struct remote {
 	uint32_t request_timeout_ms;
 	uint32_t connect_timeout_ms;
 	uint32_t dead_man_ms;
+	char *authorization; // a header with the token; NULL: none
 	struct remote_call *calls;
 };
 
@@ -46,6 +47,12 @@ struct remote_request {
 };
 void remote_call_start(struct remote *remote, const struct remote_request *request);
 void remote_calls_end(struct remote *remote);
+// Of every request, ends with NULL.
+#define REMOTE_HEADERS_MAX 3
+void remote_headers(const struct remote *remote, const char *ret[static REMOTE_HEADERS_MAX]);
+// What an answer other than 200 says; its errno. *ret_foreign: a controller would say it in other words.
+int remote_read_refusal(const struct remote *remote, const struct http_response *response,
+			bool *ret_foreign, struct err *e);
 
 // ---- watches, remote_watch.c ----
 struct remote_watch {

@@ -228,7 +228,7 @@ static int got_chunk(void *arg, const char *data, size_t len)
 static void stream_ended(void *arg, int r, const struct http_response *response, const struct err *e)
 {
 	struct remote_watch *watch = arg;
-	_cleanup_json_ json_t *answer = NULL;
+	bool is_foreign;
 	struct err told;
 
 	watch->stream = NULL;
@@ -236,11 +236,8 @@ static void stream_ended(void *arg, int r, const struct http_response *response,
 		told = *e;
 	else if (response->status == 200)
 		err_set(&told, -EPIPE, "the controller ended the watch");
-	else if (json_read(response->body, response->len, JSON_TEXT_MAX, &answer, NULL) < 0)
-		err_set(&told, -EPROTO, "not an answer of a controller (HTTP status %d)",
-			response->status);
 	else
-		(void)wire_read_error(answer, &told);
+		(void)remote_read_refusal(watch->remote, response, &is_foreign, &told);
 	(void)err_wrap(&told, "%s", watch->remote->endpoints.items[watch->endpoint].url);
 	endpoint_set_failed(&watch->remote->endpoints, watch->endpoint);
 	go_down(watch, &told);
@@ -273,7 +270,7 @@ static char *request_body(const struct remote_watch *watch)
 
 static void stream_open(struct remote_watch *watch)
 {
-	static const char *const headers[] = { "Content-Type: application/json", NULL };
+	const char *headers[REMOTE_HEADERS_MAX];
 	struct remote *remote = watch->remote;
 	_cleanup_free_ char *body = request_body(watch);
 	_cleanup_free_ char *url = NULL;
@@ -289,6 +286,7 @@ static void stream_open(struct remote_watch *watch)
 		.arg = watch,
 	};
 
+	remote_headers(remote, headers);
 	watch->skip_first = 0;
 	watch->skip_end = watch->told_count;
 	watch->endpoint = endpoint_set_pick(&remote->endpoints, 0);

@@ -5,8 +5,10 @@
 
 #include "core/mem.h"
 #include "core/text.h"
+#include "io/http_pin.h"
 #include "store/registry.h"
 #include "store/store_endpoint.h"
+#include "store/token.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,6 +39,22 @@ static const struct flag store_flags[] = {
 	{ .name = "remote", FLAG_COMMA_LIST, AT(remote), NULL, "HOST:PORT,...",
 	  "Controllers (weftd --listen) to ask in place of a store; another one is tried when one does "
 	  "not answer." },
+	{ .name = "pin", FLAG_STRING, AT(pin), NULL, "sha256:HEX,...",
+	  "Digest of the controller's public key, as it tells when it starts: no other is spoken to, "
+	  "and no CA is needed. Several for several controllers." },
+	{ .name = "token", FLAG_STRING, AT(token), NULL, "TEXT",
+	  "What a controller asks its clients for. All can read a command line: --token-file or "
+	  "WEFT_TOKEN is the better place.",
+	  .properties = FLAG_SECRET },
+	{ .name = "token-file", FLAG_STRING, AT(token_file), NULL, "FILE",
+	  "File with the token." },
+	{ .name = "remote-cafile", FLAG_STRING, AT(remote_ca_file), NULL, "FILE",
+	  "CA certificates that sign the controllers'; with --listen: those of its clients, who then "
+	  "must show one." },
+	{ .name = "remote-certfile", FLAG_STRING, AT(remote_cert_file), NULL, "FILE",
+	  "Client certificate, for controllers that ask for one; with --listen: the controller's own." },
+	{ .name = "remote-keyfile", FLAG_STRING, AT(remote_key_file), NULL, "FILE",
+	  "Key of that certificate." },
 	{ .name = "store", FLAG_STRING, AT(store), "etcd3", "KIND[:FILE]",
 	  "Kind of store: etcd3, etcd2 for version 2 of its API, or sqlite:FILE for a database that one "
 	  "process of this host holds, "
@@ -61,12 +79,17 @@ void store_options_free(struct store_options *options)
 	flag_target_free(store_flags, ARRAY_SIZE(store_flags), options);
 	free(options->kind);
 	options->kind = NULL;
+	free(options->token_read);
+	options->token_read = NULL;
 }
 
-static int finish_endpoints(const struct store_options *options, const char *flag,
-			    struct flag_list *list, struct err *e)
+static bool is_given(const char *text)
 {
-	bool tls = options->ca_file[0] != '\0' || options->cert_file[0] != '\0';
+	return text[0] != '\0';
+}
+
+static int finish_endpoints(struct flag_list *list, const char *flag, bool tls, struct err *e)
+{
 	int r;
 
 	if (list->count > STORE_ENDPOINTS_MAX)
@@ -129,44 +152,137 @@ static int read_kind(struct store_options *options, const char **ret_path, struc
 		       text_excerpt(text, strlen(text), shown));
 }
 
+// ---- controllers ----
+
+static int check_remote_files(const struct store_options *options, struct err *e)
+{
+	const char *given = is_given(options->remote_ca_file)	  ? "remote-cafile"
+			    : is_given(options->remote_cert_file) ? "remote-certfile"
+								  : NULL;
+
+	if (is_given(options->remote_cert_file) && !is_given(options->remote_key_file))
+		return err_set(e, -EINVAL, "--remote-certfile needs --remote-keyfile");
+	if (is_given(options->remote_key_file) && !is_given(options->remote_cert_file))
+		return err_set(e, -EINVAL, "--remote-keyfile needs --remote-certfile");
+	if (given && options->remote.count == 0 && !options->serves)
+		return err_set(e, -EINVAL, "--%s: only with --remote or --listen", given);
+	return 0;
+}
+
+static int check_pin(const struct store_options *options, struct err *e)
+{
+	_cleanup_free_ char *unused = NULL;
+
+	if (!is_given(options->pin))
+		return 0;
+	if (options->remote.count == 0)
+		return err_set(e, -EINVAL, "--pin: only with --remote");
+	return http_pin_read(options->pin, &unused, e) < 0 ? err_wrap(e, "--pin") : 0;
+}
+
+static int finish_token(struct store_options *options, struct err *e)
+{
+	int r;
+
+	if (is_given(options->token) && is_given(options->token_file))
+		return err_set(e, -EINVAL, "--token and --token-file: give one of them");
+	if (is_given(options->token))
+		return token_check(options->token, e) < 0 ? err_wrap(e, "--token") : 0;
+	if (!is_given(options->token_file))
+		return 0;
+	free(options->token_read);
+	options->token_read = NULL;
+	r = token_read_file(options->token_file, &options->token_read, e);
+	return r < 0 ? err_wrap(e, "--token-file") : 0;
+}
+
+const char *store_options_token(const struct store_options *options)
+{
+	return is_given(options->token) ? options->token : options->token_read;
+}
+
+// What is given to be sure of a controller, or is a secret, does not go over plain HTTP.
+static int finish_remote(struct store_options *options, struct err *e)
+{
+	bool tls = is_given(options->pin) || is_given(options->remote_ca_file) ||
+		   is_given(options->remote_cert_file) || store_options_token(options);
+	int r = finish_endpoints(&options->remote, "remote", tls, e);
+
+	for (size_t i = 0; r == 0 && tls && i < options->remote.count; i++)
+		if (strncmp(options->remote.items[i], "https://", 8) != 0)
+			r = err_set(e, -EINVAL,
+				    "--remote: %s is not https://, which a pin, a token and TLS files want",
+				    options->remote.items[i]);
+	return r;
+}
+
 static const char *or_null(const char *text)
 {
-	return text[0] != '\0' ? text : NULL;
+	return is_given(text) ? text : NULL;
+}
+
+static int check_all(struct store_options *options, struct err *e)
+{
+	int r = check_prefix(options, e);
+
+	if (r == 0)
+		r = check_credentials(options, e);
+	if (r == 0)
+		r = check_remote_files(options, e);
+	if (r == 0)
+		r = check_pin(options, e);
+	if (r == 0)
+		r = finish_token(options, e);
+	return r;
+}
+
+static void use_store(const struct store_options *options, const char *path, struct store_config *config)
+{
+	config->kind = options->kind;
+	config->path = path;
+	config->endpoints = (const char *const *)options->endpoints.items;
+	config->username = or_null(options->username);
+	config->password = or_null(options->password);
+	config->ca_file = or_null(options->ca_file);
+	config->cert_file = or_null(options->cert_file);
+	config->key_file = or_null(options->key_file);
+}
+
+static void use_controller(const struct store_options *options, struct store_config *config)
+{
+	config->kind = "controller";
+	config->endpoints = (const char *const *)options->remote.items;
+	config->ca_file = or_null(options->remote_ca_file);
+	config->cert_file = or_null(options->remote_cert_file);
+	config->key_file = or_null(options->remote_key_file);
+	config->pin = or_null(options->pin);
+	config->token = store_options_token(options);
 }
 
 int store_options_finish(struct store_options *options, struct store_config *ret, struct err *e)
 {
+	bool etcd_tls = is_given(options->ca_file) || is_given(options->cert_file);
 	const char *path = NULL;
-	int r;
+	int r = check_all(options, e);
 
-	r = check_prefix(options, e);
-	if (r < 0)
-		return r;
-	r = check_credentials(options, e);
 	if (r < 0)
 		return r;
 	if (options->endpoints.count == 0)
 		return err_set(e, -EINVAL, "--etcd-endpoints: no server is given");
-	r = finish_endpoints(options, "etcd-endpoints", &options->endpoints, e);
+	r = finish_endpoints(&options->endpoints, "etcd-endpoints", etcd_tls, e);
 	if (r == 0)
-		r = finish_endpoints(options, "remote", &options->remote, e);
+		r = finish_remote(options, e);
 	if (r == 0)
 		r = read_kind(options, &path, e);
 	if (r < 0)
 		return r;
-	bool is_remote = options->remote.count > 0;
 	*ret = (struct store_config){
-		.kind = is_remote ? "controller" : options->kind,
-		.path = path,
-		.endpoints = (const char *const *)(is_remote ? options->remote.items
-							     : options->endpoints.items),
-		.username = or_null(options->username),
-		.password = or_null(options->password),
-		.ca_file = or_null(options->ca_file),
-		.cert_file = or_null(options->cert_file),
-		.key_file = or_null(options->key_file),
 		.request_timeout_ms = (uint32_t)options->request_timeout_ms,
 		.dead_man_ms = (uint32_t)options->dead_man_ms,
 	};
+	if (options->remote.count > 0)
+		use_controller(options, ret);
+	else
+		use_store(options, path, ret);
 	return 0;
 }

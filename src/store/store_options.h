@@ -11,6 +11,11 @@ struct store_options {
 	char *kind;  // of it, once finished
 	struct flag_list endpoints;
 	struct flag_list remote; // controllers; given, they are the store
+	bool serves;		 // a controller: the files and the token are a server's
+	char *remote_key_file, *remote_cert_file, *remote_ca_file;
+	char *pin;
+	char *token, *token_file;
+	char *token_read; // from the file
 	char *prefix;
 	char *key_file, *cert_file, *ca_file;
 	char *username, *password;
@@ -23,7 +28,9 @@ struct store_options {
 // Adds the flags to a program's own; options must be zero.
 void store_options_add(struct flag_set *set, struct store_options *options);
 // After all flags were read: checks them together and puts endpoints into the form that the store
-// wants ("http://" before a bare host:port, "https://" if a TLS file was given; no slash at the
-// end). *ret borrows from options. -EINVAL naming the flag.
+// wants ("http://" before a bare host:port, "https://" if a TLS file, a pin or a token was given; no
+// slash at the end). Reads the file of the token. *ret borrows from options. Errors name the flag.
 int store_options_finish(struct store_options *options, struct store_config *ret, struct err *e);
+// After that: the token that was given, by flag, variable or file; NULL: none. Borrowed.
+const char *store_options_token(const struct store_options *options);
 void store_options_free(struct store_options *options);

@@ -34,7 +34,9 @@ STATUS = {
     "wars": [], "restart_needed": [],
     "netlink": {"messages": 1, "sends": 1, "failed": 0, "dumps": 6},
     "settings": {"store": "etcd3", "endpoints": ["http://127.0.0.1:1"], "prefix": "/of/the/agent",
-                 "etcd_cafile": "", "etcd_certfile": "", "etcd_keyfile": "", "etcd_username": ""},
+                 "etcd_cafile": "", "etcd_certfile": "", "etcd_keyfile": "", "etcd_username": "",
+                 "remote_cafile": "", "remote_certfile": "", "remote_keyfile": "", "pin": "",
+                 "token_file": ""},
 }
 
 

@@ -9,11 +9,13 @@
 """
 
 import json
+import re
+import stat
 
 import pytest
 
 from lab import Probe, wait_for
-from lab.agent import operator_binary
+from lab.agent import agent_binary, operator_binary
 from lab.fabric import DEFAULT_CONFIG, PREFIX
 
 PORT = 8889
@@ -21,24 +23,52 @@ FOREIGN_KEY, FOREIGN_SUBNET = "10.1.200.0-24", "10.1.200.0/24"
 FAST = ["--dead-man=1s", "--request-timeout=1s", "--peer-hold=200ms"]
 
 
-class Controlled:
-    """A fabric whose agents know nothing of etcd."""
+def join_of(node):
+    """What the log of a controller says to those who join: (remote, pin)."""
+    line = re.search(r"agents join by: weftd --remote=(\S+) --token-file=FILE --pin=(sha256:[0-9a-f]{64});",
+                     node.agent.log_since_start())
+    assert line, node.agent.log_tail()
+    return line.groups()
 
-    def __init__(self, lab, fabric, controllers=1):
+
+class Controlled:
+    """A fabric whose agents know nothing of etcd; insecure: by plain HTTP and without a token."""
+
+    def __init__(self, lab, fabric, controllers=1, insecure=False):
+        self.insecure = insecure
         self.net = fabric(hosts=3, agents=False, containers=False)
         self.controllers = [lab.host(f"ctl{i + 1}", self.net.segments[0]) for i in range(controllers)]
         for node in self.controllers:
+            if node is not self.controllers[0]:
+                (node.run_dir / "token").write_text(self.token())
             self.start_controller(node)
         self.remote = ",".join(f"{node.v4}:{PORT}" for node in self.controllers)
+        self.access = [f"--remote={self.remote}", *([] if insecure else self.credentials())]
         for host in self.net.hosts:
-            host.agent.start("-iface=eth0", f"--etcd-prefix={PREFIX}", f"--remote={self.remote}", *FAST)
+            self.give_token(host)
+            host.agent.start("-iface=eth0", f"--etcd-prefix={PREFIX}", *self.access, *FAST)
         for host in self.net.hosts:
             host.agent.wait_ready()
             self.net.add_container(host)
         self.net.ping_all()
 
+    def token(self):
+        """The one that the first controller made; the others are given it."""
+        return (self.controllers[0].lib_dir / "weft/controller.token").read_text()
+
+    def give_token(self, host, text=None):
+        if not self.insecure:
+            (host.run_dir / "token").write_text(text or self.token())
+
+    def credentials(self):
+        pins = [join_of(node)[1] for node in self.controllers]
+        return ["--token-file=/run/token", f"--pin={','.join(pins)}"]
+
     def start_controller(self, node):
-        node.agent.start(f"--listen={node.v4}:{PORT}", "--insecure", f"--etcd-prefix={PREFIX}", *FAST,
+        how = ["--insecure"] if self.insecure else []
+        if not self.insecure and node is not self.controllers[0]:
+            how = ["--token-file=/run/token"]
+        node.agent.start(f"--listen={node.v4}:{PORT}", *how, f"--etcd-prefix={PREFIX}", *FAST,
                          etcd=self.net.etcd)
         wait_for(lambda: "controller: serves" in node.agent.log().split("--- start ")[-1], "the controller")
 
@@ -71,7 +101,7 @@ def test_etcd_sees_one_client(controlled):
     leases = net.wait_leases(3)
     assert {value["PublicIP"] for value in leases.values()} == {h.v4 for h in net.hosts}
     assert controlled.watchers() == 1
-    assert all(controlled.remote in store(h)["endpoint"] for h in net.hosts)
+    assert all(store(h)["endpoint"] == f"https://{controlled.remote}" for h in net.hosts)
     controlled.put_foreign()
     controlled.wait_foreign()
     net.delete_lease(FOREIGN_KEY)
@@ -80,7 +110,7 @@ def test_etcd_sees_one_client(controlled):
 
 def test_the_command_asks_a_controller(controlled):
     host = controlled.net.hosts[0]
-    asked_itself = host.run(operator_binary(), "lease", "list", f"--remote={controlled.remote}").stdout
+    asked_itself = host.run(operator_binary(), "lease", "list", *controlled.access).stdout
     as_the_agent = host.run(operator_binary(), "lease", "list").stdout
     assert asked_itself == as_the_agent
     assert all(h.v4 in as_the_agent for h in controlled.net.hosts), as_the_agent
@@ -128,15 +158,22 @@ def test_emptied_etcd(controlled):
 
 
 def test_nothing_but_weft(lab):
-    """One command on the first host, one on each other: no etcd. The first host's weftd is killed under traffic."""
+    """One command on the first host, the line that it tells on each other: no etcd, TLS and a token as they come.
+
+    The first host's weftd is killed under traffic.
+    """
     segment = lab.segment("net1", v4="192.168.77.0/24")
     first, *others = hosts = [lab.host(f"h{i + 1}", segment) for i in range(3)]
-    first.agent.start("-iface=eth0", f"--listen={first.v4}:{PORT}", "--agent", "--insecure", *FAST)
-    remote = f"--remote={first.v4}:{PORT}"
+    first.agent.start("-iface=eth0", f"--listen={first.v4}:{PORT}", "--agent", *FAST)
     wait_for(lambda: "controller: serves" in first.agent.log(), "the controller")
-    first.run(operator_binary(), "network", "set", remote, json.dumps(DEFAULT_CONFIG))
-    for host in others:
-        host.agent.start("-iface=eth0", remote, *FAST)
+    joined = remote, pin = join_of(first)
+    assert remote == f"{first.v4}:{PORT}"
+    token = (first.lib_dir / "weft/controller.token").read_text()
+    first.run(operator_binary(), "network", "set", f"--remote={remote}", f"--pin={pin}",
+              "--token-file=/var/lib/weft/controller.token", json.dumps(DEFAULT_CONFIG))
+    for host, how in zip(others, ("--token-file=/run/token", f"--token={token.strip()}"), strict=True):
+        (host.run_dir / "token").write_text(token)
+        host.agent.start("-iface=eth0", f"--remote={remote}", f"--pin={pin}", how, *FAST)
     containers = []
     for host in hosts:
         host.agent.wait_ready()
@@ -153,6 +190,9 @@ def test_nothing_but_weft(lab):
         first.agent.restart()
         first.agent.wait_ready()
         wait_for(lambda: all(store(h)["up"] for h in hosts), "all to be back", timeout=20)
+        first.agent.reload()
+        first.agent.wait_log("controller: read the certificate again")
+    assert join_of(first) == joined
     assert probe.result.lost == 0 and probe.result.tcp_broken is None, str(probe.result)
     assert others[0].run(operator_binary(), "lease", "list", "--json").stdout == leases
 
@@ -172,3 +212,149 @@ def test_second_controller_takes_over(lab, fabric):
     assert probe.result.lost == 0, str(probe.result)
     assert all("read everything again" not in h.agent.log() for h in net.hosts)
     assert controlled.watchers() == 1
+
+
+def test_insecure(lab, fabric):
+    """Plain HTTP and no token, for those who say so."""
+    controlled = Controlled(lab, fabric, insecure=True)
+    assert all(store(h)["endpoint"] == f"http://{controlled.remote}" for h in controlled.net.hosts)
+    assert "--pin" not in controlled.controllers[0].agent.log_since_start()
+    assert not (controlled.controllers[0].lib_dir / "weft").exists()
+
+
+def test_the_same_identity_after_a_restart(controlled):
+    """And after SIGHUP: nothing is made anew, and agents go on."""
+    net, node = controlled.net, controlled.controllers[0]
+    files = [node.lib_dir / "weft" / f"controller.{name}" for name in ("key", "crt", "token")]
+    before = [path.read_bytes() for path in files]
+    joined = join_of(node)
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files)
+    with Probe(net.containers[0], net.containers[1]) as probe:
+        node.agent.stop()
+        controlled.start_controller(node)
+        wait_for(lambda: all(store(h)["up"] for h in net.hosts), "all agents to be back", timeout=20)
+        node.agent.reload()
+        node.agent.wait_log("controller: read the certificate again")
+        controlled.put_foreign()
+        controlled.wait_foreign()
+    assert probe.result.lost == 0, str(probe.result)
+    assert join_of(node) == joined and [path.read_bytes() for path in files] == before
+
+
+def test_reload_of_a_broken_certificate(controlled):
+    net, node = controlled.net, controlled.controllers[0]
+    certificate = node.lib_dir / "weft/controller.crt"
+    certificate.write_text("rubbish")
+    node.agent.reload()
+    node.agent.wait_log("controller: keep the former certificate")
+    assert "controller.crt" in node.agent.log_tail()
+    host = net.hosts[0]
+    host.run(operator_binary(), "lease", "list", *controlled.access)
+    controlled.put_foreign()
+    controlled.wait_foreign()
+
+
+def refused(controlled, host, *access):
+    """What weft says of a controller that it cannot use."""
+    done = host.run(operator_binary(), "lease", "list", *access, check=False)
+    assert done.returncode != 0 and not done.stdout, done.stdout
+    assert f"https://{controlled.remote}" in done.stderr, done.stderr
+    return done.stderr
+
+
+def test_wrong_token(controlled):
+    net, host = controlled.net, controlled.net.hosts[2]
+    token, pin = controlled.token().strip(), controlled.access[2]
+    remote = f"--remote={controlled.remote}"
+    host.agent.stop()
+    controlled.give_token(host, "0" * 64)
+    assert "refuses our token; --token-file or --token" in refused(controlled, host, *controlled.access)
+    assert "asks for a token; --token-file or --token" in refused(controlled, host, remote, pin)
+    host.agent.restart()
+    wait_for(lambda: "refuses our token" in str(host.agent.status()), "the agent to say so")
+    log = controlled.controllers[0].agent.log()
+    assert f"refuse a request from {host.v4}: it has another token" in log
+    assert token not in log + host.agent.log() and "0" * 64 not in log + host.agent.log()
+    controlled.give_token(host)
+    host.agent.restart()
+    host.agent.wait_ready()
+    net.ping_all()
+
+
+def test_wrong_pin(controlled):
+    host = controlled.net.hosts[2]
+    wrong = "sha256:" + "00112233" * 8
+    host.agent.stop()
+    assert wrong in refused(controlled, host, f"--remote={controlled.remote}", "--token-file=/run/token",
+                            f"--pin={wrong}")
+    # Nor does a token go to whom nobody vouches for.
+    refused(controlled, host, f"--remote={controlled.remote}", "--token-file=/run/token")
+    done = host.run(operator_binary(), "lease", "list", f"--remote=http://{controlled.remote}",
+                    "--token-file=/run/token", check=False)
+    assert done.returncode == 2 and "is not https://" in done.stderr, done.stderr
+    assert "refuse a request" not in controlled.controllers[0].agent.log()
+
+
+def test_mutual(controlled):
+    """A client must show a certificate that the given CA signed, here: that it is."""
+    net, node, host = controlled.net, controlled.controllers[0], controlled.net.hosts[0]
+    for name in ("ca", "client"):
+        node.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                 "-subj", f"/CN={name}", "-days", "1", "-keyout", f"/run/{name}.key", "-out", f"/run/{name}.crt",
+                 *([] if name == "ca" else ["-CA", "/run/ca.crt", "-CAkey", "/run/ca.key"]))
+    for name in ("client.crt", "client.key"):
+        (host.run_dir / name).write_bytes((node.run_dir / name).read_bytes())
+    net.hosts[0].agent.stop()
+    node.agent.restart(*node.agent.flags, "--remote-cafile=/run/ca.crt")
+    node.agent.wait_log("controller: serves")
+    assert "--remote-certfile=FILE" in node.agent.log_since_start()
+    refused(controlled, host, *controlled.access)
+    shown = ["--remote-certfile=/run/client.crt", "--remote-keyfile=/run/client.key"]
+    host.run(operator_binary(), "lease", "list", *controlled.access, *shown)
+    # As it does with the agent's settings.
+    host.agent.restart(*host.agent.flags, *shown)
+    host.agent.wait_ready()
+    host.run(operator_binary(), "lease", "list")
+
+
+def test_join_line(lab, fabric):
+    """The token is shown once, on standard output, and not if that is the log."""
+    net = fabric(hosts=1, agents=False, containers=False)
+    node, host = lab.host("ctl1", net.segments[0]), net.hosts[0]
+    listen = [f"--listen={node.v4}:{PORT}", f"--etcd-prefix={PREFIX}", *net.etcd.agent_flags()]
+
+    def start(number):
+        shown = node.run_dir / f"shown{number}"
+        process = node.spawn("sh", "-c", f'exec "$0" "$@" >/run/{shown.name} 2>/run/log{number}',
+                             agent_binary(), *listen)
+        wait_for(lambda: "controller: serves" in (node.run_dir / f"log{number}").read_text(), "the controller")
+        return process, shown.read_text(), (node.run_dir / f"log{number}").read_text()
+
+    process, shown, log = start(1)
+    token = (node.lib_dir / "weft/controller.token").read_text().strip()
+    assert re.fullmatch(rf"weftd --remote={node.v4}:{PORT} --token={token} --pin=sha256:[0-9a-f]{{64}}\n", shown), shown
+    assert token not in log and "/var/lib/weft/controller.token" in log
+    host.agent.start("-iface=eth0", f"--etcd-prefix={PREFIX}", *shown.split()[1:], *FAST)
+    host.agent.wait_ready()
+    process.terminate()
+    process, shown, log = start(2)
+    assert shown == "" and token not in log and "agents join by" in log
+    process.terminate()
+    (node.lib_dir / "weft/controller.token").unlink()
+    node.agent.start(*listen)
+    node.agent.wait_log("controller: serves")
+    new_token = (node.lib_dir / "weft/controller.token").read_text().strip()
+    assert new_token != token and new_token not in node.agent.log()
+
+
+def test_health_without_a_token(controlled):
+    net, node = controlled.net, controlled.controllers[0]
+
+    def ask(path):
+        return net.hosts[0].run("curl", "-sk", "-w", " %{http_code}", f"https://{node.v4}:{PORT}{path}").stdout
+
+    assert ask("/healthz") == ask("/readyz") == "ok\n 200"
+    assert ask("/v2/range").endswith(" 401")
+    net.etcd.kill()
+    wait_for(lambda: ask("/readyz").endswith(" 503"), "it to notice")
+    assert "2379" in ask("/readyz") and ask("/healthz") == "ok\n 200"

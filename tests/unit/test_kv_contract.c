@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "controller/controller.h"
+#include "controller/identity.h"
 #include "controller/mirror.h"
 #include "core/mem.h"
 #include "etcd_process.h"
@@ -17,6 +18,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 // How the suite gets at a store.
 struct maker {
@@ -169,12 +171,39 @@ static const struct maker etcd2_maker = { etcd2_start, etcd_stop, etcd2_open, et
 static const struct maker *behind; // the store that the controller serves
 static struct kv *behind_kv;
 static struct controller *controller;
+// With TLS and a token, all of it made in a directory that is removed afterwards.
+static bool is_secured;
+static struct identity identity;
+static char directory[32];
+
+static void identity_start(struct controller_config *config)
+{
+	const struct identity_config wanted = { .directory = directory };
+	struct err e;
+
+	assert_int_equal(text_copy(directory, sizeof(directory), "/tmp/weft-kv-XXXXXX"), 0);
+	assert_non_null(mkdtemp(directory));
+	check(identity_open(&wanted, &identity, &e) == 0, "%s", e.msg);
+	config->token = identity.token;
+	config->http.tls = (struct tls_files){ identity.cert_file, identity.key_file, NULL };
+}
+
+static void identity_stop(void)
+{
+	assert_int_equal(unlink(identity.cert_file), 0);
+	assert_int_equal(unlink(identity.key_file), 0);
+	assert_int_equal(unlink(identity.token_file), 0);
+	assert_int_equal(rmdir(directory), 0);
+	identity_free(&identity);
+}
 
 static void controller_start(void)
 {
 	struct controller_config config = { .prefix = "/" };
 	struct err e;
 
+	if (is_secured)
+		identity_start(&config);
 	behind->start();
 	behind_kv = behind->open();
 	check(ip_parse("127.0.0.1", &config.http.address) == 0, "no address");
@@ -186,6 +215,8 @@ static void controller_stop(void)
 	controller = controller_free(controller);
 	behind_kv = kv_close(behind_kv);
 	behind->stop();
+	if (is_secured)
+		identity_stop();
 }
 
 static struct kv *controller_open(void)
@@ -196,8 +227,12 @@ static struct kv *controller_open(void)
 	struct kv *opened;
 	struct err e;
 
-	assert_int_equal(text_format(url, sizeof(url), "http://127.0.0.1:%u",
-				     controller_port(controller)),
+	if (is_secured) {
+		config.token = identity.token;
+		config.pin = controller_pin(controller);
+	}
+	assert_int_equal(text_format(url, sizeof(url), "%s://127.0.0.1:%u",
+				     is_secured ? "https" : "http", controller_port(controller)),
 			 0);
 	check(kv_open(loop, &config, &opened, &e) == 0, "%s", e.msg);
 	return opened;
@@ -880,6 +915,10 @@ int main(void)
 	behind = &memory_maker;
 	failed += cmocka_run_group_tests_name("controller over memory", tests, group_setup,
 					      group_teardown);
+	is_secured = true;
+	failed += cmocka_run_group_tests_name("controller with TLS and token over memory", tests,
+					      group_setup, group_teardown);
+	is_secured = false;
 	maker = &sqlite_maker;
 	failed += cmocka_run_group_tests_name("sqlite", tests, group_setup, group_teardown);
 	maker = &controller_maker;

@@ -9,6 +9,10 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
+
+#define PIN "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define TOKEN "0123456789abcdef"
 
 struct fixture {
 	struct options options;
@@ -179,6 +183,60 @@ static void test_endpoint_forms(void **state)
 	assert_string_equal(f->options.store.endpoints[1], "http://b:2");
 }
 
+static void test_controller_access(void **state)
+{
+	struct fixture *f = *state;
+	const struct options *o = &f->options;
+	char path[] = "/tmp/weft-token-XXXXXX";
+	_cleanup_free_ char *flag = NULL;
+	int fd = mkstemp(path);
+
+	assert_int_equal(PARSE(f, "--remote=a:1"), 0);
+	assert_string_equal(o->store.endpoints[0], "http://a:1");
+	assert_null(o->store.pin);
+	assert_null(o->store.token);
+	assert_int_equal(PARSE(f, "--remote=a:1", "--pin=" PIN), 0);
+	assert_string_equal(o->store.endpoints[0], "https://a:1");
+	assert_string_equal(o->store.pin, PIN);
+	assert_int_equal(PARSE(f, "--remote=a:1,https://b:1", "--token=" TOKEN), 0);
+	assert_string_equal(o->store.endpoints[0], "https://a:1");
+	assert_string_equal(o->store.token, TOKEN);
+	// etcd's files are etcd's.
+	assert_int_equal(PARSE(f, "--remote=a:1", "--etcd-cafile=ca"), 0);
+	assert_string_equal(o->store.endpoints[0], "http://a:1");
+	assert_null(o->store.ca_file);
+	assert_int_equal(PARSE(f, "--remote=a:1", "--remote-cafile=ca", "--remote-certfile=c",
+			       "--remote-keyfile=k"),
+			 0);
+	assert_string_equal(o->store.endpoints[0], "https://a:1");
+	assert_string_equal(o->store.ca_file, "ca");
+	assert_string_equal(o->store.cert_file, "c");
+	assert_string_equal(o->store.key_file, "k");
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, TOKEN " \n", strlen(TOKEN) + 2), strlen(TOKEN) + 2);
+	assert_int_equal(close(fd), 0);
+	flag = xasprintf("--token-file=%s", path);
+	assert_int_equal(PARSE(f, "--remote=a:1", flag), 0);
+	assert_string_equal(o->store.endpoints[0], "https://a:1");
+	assert_string_equal(o->store.token, TOKEN);
+	// Those of a controller are not for its store.
+	assert_int_equal(PARSE(f, "--listen=192.0.2.1:8889", flag, "--remote-certfile=c",
+			       "--remote-keyfile=k", "--etcd-cafile=ca"),
+			 0);
+	assert_int_equal(o->action, OPTIONS_SERVE);
+	assert_string_equal(store_options_token(&o->store_flags), TOKEN);
+	assert_string_equal(o->store.kind, "etcd3");
+	assert_string_equal(o->store.ca_file, "ca");
+	assert_null(o->store.cert_file);
+	assert_null(o->store.token);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(PARSE(f, "--remote=a:1", flag), -ENOENT);
+	assert_non_null(strstr(f->e.msg, "--token-file: /tmp/weft-token-"));
+	assert_int_equal(PARSE_ENVIRONMENT(f, "WEFT_REMOTE=a:1", "WEFT_TOKEN=" TOKEN), 0);
+	assert_string_equal(o->store.token, TOKEN);
+}
+
 static void test_environment(void **state)
 {
 	struct fixture *f = *state;
@@ -241,13 +299,35 @@ static const struct refusal refusals[] = {
 	{ { "--listen=8889" }, "--listen=8889: not IP:PORT" },
 	{ { "--listen=host:8889" }, "--listen=host:8889: not IP:PORT" },
 	{ { "--listen=127.0.0.1:65536" }, "--listen=127.0.0.1:65536: not IP:PORT" },
-	{ { "--listen=192.0.2.1:8889" },
-	  "--listen=192.0.2.1:8889: this version serves without TLS and tokens; give a loopback address, or "
-	  "--insecure if only hosts that you trust reach the port" },
 	{ { "--listen=127.0.0.1:1", "--remote=a:1" },
 	  "--listen and --remote: a controller stands before a store, not before another controller" },
 	{ { "--insecure" }, "--insecure: only with --listen" },
 	{ { "--agent" }, "--agent: only with --listen" },
+	{ { "--remote-certfile=a", "--remote=b" }, "--remote-certfile needs --remote-keyfile" },
+	{ { "--remote-keyfile=a", "--remote=b" }, "--remote-keyfile needs --remote-certfile" },
+	{ { "--remote-cafile=a" }, "--remote-cafile: only with --remote or --listen" },
+	{ { "--remote-certfile=a", "--remote-keyfile=b" },
+	  "--remote-certfile: only with --remote or --listen" },
+	{ { "--pin=" PIN }, "--pin: only with --remote" },
+	{ { "--pin=" PIN, "--listen=:1" }, "--pin: only with --remote" },
+	{ { "--pin=sha256:00", "--remote=a:1" },
+	  "--pin: \"sha256:00\" is not sha256: and 64 hex digits" },
+	{ { "--pin=" PIN, "--remote=http://a:1" },
+	  "--remote: http://a:1 is not https://, which a pin, a token and TLS files want" },
+	{ { "--token=" TOKEN, "--remote=https://b:1,http://a:1" },
+	  "--remote: http://a:1 is not https://, which a pin, a token and TLS files want" },
+	{ { "--token=short", "--remote=a:1" }, "--token: a token has 16 to 512 characters, not 5" },
+	{ { "--token=with a space in it", "--remote=a:1" },
+	  "--token: a token has no spaces and no characters but those of ASCII" },
+	{ { "--token=" TOKEN, "--token-file=b" }, "--token and --token-file: give one of them" },
+	{ { "--listen=:1", "--insecure", "--token=" TOKEN },
+	  "--insecure and --token: plain HTTP without a token, or not?" },
+	{ { "--listen=:1", "--insecure", "--token-file=a" },
+	  "--insecure and --token-file: plain HTTP without a token, or not?" },
+	{ { "--listen=:1", "--insecure", "--remote-cafile=a" },
+	  "--insecure and --remote-cafile: plain HTTP without a token, or not?" },
+	{ { "--listen=:1", "--insecure", "--remote-certfile=a", "--remote-keyfile=b" },
+	  "--insecure and --remote-certfile: plain HTTP without a token, or not?" },
 	{ { "--dead-man=1ms" }, "--dead-man: \"1ms\" is not from 100ms to 3600s" },
 	{ { "--without-feature=magic" },
 	  "--without-feature: \"magic\" is not a comma list of strict or nexthop" },
@@ -260,8 +340,8 @@ static void test_refusals(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
 		const struct refusal *row = &refusals[i];
 
-		check(PARSE(f, row->words[0], row->words[1]) == -EINVAL, "%s was taken",
-		      row->words[0]);
+		check(PARSE(f, row->words[0], row->words[1], row->words[2], row->words[3]) == -EINVAL,
+		      "%s was taken", row->words[0]);
 		check(strcmp(f->e.msg, row->message) == 0, "%s: %s", row->words[0], f->e.msg);
 	}
 }
@@ -350,6 +430,7 @@ int main(void)
 		TEST(test_our_flags),
 		TEST(test_feature_names),
 		TEST(test_endpoint_forms),
+		TEST(test_controller_access),
 		TEST(test_environment),
 		TEST(test_refusals),
 		TEST(test_refused_environment),
