@@ -59,6 +59,11 @@ struct pair *pair_unref(struct pair *pair)
 	return NULL;
 }
 
+bool pair_starts_with(const struct pair *pair, const char *prefix, size_t len)
+{
+	return pair->key_len >= len && memcmp(pair->bytes, prefix, len) == 0;
+}
+
 const char *pair_text(struct pair *pair, size_t *ret_len)
 {
 	const struct kv_pair view = {

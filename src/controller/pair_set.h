@@ -31,7 +31,8 @@ struct pair {
 
 struct pair *pair_new(const struct kv_pair *from); // copies it
 struct pair *pair_ref(struct pair *pair);
-struct pair *pair_unref(struct pair *pair); // NULL
+struct pair *pair_unref(struct pair *pair);					// NULL
+bool pair_starts_with(const struct pair *pair, const char *prefix, size_t len); // its key
 const char *pair_text(struct pair *pair, size_t *ret_len);
 
 struct pair_set;

@@ -45,11 +45,6 @@ void range_trim(void *arg)
 	mem_trim();
 }
 
-static bool starts_with(const struct pair *pair, const char *prefix, size_t len)
-{
-	return pair->key_len >= len && memcmp(pair->bytes, prefix, len) == 0;
-}
-
 static void add_header(struct strbuf *out, const struct kv_header *header)
 {
 	_cleanup_json_ json_t *object = wire_header(header);
@@ -67,7 +62,7 @@ static int range_next(void *arg, struct strbuf *out)
 		const char *text;
 		size_t len;
 
-		if (!pair || !starts_with(pair, answer->prefix, answer->prefix_len)) {
+		if (!pair || !pair_starts_with(pair, answer->prefix, answer->prefix_len)) {
 			add_header(out, &answer->header);
 			return 0;
 		}

@@ -113,8 +113,7 @@ static bool wants(const struct watcher *watcher, const struct pair *pair)
 	if (pair->mod_revision < watcher->from)
 		return false;
 	for (size_t i = 0; i < watcher->prefix_count; i++)
-		if (pair->key_len >= watcher->prefix_lens[i] &&
-		    memcmp(pair->bytes, watcher->prefixes[i], watcher->prefix_lens[i]) == 0)
+		if (pair_starts_with(pair, watcher->prefixes[i], watcher->prefix_lens[i]))
 			return true;
 	return false;
 }
