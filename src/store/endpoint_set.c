@@ -10,6 +10,8 @@
 #include <assert.h>
 #include <errno.h>
 
+#define CONNECT_TIMEOUT_MS 2000
+
 int endpoint_set_open(struct endpoint_set *set, const struct store_config *config, struct err *e)
 {
 	bool prefer_tls = config->ca_file || config->cert_file;
@@ -22,6 +24,9 @@ int endpoint_set_open(struct endpoint_set *set, const struct store_config *confi
 		return err_set(e, -EINVAL, "no endpoint is given");
 	if (count > STORE_ENDPOINTS_MAX)
 		return err_set(e, -E2BIG, "more than %d endpoints", STORE_ENDPOINTS_MAX);
+	set->connect_timeout_ms = config->request_timeout_ms < CONNECT_TIMEOUT_MS
+					  ? config->request_timeout_ms
+					  : CONNECT_TIMEOUT_MS;
 	set->items = xnew0_array(struct endpoint, count);
 	for (; set->count < count; set->count++) {
 		struct endpoint *endpoint = &set->items[set->count];

@@ -16,8 +16,9 @@ struct endpoint {
 struct endpoint_set {
 	struct endpoint *items;
 	size_t count;
-	size_t current; // the one in use
-	bool connected; // it has answered
+	size_t current;		     // the one in use
+	bool connected;		     // it has answered
+	uint32_t connect_timeout_ms; // for what is sent to any of them
 };
 
 // -EINVAL, -E2BIG naming what is wrong. To be freed after a failure as well.

@@ -303,7 +303,7 @@ static void attempt(struct etcd2_call *call)
 		.body_len = asked->form ? strlen(asked->form) : 0,
 		.once = !asked->idempotent,
 		.response_max = ERROR_MAX,
-		.connect_timeout_ms = etcd->connect_timeout_ms,
+		.connect_timeout_ms = etcd->endpoints.connect_timeout_ms,
 		.total_timeout_ms = (asked->is_long ? LONG_TOTAL_FACTOR : 1) * etcd->request_timeout_ms,
 		.idle_timeout_ms = asked->is_long ? LONG_IDLE_FACTOR * etcd->request_timeout_ms : 0,
 		.head = got_head,

@@ -14,7 +14,6 @@ struct etcd2 {
 	struct http_client *http;
 	struct endpoint_set endpoints;
 	uint32_t request_timeout_ms;
-	uint32_t connect_timeout_ms;
 	uint32_t dead_man_ms;
 	char *authorization; // header line, a secret; NULL: none
 	struct etcd2_call *calls;

@@ -12,10 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define REQUEST_TIMEOUT_MS 5000
-#define CONNECT_TIMEOUT_MS 2000
-#define DEAD_MAN_MS 15000
-
 static struct etcd3 *etcd3_of(const struct kv *kv)
 {
 	assert(kv->ops == &etcd3_ops);
@@ -247,12 +243,8 @@ static int etcd3_open(struct kv *kv, const struct store_config *config, struct e
 	};
 	int r;
 
-	etcd->request_timeout_ms = config->request_timeout_ms ? config->request_timeout_ms
-							      : REQUEST_TIMEOUT_MS;
-	etcd->connect_timeout_ms = etcd->request_timeout_ms < CONNECT_TIMEOUT_MS
-					   ? etcd->request_timeout_ms
-					   : CONNECT_TIMEOUT_MS;
-	etcd->dead_man_ms = config->dead_man_ms ? config->dead_man_ms : DEAD_MAN_MS;
+	etcd->request_timeout_ms = config->request_timeout_ms;
+	etcd->dead_man_ms = config->dead_man_ms;
 	if (config->username && config->username[0]) {
 		etcd->username = xstrdup(config->username);
 		etcd->password = xstrdup(config->password ? config->password : "");

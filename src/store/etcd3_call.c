@@ -299,7 +299,7 @@ static void send_request(struct etcd3_call *call)
 		.body_len = strlen(call->request.body),
 		.once = !call->request.idempotent,
 		.response_max = ETCD3_ANSWER_MAX,
-		.connect_timeout_ms = etcd->connect_timeout_ms,
+		.connect_timeout_ms = etcd->endpoints.connect_timeout_ms,
 		.done = http_done,
 		.arg = call,
 	};

@@ -25,7 +25,6 @@ struct etcd3 {
 	struct http_client *http;
 	struct endpoint_set endpoints; // older_api: "/v3beta", for etcd 3.3, in place of "/v3"
 	uint32_t request_timeout_ms;
-	uint32_t connect_timeout_ms;
 	uint32_t dead_man_ms;
 
 	char *username; // NULL: none

@@ -435,7 +435,7 @@ static void stream_open(struct etcd3_watch *watch)
 		.headers = headers,
 		.upload_stays_open = true,
 		.response_max = ETCD3_ANSWER_MAX,
-		.connect_timeout_ms = etcd->connect_timeout_ms,
+		.connect_timeout_ms = etcd->endpoints.connect_timeout_ms,
 		.chunk = got_chunk,
 		.done = stream_ended,
 		.arg = watch,

@@ -14,6 +14,9 @@
 #include <errno.h>
 #include <string.h>
 
+#define REQUEST_TIMEOUT_MS 5000
+#define DEAD_MAN_MS 15000
+
 static const struct kv_ops *const stores[] = {
 	&etcd2_ops, &etcd3_ops, &memory_ops, &remote_ops, &sqlite_ops,
 };
@@ -46,6 +49,7 @@ static const struct kv_ops *find_ops(const char *kind)
 int kv_open(struct loop *loop, const struct store_config *config, struct kv **ret, struct err *e)
 {
 	const struct kv_ops *ops = find_ops(config->kind);
+	struct store_config filled = *config;
 	struct kv *kv;
 	int r;
 
@@ -55,7 +59,11 @@ int kv_open(struct loop *loop, const struct store_config *config, struct kv **re
 	kv->ops = ops;
 	kv->loop = loop;
 	kv->txn_max = ops->txn_max;
-	r = ops->open(kv, config, e);
+	if (filled.request_timeout_ms == 0)
+		filled.request_timeout_ms = REQUEST_TIMEOUT_MS;
+	if (filled.dead_man_ms == 0)
+		filled.dead_man_ms = DEAD_MAN_MS;
+	r = ops->open(kv, &filled, e);
 	if (r < 0) {
 		kv_close(kv);
 		return r;

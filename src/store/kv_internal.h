@@ -14,7 +14,7 @@ struct kv_ops {
 	unsigned int limits; // enum kv_limit
 	size_t size;	     // of struct etcd3 { struct kv base; ... }
 	size_t watch_size;   // of struct etcd3_watch { struct kv_watch base; ... }
-	int (*open)(struct kv *kv, const struct store_config *config,
+	int (*open)(struct kv *kv, const struct store_config *config, // its times are filled in
 		    struct err *e);   // close is called after a failed one too
 	void (*close)(struct kv *kv); // nothing is called back from then on
 	void (*range)(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,

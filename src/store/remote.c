@@ -8,10 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define REQUEST_TIMEOUT_MS 5000
-#define CONNECT_TIMEOUT_MS 2000
-#define DEAD_MAN_MS 15000
-
 static struct remote *remote_of(const struct kv *kv)
 {
 	assert(kv->ops == &remote_ops);
@@ -224,12 +220,8 @@ static int remote_open(struct kv *kv, const struct store_config *config, struct 
 	};
 	int r;
 
-	remote->request_timeout_ms = config->request_timeout_ms ? config->request_timeout_ms
-								: REQUEST_TIMEOUT_MS;
-	remote->connect_timeout_ms = remote->request_timeout_ms < CONNECT_TIMEOUT_MS
-					     ? remote->request_timeout_ms
-					     : CONNECT_TIMEOUT_MS;
-	remote->dead_man_ms = config->dead_man_ms ? config->dead_man_ms : DEAD_MAN_MS;
+	remote->request_timeout_ms = config->request_timeout_ms;
+	remote->dead_man_ms = config->dead_man_ms;
 	if (config->token)
 		remote->authorization = xasprintf("Authorization: Bearer %s", config->token);
 	r = endpoint_set_open(&remote->endpoints, config, e);

@@ -223,7 +223,7 @@ static void attempt(struct remote_call *call)
 		.body_len = strlen(call->body),
 		.once = !call->request.idempotent,
 		.response_max = ANSWER_MAX,
-		.connect_timeout_ms = remote->connect_timeout_ms,
+		.connect_timeout_ms = remote->endpoints.connect_timeout_ms,
 		.done = http_done,
 		.arg = call,
 	};

@@ -14,7 +14,6 @@ struct remote {
 	struct http_client *http;
 	struct endpoint_set endpoints;
 	uint32_t request_timeout_ms;
-	uint32_t connect_timeout_ms;
 	uint32_t dead_man_ms;
 	char *authorization; // a header with the token; NULL: none
 	struct remote_call *calls;

@@ -280,7 +280,7 @@ static void stream_open(struct remote_watch *watch)
 		.body = body,
 		.body_len = strlen(body),
 		.response_max = JSON_TEXT_MAX,
-		.connect_timeout_ms = remote->connect_timeout_ms,
+		.connect_timeout_ms = remote->endpoints.connect_timeout_ms,
 		.chunk = got_chunk,
 		.done = stream_ended,
 		.arg = watch,

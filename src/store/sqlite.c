@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define TIMEOUT_MS 5000
 #define TURN_MAX 1024 // jobs and pairs that are told in one turn of the loop
 #define NEVER UINT64_MAX
 
@@ -357,7 +356,7 @@ static int sqlite_open(struct kv *kv, const struct store_config *config, struct 
 			return r;
 	}
 	client->path = xstrdup(config->path);
-	client->timeout_ms = config->request_timeout_ms ? config->request_timeout_ms : TIMEOUT_MS;
+	client->timeout_ms = config->request_timeout_ms;
 	client->store = store;
 	client->next = store->clients;
 	store->clients = client;
