@@ -39,7 +39,7 @@ static const struct flag database_flag[] = {
 	{ .name = "db",
 	  FLAG_STRING,
 	  AT(database),
-	  "/var/lib/weft/weft.db",
+	  STORE_DATABASE_DEFAULT,
 	  "FILE",
 	  "The database of an embedded store on this host." },
 };

@@ -83,11 +83,6 @@ void store_options_free(struct store_options *options)
 	options->token_read = NULL;
 }
 
-static bool is_given(const char *text)
-{
-	return text[0] != '\0';
-}
-
 static int finish_endpoints(struct flag_list *list, const char *flag, bool tls, struct err *e)
 {
 	int r;
@@ -115,15 +110,28 @@ static int check_prefix(struct store_options *options, struct err *e)
 	return registry_prefix_check(prefix, e) < 0 ? err_wrap(e, "--etcd-prefix") : 0;
 }
 
+static bool is_given(const char *text)
+{
+	return text[0] != '\0';
+}
+
+// of: of what, as the flags' names begin.
+static int check_certificate(const char *of, const char *cert_file, const char *key_file, struct err *e)
+{
+	if (is_given(cert_file) && !is_given(key_file))
+		return err_set(e, -EINVAL, "--%s-certfile needs --%s-keyfile", of, of);
+	if (is_given(key_file) && !is_given(cert_file))
+		return err_set(e, -EINVAL, "--%s-keyfile needs --%s-certfile", of, of);
+	return 0;
+}
+
 static int check_credentials(const struct store_options *options, struct err *e)
 {
-	if (options->cert_file[0] != '\0' && options->key_file[0] == '\0')
-		return err_set(e, -EINVAL, "--etcd-certfile needs --etcd-keyfile");
-	if (options->key_file[0] != '\0' && options->cert_file[0] == '\0')
-		return err_set(e, -EINVAL, "--etcd-keyfile needs --etcd-certfile");
-	if (options->password[0] != '\0' && options->username[0] == '\0')
-		return err_set(e, -EINVAL, "--etcd-password needs --etcd-username");
-	return 0;
+	int r = check_certificate("etcd", options->cert_file, options->key_file, e);
+
+	if (r == 0 && is_given(options->password) && !is_given(options->username))
+		r = err_set(e, -EINVAL, "--etcd-password needs --etcd-username");
+	return r;
 }
 
 // ret_path borrows from the flag; NULL: the kind has none.
@@ -159,11 +167,10 @@ static int check_remote_files(const struct store_options *options, struct err *e
 	const char *given = is_given(options->remote_ca_file)	  ? "remote-cafile"
 			    : is_given(options->remote_cert_file) ? "remote-certfile"
 								  : NULL;
+	int r = check_certificate("remote", options->remote_cert_file, options->remote_key_file, e);
 
-	if (is_given(options->remote_cert_file) && !is_given(options->remote_key_file))
-		return err_set(e, -EINVAL, "--remote-certfile needs --remote-keyfile");
-	if (is_given(options->remote_key_file) && !is_given(options->remote_cert_file))
-		return err_set(e, -EINVAL, "--remote-keyfile needs --remote-certfile");
+	if (r < 0)
+		return r;
 	if (given && options->remote.count == 0 && !options->serves)
 		return err_set(e, -EINVAL, "--%s: only with --remote or --listen", given);
 	return 0;
