@@ -3,6 +3,7 @@
 """The network below: segments (bridges in one namespace, the switch room), routers, interfaces."""
 
 import ipaddress
+import secrets
 
 from .errors import LabError
 from .netns import Node
@@ -73,6 +74,7 @@ class Interface:
         self.v4 = v4                # ipaddress.IPv4Interface or None
         self.v6 = v6
         self.mtu = segment.mtu
+        self.mac = f"02:{secrets.token_bytes(5).hex(':')}"      # of the hardware: it outlives a reboot
         self.ifname = f"eth{len(node.interfaces)}"
         self.port = f"{node.name}.{self.ifname[3:]}"
         if len(self.port) > 15:
@@ -88,7 +90,7 @@ class Interface:
         switches = self.segment.switches
         switches.ip_batch(
             f"link add {self.port} mtu {self.mtu} type veth"
-            f" peer name {self.ifname} mtu {self.mtu} netns {self.node.netns}",
+            f" peer name {self.ifname} address {self.mac} mtu {self.mtu} netns {self.node.netns}",
             f"link set {self.port} master {self.segment.name} up")
         lines = [f"addr add {a} dev {self.ifname}" + (" nodad" if a.version == 6 else "")
                  for a in (self.v4, self.v6) if a]
