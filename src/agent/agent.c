@@ -427,6 +427,11 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 	return 0;
 }
 
+void agent_serves(struct agent *agent, const struct server_access *access)
+{
+	agent->serves = access;
+}
+
 int agent_run(struct agent *agent, struct err *e)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };

@@ -12,6 +12,9 @@ struct agent;
 // the config, the interface) is waited for while the loop runs. options and environment are borrowed.
 int agent_new(struct loop *loop, const struct options *options, char *const *environment,
 	      struct agent **ret, struct err *e);
+// This process is the store of others as well, who reach it so: a `weft` on this host does too. Borrowed.
+struct server_access;
+void agent_serves(struct agent *agent, const struct server_access *access);
 // Runs until a signal ends it. 0, or an error that no waiting can mend (-EPERM).
 int agent_run(struct agent *agent, struct err *e);
 // The lease stays in the store, and the data plane in the kernel.

@@ -20,6 +20,7 @@
 struct agent {
 	struct loop *loop;
 	const struct options *options;
+	const struct server_access *serves; // NULL: no store of others
 	uint64_t started_ms;
 	int fatal; // why agent_run ends, if not by a signal
 	struct err fatal_err;

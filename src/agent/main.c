@@ -20,11 +20,16 @@ static int run(const struct options *options)
 	struct agent *agent = NULL;
 	struct loop *loop = loop_new();
 	struct server *server = NULL;
+	struct server_access access;
 	int r = 0;
 	if (options->action == OPTIONS_SERVE)
 		r = server_new(loop, options, &server, &e);
 	if (r == 0 && (!server || options->with_agent))
 		r = agent_new(loop, options, environ, &agent, &e);
+	if (agent && server) {
+		server_access(server, options, &access);
+		agent_serves(agent, &access);
+	}
 	if (r == 0 && agent)
 		r = agent_run(agent, &e);
 	else if (r == 0)

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ADDRESS_MAX (IP_STR_MAX + 32)
+#define ADDRESS_MAX (IP_STR_MAX + 24)
 
 struct server {
 	struct loop *loop;
@@ -104,18 +104,34 @@ static int open_all(struct server *server, const struct options *options, struct
 
 // ---- how agents join ----
 
-static const char *address_text(const struct server *server, const struct ip *ip,
+// any: what stands for the unspecified address.
+static const char *address_text(const struct server *server, const struct ip *ip, const char *any,
 				char buf[static ADDRESS_MAX])
 {
 	unsigned int port = controller_port(server->controller);
 	char text[IP_STR_MAX];
 
 	if (ip_is_unspecified(ip))
-		(void)text_format(buf, ADDRESS_MAX, "ADDRESS-OF-THIS-HOST:%u", port);
+		(void)text_format(buf, ADDRESS_MAX, "%s:%u", any, port);
 	else
 		(void)text_format(buf, ADDRESS_MAX, ip->family == AF_INET6 ? "[%s]:%u" : "%s:%u",
 				  ip_str(ip, text), port);
 	return buf;
+}
+
+void server_access(const struct server *server, const struct options *options,
+		   struct server_access *ret)
+{
+	const struct ip *listen_ip = &options->listen_ip;
+	const char *token_file = server->identity.token_file;
+	char address[ADDRESS_MAX];
+
+	(void)address_text(server, listen_ip, listen_ip->family == AF_INET6 ? "[::1]" : "127.0.0.1",
+			   address);
+	(void)text_format(ret->endpoint, sizeof(ret->endpoint), "http%s://%s",
+			  options->insecure ? "" : "s", address);
+	ret->pin = controller_pin(server->controller);
+	ret->token_file = token_file ? token_file : options->store_flags.token_file;
 }
 
 // Standard output and error go to one place that is kept, a journal or a file: a token is not for it.
@@ -140,7 +156,7 @@ static void tell_join(const struct server *server, const struct options *options
 
 	if (!identity->token)
 		return;
-	(void)address_text(server, &options->listen_ip, address);
+	(void)address_text(server, &options->listen_ip, "ADDRESS-OF-THIS-HOST", address);
 	log_info("controller: agents join by: weftd --remote=%s --token-file=FILE --pin=%s%s; the token is %s%s",
 		 address, pin, files, identity->token_file ? "in " : "the one that was given",
 		 identity->token_file ? identity->token_file : "");

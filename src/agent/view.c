@@ -4,6 +4,7 @@
 #include "agent/agent_internal.h"
 
 #include "agent/metrics.h"
+#include "agent/serve.h"
 #include "core/mem.h"
 
 #include <errno.h>
@@ -344,12 +345,29 @@ static json_t *view_netlink(const struct agent *agent)
 	return object;
 }
 
+// For a `weft` on a host that is the store itself: its file is in use.
+static json_t *view_served(const struct server_access *access, const char *prefix)
+{
+	json_t *object = json_object();
+
+	set_text(object, "store", "controller");
+	json_object_set_new(object, "endpoints", json_pack("[s]", access->endpoint));
+	set_text(object, "prefix", prefix);
+	set_text(object, "pin", access->pin);
+	set_text(object, "token_file", access->token_file);
+	return object;
+}
+
 // So that `weft` speaks to the same store; the password and the token stay here.
 static json_t *view_settings(const struct agent *agent)
 {
 	const struct store_options *store = &agent->options->store_flags;
-	json_t *object = json_object();
-	json_t *endpoints = json_array();
+	json_t *object, *endpoints;
+
+	if (agent->serves)
+		return view_served(agent->serves, store->prefix);
+	object = json_object();
+	endpoints = json_array();
 	for (size_t i = 0; agent->options->store.endpoints && agent->options->store.endpoints[i]; i++)
 		json_array_append_new(endpoints, json_string(agent->options->store.endpoints[i]));
 	set_text(object, "store", agent->options->store.kind);
