@@ -52,6 +52,11 @@ The long way, piece by piece:
     etcd.members[0].stop(), .kill(), .pause(), .resume(), .wipe(), .start(), .wait_ready()
     etcd.stop(), .kill(), .pause(), .resume(), .restart(empty=False)        # all members
 
+    lab.etcd(seg, api=2)                    # the same by version 2 of the API: put, get, range, delete, ctl2
+    ctl = lab.controller(h1, over=etcd, agent=False)    # weftd --listen; without over its own database
+    ctl.put(k, v), ctl.get(k), ctl.delete(k), ctl.range(prefix), ctl.call("/v2/range", prefix=k)
+    ctl.agent_flags(), ctl.token, ctl.join, ctl.stop(), .kill(), .pause(), .resume(), .restart(empty=False)
+
     h1.agent.start("-iface=eth0", etcd=etcd, env={...})     # weftd; flags of etcd are added
     h1.agent.wait_ready(), .status(), .get("/readyz"), .metrics(), .log(), .wait_log("text")
     h1.agent.stop() -> exit code, .kill(), .restart(), .reload(), .alive(), .pid
@@ -66,8 +71,10 @@ WEFT_BUILD names the build directory whose weftd and weft are run (default: buil
 """
 
 from .agent import Agent
+from .controller import Controller
 from .errors import LabError, WaitTimeout
 from .etcd import Etcd, KeyValue
+from .etcd2 import Etcd2
 from .fabric import DEFAULT_CONFIG, Fabric
 from .host import Container, Host
 from .laboratory import Lab
@@ -76,6 +83,6 @@ from .probe import Probe, ProbeResult
 from .process import Process, run, wait_for
 from .underlay import Interface, Segment
 
-__all__ = ["Agent", "Container", "DEFAULT_CONFIG", "Etcd", "Fabric", "Host", "Interface",
-           "KeyValue", "Lab", "LabError", "Node", "Probe", "ProbeResult", "Process", "Segment",
+__all__ = ["Agent", "Container", "Controller", "DEFAULT_CONFIG", "Etcd", "Etcd2", "Fabric", "Host",
+           "Interface", "KeyValue", "Lab", "LabError", "Node", "Probe", "ProbeResult", "Process", "Segment",
            "WaitTimeout", "run", "wait_for"]

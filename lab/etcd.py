@@ -22,7 +22,7 @@ ROOMY = 1 << 30     # bytes that must be free where the data goes: a member prea
 
 @dataclasses.dataclass(frozen=True)
 class KeyValue:
-    """One pair of the store; lease is 0 for a key without one."""
+    """One pair of a store; lease is 0 for a key without one, version None where the store has none."""
 
     key: str
     value: str
@@ -116,10 +116,10 @@ class Member(Node):
         self.start()
         self.wait_ready()
 
-    def request(self, url, method="GET", body=None, timeout=5):
+    def request(self, url, method="GET", body=None, timeout=5, headers=None):
         """(status, text) of an HTTP request to the client port, made on the member's own node."""
         return http.tcp_request(self, self.address, CLIENT_PORT, url, method, body, timeout,
-                                self.etcd.tls_context())
+                                self.etcd.tls_context(), headers)
 
     def healthy(self):
         code, text = self.request("/health")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright The weft authors
-"""The usual topology in one go: underlay, etcd, hosts with agents, containers.
+"""The usual topology in one go: underlay, a store, hosts with agents, containers.
 
         h1 ---+              +--- h4        segments net1, net2, ... with a router between them
         h2 ---+ net1 -- r -- + net2         (only when there are two or more);
@@ -15,6 +15,14 @@ from .process import wait_for
 
 PREFIX = "/coreos.com/network"
 DEFAULT_CONFIG = {"Network": "10.1.0.0/16", "Backend": {"Type": "vxlan", "VNI": 12345}}
+STORES = {
+    "weft": "h1 keeps it: its agent is the controller as well",
+    "controller": "a controller on a host of its own, ctl",
+    "etcd3": "etcd, by version 3 of its API",
+    "etcd2": "etcd, by version 2 of its API",
+    "controller-etcd3": "the controller ctl before etcd",
+    "controller-etcd2": "the controller ctl before an etcd of version 2",
+}
 
 
 class Fabric:
@@ -23,27 +31,29 @@ class Fabric:
     hosts       how many, or a list: how many on each segment ([2, 1] makes two segments and r)
     config      the network config that goes to etcd; None: DEFAULT_CONFIG; False: none is put
     family      of the underlay: 4, 6 or 46
-    etcd        how many members; or an Etcd that is there already
+    store       where the leases are: one of STORES; etcd is `net.etcd`, whatever it is `net.store`
+    etcd        how many members
     flags       of every agent, beside the store's and -iface=eth0
     agents      False: do not start the agents (start_agent() does, one by one)
     containers  False: none are made (add_container() does)
     """
 
     def __init__(self, lab, hosts=3, config=None, family=4, etcd=1, flags=(), agents=True,
-                 containers=True, mtu=1500, etcd_options=None):
+                 containers=True, mtu=1500, etcd_options=None, store="etcd3"):
         self.lab = lab
         self.flags = [str(f) for f in flags]
         self.config = DEFAULT_CONFIG if config is None else config
         layout = [hosts] if isinstance(hosts, int) else list(hosts)
         self.segments = [self._segment(i + 1, family, mtu) for i in range(len(layout))]
         self.router = lab.router("r", *self.segments) if len(layout) > 1 else None
-        self.etcd = lab.etcd(self.segments[0], etcd, **(etcd_options or {})) \
-            if isinstance(etcd, int) else etcd
         self.hosts = []
         self.containers = []
         for segment, count in zip(self.segments, layout):
             for _ in range(count):
                 self.hosts.append(lab.host(f"h{len(self.hosts) + 1}", segment))
+        self.etcd = lab.etcd(self.segments[0], etcd, 2 if store.endswith("etcd2") else 3, **(etcd_options or {})) \
+            if "etcd" in store else None
+        self.store = self._controller(store) if store in ("weft", "controller") or "-" in store else self.etcd
         if self.config is not False:
             self.put_config(self.config)
         if agents:
@@ -60,26 +70,37 @@ class Fabric:
                                 v4=f"192.168.{76 + number}.0/24" if "4" in str(family) else None,
                                 v6=f"fd77:{number}::/64" if "6" in str(family) else None, mtu=mtu)
 
+    def _controller(self, store):
+        """h1's agent, or one on a host of its own."""
+        flags = [f"-etcd-prefix={PREFIX}", *self.flags]
+        if store == "weft":
+            return self.lab.controller(self.hosts[0], agent=True, flags=["-iface=eth0", *flags])
+        return self.lab.controller(self.lab.host("ctl", self.segments[0]), self.etcd, flags=flags)
+
     def put_config(self, config):
-        self.etcd.put(f"{PREFIX}/config", config)
+        self.store.put(f"{PREFIX}/config", config)
 
     def put_lease(self, key, public_ip, mac, lease=None, **members):
         """Write a lease as a vxlan host of flannel does; members are added or replace others."""
         value = {"PublicIP": public_ip, "PublicIPv6": None, "BackendType": "vxlan",
                  "BackendData": {"VNI": 12345, "VtepMAC": mac}, **members}
-        self.etcd.put(f"{PREFIX}/subnets/{key}", value, lease=lease)
+        self.store.put(f"{PREFIX}/subnets/{key}", value, **({"lease": lease} if lease else {}))
 
     def delete_lease(self, key):
         """How many went: 0 or 1."""
-        return self.etcd.delete(f"{PREFIX}/subnets/{key}")
+        return self.store.delete(f"{PREFIX}/subnets/{key}")
 
     def host(self, name):
         return self.lab.nodes[name]
 
     def start_agent(self, host, *flags, env=None, wait=True):
-        """Start one agent with the flags of this fabric and some more."""
-        host.agent.start("-iface=eth0", f"-etcd-prefix={PREFIX}", *self.flags, *flags,
-                         etcd=self.etcd, env=env)
+        """Start one agent with the flags of this fabric and some more.
+
+        The one of a host that keeps the store as well was started with that.
+        """
+        if getattr(self.store, "host", None) is not host:
+            host.agent.start("-iface=eth0", f"-etcd-prefix={PREFIX}", *self.flags, *flags,
+                             etcd=self.store, env=env)
         if wait:
             host.agent.wait_ready()
         return host.agent
@@ -97,7 +118,7 @@ class Fabric:
     def leases(self):
         """{key below subnets/: the lease's value, parsed (text if it is not JSON)}."""
         found = {}
-        for pair in self.etcd.range(f"{PREFIX}/subnets/"):
+        for pair in self.store.range(f"{PREFIX}/subnets/"):
             try:
                 found[pair.key.removeprefix(f"{PREFIX}/subnets/")] = pair.json()
             except json.JSONDecodeError:
@@ -107,7 +128,7 @@ class Fabric:
     def wait_leases(self, count, timeout=15):
         """Wait until exactly that many leases are in the store; returns them."""
         return wait_for(lambda: found if len(found := self.leases()) == count else None,
-                        f"{count} leases in etcd", timeout)
+                        f"{count} leases in the store", timeout)
 
     def unreachable(self, timeout=1):
         """[(container, container, address)] of all pairs that one ping does not cross."""

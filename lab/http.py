@@ -21,10 +21,10 @@ class _Connection(http.client.HTTPConnection):
         """Nothing to do: the socket is connected."""
 
 
-def _request(opened, host, method, path, body):
+def _request(opened, host, method, path, body, headers=None):
     connection = _Connection(opened, host)
     try:
-        connection.request(method, path, body=body)
+        connection.request(method, path, body=body, headers=headers or {})
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
     except http.client.HTTPException as e:
@@ -45,7 +45,7 @@ def unix_request(path, url, method="GET", body=None, timeout=5):
     return _request(opened, "localhost", method, url, body)
 
 
-def tcp_request(node, address, port, url, method="GET", body=None, timeout=5, tls=None):
+def tcp_request(node, address, port, url, method="GET", body=None, timeout=5, tls=None, headers=None):
     """(status, text) of a request made from within node; tls: an ssl.SSLContext."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     opened = node.socket(family)
@@ -57,7 +57,7 @@ def tcp_request(node, address, port, url, method="GET", body=None, timeout=5, tl
     except (OSError, ssl.SSLError) as e:
         opened.close()
         raise LabError(f"{address} port {port} from {node.name}: {e}") from None
-    return _request(opened, address, method, url, body)
+    return _request(opened, address, method, url, body, headers)
 
 
 def parse_metrics(text):

@@ -19,8 +19,10 @@ import signal
 import sys
 import threading
 
+from .controller import Controller
 from .errors import LabError
 from .etcd import Etcd
+from .etcd2 import Etcd2
 from .host import Host
 from .netns import NETNS_DIR, remove_netns
 from .process import start_time
@@ -182,10 +184,15 @@ class Lab:
             host.attach(segment, v4, v6)
         return host
 
-    def etcd(self, segment, members=1, tls=False, client_certificates=False, flags=(), name="etcd"):
-        etcd = Etcd(self, segment, members, tls, client_certificates, flags, name)
+    def etcd(self, segment, members=1, api=3, **options):
+        """A real etcd; api: the version of its API that is spoken; options: of Etcd."""
+        etcd = (Etcd2 if api == 2 else Etcd)(self, segment, members, **options)
         self.etcds.append(etcd)
         return etcd
+
+    def controller(self, host, over=None, **options):
+        """weft's own store on a host; options: of Controller."""
+        return Controller(host, over, **options)
 
     @property
     def hosts(self):
