@@ -12,7 +12,7 @@ from . import laboratory
 from .__main__ import exec_in
 from .agent import agent_binary, build_directory, operator_binary
 from .errors import LabError
-from .fabric import Fabric
+from .fabric import PREFIX, STORES, Fabric
 from .laboratory import Lab
 from .process import run, wait_for
 
@@ -20,22 +20,33 @@ NAME = os.environ.get("WEFT_DEMO_NAME") or "demo"    # the tests run demos of th
 HOSTS = 3
 IPERF_SECONDS = 2
 ETCD_URL = "http://192.168.77.2:2379"
+STORE = "weft"
 
-USAGE = """usage: ./demo [up]                     bring up three hosts and show that they talk
-       ./demo exec NODE COMMAND...    run a command on h1 h2 h3 (hosts), c1 c2 c3 (containers), etcd
-       ./demo logs NODE               what the agent of a host, or etcd, wrote
+USAGE = """usage: ./demo [up] [--store STORE]    bring up three hosts and show that they talk
+       ./demo exec NODE COMMAND...    run a command on h1 h2 h3 (hosts), c1 c2 c3 (containers) or the store's node
+       ./demo logs NODE               what the agent of a host, or the store, wrote
        ./demo ping                    the ping matrix again
-       ./demo down                    remove everything"""
+       ./demo down                    remove everything
+
+Stores:
+""" + "\n".join(f"  {name:<17} {what}{' (this one if none is named)' if name == STORE else ''}"
+                for name, what in STORES.items())
 
 LOOK_INSIDE = """Look inside:
   ./demo exec h1 weft status               the agent's own view
-  ./demo exec h1 weft lease list           the leases, from etcd
+  ./demo exec h2 weft lease list           the leases, from the store
   ./demo exec h1 ip route                  one route per other host, by weft
   ./demo exec h1 bridge fdb show dev flannel.12345
   ./demo exec c1 ping {c2:<20} from container to container
-  ./demo exec etcd etcdctl get --prefix /coreos.com/network
+  {store}
   ./demo logs h1                           what the agent says
   ./demo down                              remove everything"""
+LOOK_INTO_STORE = {
+    "weft": "./demo exec h1 weft store check          the database that h1 keeps",
+    "controller": "./demo exec ctl weft store check         the database of the controller",
+    "etcd3": f"./demo exec etcd etcdctl get --prefix {PREFIX}",
+    "etcd2": f"./demo exec etcd etcdctl ls --recursive {PREFIX}",
+}
 
 
 class Step:
@@ -52,10 +63,10 @@ class Step:
         print("ok" if kind is None else "FAILED", flush=True)
 
 
-def up():
+def up(store):
     if laboratory.read_state(NAME) is not None:
         if all_up():
-            print("The demo is up already.\n")
+            print(f"The demo is up already, with the store {store_in_use()}.\n")
             ping_matrix()
             print(look_inside())
             return 0
@@ -64,8 +75,9 @@ def up():
     agent_binary()
     operator_binary()
     lab = Lab(NAME, keep=True)
+    store_file().write_text(store, encoding="ascii")
     try:
-        bring_up(lab)
+        bring_up(lab, store)
     except KeyboardInterrupt:
         lab.close()
         raise LabError("interrupted; everything was removed") from None
@@ -79,10 +91,10 @@ def up():
     return 0
 
 
-def bring_up(lab):
-    with Step("Underlay 192.168.77.0/24, hosts h1 h2 h3, one etcd"):
-        net = Fabric(lab, hosts=HOSTS, config=False, agents=False)
-    with Step("Network config to etcd: 10.1.0.0/16 over VXLAN, VNI 12345"):
+def bring_up(lab, store):
+    with Step(f"Underlay 192.168.77.0/24, hosts h1 h2 h3; the store: {STORES[store]}"):
+        net = Fabric(lab, hosts=HOSTS, config=False, agents=False, store=store)
+    with Step("Network config to the store: 10.1.0.0/16 over VXLAN, VNI 12345"):
         net.put_config({"Network": "10.1.0.0/16", "Backend": {"Type": "vxlan", "VNI": 12345}})
     for host in net.hosts:
         with Step(f"Agent weftd on {host.name}"):
@@ -92,8 +104,8 @@ def bring_up(lab):
             net.add_container(host)
     with Step("Waiting until all containers reach each other"):
         net.ping_all()
-    print("\nLeases in etcd:")
-    print(net.hosts[0].weft("lease", "list", etcd=net.etcd).stdout)
+    print("\nLeases in the store:")
+    print(net.hosts[0].weft("lease", "list").stdout)
     ping_matrix()
     with Step(f"TCP from c1 to c2 for {IPERF_SECONDS} s"):
         speed = throughput(*net.containers[:2])
@@ -121,7 +133,7 @@ def throughput(client, server):
 def all_up():
     """Are the record and every machine of it still there?"""
     nodes = (laboratory.read_state(NAME) or {}).get("nodes", {})
-    return len(nodes) >= 2 * HOSTS + 2 and all(
+    return len(nodes) >= 2 * HOSTS + 1 and all(
         e["holder"] is None or laboratory.start_time(e["holder"]) == e["holder_started"]
         for e in nodes.values())
 
@@ -137,8 +149,18 @@ def container_addresses():
     return found
 
 
+def store_file():
+    """Where a demo that is up has the name of its store."""
+    return laboratory.BASE / NAME / "store"
+
+
+def store_in_use():
+    return store_file().read_text(encoding="ascii") if store_file().is_file() else STORE
+
+
 def look_inside():
-    return LOOK_INSIDE.format(c2=container_addresses()["c2"][1])
+    behind = store_in_use().rpartition("-")[2]
+    return LOOK_INSIDE.format(c2=container_addresses()["c2"][1], store=LOOK_INTO_STORE[behind])
 
 
 def ping_matrix():
@@ -177,7 +199,7 @@ def need_up():
 def enter(node, command):
     need_up()
     os.environ["PATH"] = f"{build_directory()}:{os.environ.get('PATH', '/usr/sbin:/usr/bin')}"
-    os.environ["ETCDCTL_API"] = "3"
+    os.environ["ETCDCTL_API"] = "2" if store_in_use().endswith("etcd2") else "3"
     os.environ["ETCDCTL_ENDPOINTS"] = ETCD_URL
     exec_in(NAME, node, command)
 
@@ -187,7 +209,7 @@ def logs(node):
     files = [laboratory.BASE / NAME / node / name for name in ("weftd.log", "etcd.log")]
     present = [f for f in files if f.is_file()]
     if not present:
-        raise LabError(f"{node} has no log; those that have: h1 h2 h3 etcd")
+        raise LabError(f"{node} has no log; the hosts and the store have one")
     sys.stdout.write(pathlib.Path(present[0]).read_text(encoding="utf-8", errors="replace"))
     return 0
 
@@ -195,7 +217,11 @@ def logs(node):
 def main(arguments):
     match arguments or ["up"]:
         case ["up"]:
-            return up()
+            return up(STORE)
+        case ["up", "--store", store] | ["--store", store]:
+            if store not in STORES:
+                raise LabError(f"there is no store {store}; there are: {' '.join(STORES)}")
+            return up(store)
         case ["down"]:
             return down()
         case ["ping"]:

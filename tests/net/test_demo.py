@@ -3,7 +3,7 @@
 """The demo as a person sees it, under a name of its own.
 
     c1 - h1 --+
-    c2 - h2 --+-- 192.168.77.0/24 -- etcd
+    c2 - h2 --+-- 192.168.77.0/24 (-- etcd, if that is to be the store)
     c3 - h3 --+
 """
 
@@ -38,8 +38,11 @@ def demo():
     laboratory.destroy(started.name)
 
 
-def test_demo_from_up_to_down(demo):
-    up = demo("up")
+@pytest.mark.parametrize(("flags", "store", "line"), [
+    ([], "h1 keeps it", "weft store check"), (["--store", "etcd3"], "etcd, by version 3", "etcd etcdctl get")])
+def test_demo_from_up_to_down(demo, flags, store, line):
+    up = demo("up", *flags)
+    assert store in up.stdout and line in up.stdout
     assert up.returncode == 0, up.stdout + up.stderr
     subnets = re.findall(r"^(10\.1\.\d+\.0)/24 +192\.168\.77\.1[123] +vxlan", up.stdout, re.M)
     assert len(set(subnets)) == 3, up.stdout
@@ -50,9 +53,13 @@ def test_demo_from_up_to_down(demo):
 
     assert "ready" in demo("exec", "h1", "weft", "status").stdout
     assert demo("exec", "h1", "ip", "route").stdout.count("dev flannel.12345") == 2
-    assert len(demo("exec", "h2", "weft", "lease", "list").stdout.splitlines()) == 4
-    etcd = demo("exec", "etcd", "etcdctl", "get", "--prefix", "--keys-only", "/coreos.com/network")
-    assert "/coreos.com/network/config" in etcd.stdout
+    for host in ("h1", "h2"):
+        assert len(demo("exec", host, "weft", "lease", "list").stdout.splitlines()) == 4
+    if flags:
+        etcd = demo("exec", "etcd", "etcdctl", "get", "--prefix", "--keys-only", "/coreos.com/network")
+        assert "/coreos.com/network/config" in etcd.stdout
+    else:
+        assert "ok, revision" in demo("exec", "h1", "weft", "store", "check").stdout
     assert "lease" in demo("logs", "h3").stdout
     assert demo("exec", "h1", "false").returncode == 1      # the command's own exit code
 
@@ -64,6 +71,7 @@ def test_demo_from_up_to_down(demo):
 
 
 def test_demo_says_what_is_wrong(demo):
+    assert "etcd2" in demo("up", "--store", "zoo").stderr
     usage = demo("nonsense")
     assert usage.returncode == 2 and usage.stderr.startswith("usage: ./demo")
     not_up = demo("exec", "h1", "true")
