@@ -51,15 +51,6 @@ static int copy(const struct sqlite_file *from, const struct sqlite_file *to, st
 		       from->path, to->path, sqlite3_errstr(result));
 }
 
-static int sync_file(const char *path, struct err *e)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd) < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	return 0;
-}
-
 // A copy that is one file, sound, and on the disk.
 static int fill(struct sqlite_file *to, const struct sqlite_file *from, const char *more_sql,
 		struct sqlite_summary *ret, struct err *e)
@@ -77,31 +68,6 @@ static int fill(struct sqlite_file *to, const struct sqlite_file *from, const ch
 	return r < 0 ? r : inspect(to, ret, e);
 }
 
-// As path with `end` behind it.
-static int unlink_beside(const char *path, const char *end)
-{
-	_cleanup_free_ char *beside = xasprintf("%s%s", path, end);
-
-	return unlink(beside) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-static int take_place(const char *from, const char *path, struct err *e)
-{
-	int r = sync_file(from, e);
-
-	if (r < 0)
-		return r;
-	// A log that belongs to what was there would be taken for one of the new file.
-	r = unlink_beside(path, "-wal");
-	if (r == 0)
-		r = unlink_beside(path, "-shm");
-	if (r == 0 && rename(from, path) < 0)
-		r = -errno;
-	if (r == 0)
-		r = sqlite_file_sync_directory(path);
-	return r < 0 ? err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
-}
-
 static int copy_to(const char *path, const struct sqlite_file *from, const char *more_sql,
 		   struct sqlite_summary *ret, struct err *e)
 {
@@ -114,10 +80,10 @@ static int copy_to(const char *path, const struct sqlite_file *from, const char 
 	r = fill(&to, from, more_sql, &summary, e);
 	sqlite_file_close(&to);
 	if (r == 0)
-		r = take_place(temporary, path, e);
+		r = sqlite_file_take_place(temporary, path, e);
 	if (r < 0) {
 		(void)unlink(temporary);
-		(void)unlink_beside(temporary, "-journal");
+		(void)sqlite_file_unlink_beside(temporary, "-journal");
 		return r;
 	}
 	*ret = summary;

@@ -22,6 +22,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -180,7 +181,7 @@ int sqlite_file_lock(struct sqlite_file *file, const char *path, struct err *e)
 	return take_lock(file, e);
 }
 
-// ---- opening ----
+// ---- placing ----
 
 int sqlite_file_sync_directory(const char *path)
 {
@@ -189,6 +190,41 @@ int sqlite_file_sync_directory(const char *path)
 
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
+
+static int sync_file(const char *path, struct err *e)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
+int sqlite_file_unlink_beside(const char *path, const char *end)
+{
+	_cleanup_free_ char *beside = xasprintf("%s%s", path, end);
+
+	return unlink(beside) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int sqlite_file_take_place(const char *from, const char *path, struct err *e)
+{
+	int r = sync_file(from, e);
+
+	if (r < 0)
+		return r;
+	// A log that belongs to what was there would be taken for one of the new file.
+	r = sqlite_file_unlink_beside(path, "-wal");
+	if (r == 0)
+		r = sqlite_file_unlink_beside(path, "-shm");
+	if (r == 0 && rename(from, path) < 0)
+		r = -errno;
+	if (r == 0)
+		r = sqlite_file_sync_directory(path);
+	return r < 0 ? err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+// ---- opening ----
 
 static int make_file(const struct sqlite_file *file, struct err *e)
 {
@@ -206,8 +242,7 @@ static int prepare_file(const struct sqlite_file *file, struct err *e)
 	struct stat st;
 
 	if (lstat(file->path, &st) < 0)
-		return errno == ENOENT ? make_file(file, e)
-				       : err_set(e, -errno, "%s: %s", file->path, strerror(errno));
+		return err_set(e, -errno, "%s: %s", file->path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EINVAL, "%s is no regular file", file->path);
 	if ((st.st_mode & 07777) != 0600 && chmod(file->path, 0600) < 0)
@@ -248,7 +283,7 @@ int sqlite_file_identify(const struct sqlite_file *file, struct err *e)
 	if (r < 0)
 		return r;
 	if (application == 0 && version == 0 && tables == 0)
-		return err_set(e, -ENODATA, "%s is empty", file->path);
+		return corrupt(file, "it is empty", e);
 	if (application != APPLICATION_ID)
 		return err_set(e, -EPROTO, "%s is a database of another program", file->path);
 	if (version < 1 || version > SQLITE_FILE_SCHEMA)
@@ -313,26 +348,54 @@ int sqlite_file_check(const struct sqlite_file *file, bool is_thorough, struct e
 	return corrupt(file, end && end[1] ? end + 1 : text, e);
 }
 
+static int fill_new(struct sqlite_file *file, struct err *e)
+{
+	int r;
+
+	// What an attempt left that was cut off.
+	r = unlink(file->path) < 0 && errno != ENOENT ? -errno : 0;
+	if (r == 0)
+		r = sqlite_file_unlink_beside(file->path, "-journal");
+	if (r < 0)
+		return err_set(e, r, "%s: %s", file->path, strerror(-r));
+	r = sqlite_file_make(file, e);
+	return r < 0 ? r : create(file, e);
+}
+
+// It is whole before it has its name: so a database that is empty has lost what it held, and is not
+// one that a start before this one began to make.
+static int make_if_missing(const struct sqlite_file *file, struct err *e)
+{
+	struct sqlite_file made = SQLITE_FILE_INIT;
+	_cleanup_free_ char *temporary = NULL;
+	struct stat st;
+	int r;
+
+	if (lstat(file->path, &st) == 0 || errno != ENOENT)
+		return 0;
+	temporary = xasprintf("%s.new", file->path);
+	made.path = xstrdup(temporary);
+	r = fill_new(&made, e);
+	sqlite_file_close(&made);
+	return r < 0 ? r : sqlite_file_take_place(temporary, file->path, e);
+}
+
 int sqlite_file_open(struct sqlite_file *file, const char *path, struct err *e)
 {
-	bool is_new;
 	int r;
 
 	r = sqlite_file_lock(file, path, e);
 	if (r == 0)
+		r = make_if_missing(file, e);
+	if (r == 0)
 		r = prepare_file(file, e);
 	if (r == 0)
 		r = connect_file(file, e);
-	if (r < 0)
-		return r;
-	r = sqlite_file_identify(file, e);
-	is_new = r == -ENODATA;
+	if (r == 0)
+		r = sqlite_file_identify(file, e);
 	if (r == 0)
 		r = sqlite_file_check(file, false, e);
-	if (r < 0 && !is_new)
-		return r;
-	r = set_wal(file, e);
-	return r == 0 && is_new ? create(file, e) : r;
+	return r < 0 ? r : set_wal(file, e);
 }
 
 int sqlite_file_read(struct sqlite_file *file, const char *path, struct err *e)

@@ -30,11 +30,15 @@ int sqlite_file_read(struct sqlite_file *file, const char *path, struct err *e);
 int sqlite_file_make(struct sqlite_file *file, struct err *e);
 // Only the lock: path and lock are filled; the file need not exist.
 int sqlite_file_lock(struct sqlite_file *file, const char *path, struct err *e);
-// Is it a database of ours, of a schema that we know. -ENODATA: it is empty.
+// Is it a database of ours, of a schema that we know.
 int sqlite_file_identify(const struct sqlite_file *file, struct err *e);
 // With is_thorough the indexes are compared with the tables too.
 int sqlite_file_check(const struct sqlite_file *file, bool is_thorough, struct err *e);
 
+// Puts a database that is whole, one file and closed, on the disk and at path, whatever is there.
+int sqlite_file_take_place(const char *from, const char *path, struct err *e);
+// The file whose name has this at its end, if there is one.
+int sqlite_file_unlink_beside(const char *path, const char *end);
 int sqlite_file_sync_directory(const char *path);     // of this file
 int sqlite_file_draw_id(int64_t *ret, struct err *e); // a cluster id
 

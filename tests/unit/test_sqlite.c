@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -369,6 +370,36 @@ static void test_corrupt_file(void **state)
 	refuse_open(-EUCLEAN, texts);
 	overwrite(0, 100);
 	refuse_open(-EUCLEAN, texts);
+}
+
+// Nor is a new store begun in a file that has lost all it held; one that is not there is another thing.
+static void test_empty_file(void **state)
+{
+	const char *const texts[] = { path, "corrupt", "empty", "weft store restore FILE", NULL };
+	int64_t revision = must_put(kv, "/a", "1");
+
+	(void)state;
+	kv = kv_close(kv);
+	assert_int_equal(truncate(path, 0), 0);
+	refuse_open(-EUCLEAN, texts);
+	refuse_open(-EUCLEAN, texts);
+	assert_int_equal(unlink(path), 0);
+	kv = open_path(0);
+	assert_true(now_revision(kv, NULL) < revision);
+}
+
+// A start that was cut off while it made the database.
+static void test_half_made_file(void **state)
+{
+	_cleanup_free_ char *half = xasprintf("%s.new", path);
+
+	(void)state;
+	kv = kv_close(kv);
+	assert_int_equal(rename(path, half), 0);
+	assert_int_equal(truncate(half, 5000), 0);
+	kv = open_path(0);
+	must_put(kv, "/a", "1");
+	assert_int_equal(access(half, F_OK), -1);
 }
 
 static void test_newer_schema(void **state)
@@ -833,6 +864,8 @@ int main(void)
 		SQLITE_TEST(test_mode),
 		SQLITE_TEST(test_no_path),
 		SQLITE_TEST(test_corrupt_file),
+		SQLITE_TEST(test_empty_file),
+		SQLITE_TEST(test_half_made_file),
 		SQLITE_TEST(test_newer_schema),
 		SQLITE_TEST(test_other_database),
 		SQLITE_TEST(test_no_place),
