@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright The weft authors
-"""Hosts that write leases through a controller, and a ledger of what it answered, to hold its store against after a crash.
+"""Hosts that write leases through a controller, and a ledger of its answers to hold its store against after a crash.
 
     ledger = Ledger()
     with Writers(connect, ledger, seed) as writers:     # connect() gives a socket to the controller
@@ -16,6 +16,7 @@ have been done). Several hosts want the same few subnets, so that most claims me
 import http.client
 import json
 import random
+import socket
 import threading
 
 from lab import LabError, wait_for
@@ -46,7 +47,9 @@ class Unanswered(LabError):
     """No answer came, or one that says as much: it may have been done."""
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
+    """One to the controller, over the sockets that connect() gives."""
+
     def __init__(self, connect):
         super().__init__("controller", timeout=TIMEOUT_S)
         self._connect = connect
@@ -54,13 +57,14 @@ class _Connection(http.client.HTTPConnection):
     def connect(self):
         self.sock = self._connect()
         self.sock.settimeout(TIMEOUT_S)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Api:
     """Version 2 of the controller's API over one connection at a time."""
 
     def __init__(self, connect):
-        self._connection = _Connection(connect)
+        self._connection = Connection(connect)
 
     def close(self):
         self._connection.close()
@@ -88,7 +92,7 @@ class Api:
 
     def put(self, key, value):
         """Whatever is there; the revision."""
-        return self.post("txn", writes=[{"key": key, "value": value}])[0]["header"]["revision"]
+        return self.post("txn", compares=[], writes=[{"key": key, "value": value}])[0]["header"]["revision"]
 
     def range(self, prefix):
         """({key: pair}, revision), of all keys that begin with it."""
