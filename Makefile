@@ -30,6 +30,9 @@ check-long:     ## the long variants: 60 s outages and the like (root)
 check-soak:     ## random events for SOAK_SECONDS (300), SOAK_SEED as an earlier run printed it (root)
 	WEFT_BUILD=$(abspath $(BUILD)) ./check --soak
 
+check-clients:  ## weft under Docker, podman and containerd, as README.md sets them up (root); K=EXPRESSION
+	WEFT_BUILD=$(abspath $(BUILD)) ./check --clients $(if $(K),-k '$(K)')
+
 check-vm:       ## the tests that depend on the kernel, and a network, on Debian's own in a virtual machine (root)
 	WEFT_BUILD=$(abspath $(BUILD)) tests/vm/run
 
@@ -56,4 +59,4 @@ clean:          ## remove what was built
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\):[a-z ]*## /\1\t/p' Makefile | expand -t 16
 
-.PHONY: all check check-unit check-net check-san check-long check-vm check-soak bench fuzz lint format install clean help
+.PHONY: all check check-unit check-net check-san check-long check-clients check-vm check-soak bench fuzz lint format install clean help
