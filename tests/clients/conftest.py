@@ -26,7 +26,6 @@ LOG_LINES = 40
 
 @pytest.fixture(scope="session", autouse=True)
 def swept():
-    """What a run that crashed left in control groups; a new Lab removes the rest."""
     machine.sweep()
 
 

@@ -12,10 +12,9 @@ import os
 import pathlib
 import re
 import signal
-import time
 
-from lab import LabError, wait_for
-from lab.laboratory import BASE, laboratories
+from lab import wait_for
+from lab.laboratory import BASE, owner_alive, read_state
 from lab.process import kill_exactly, start_time
 
 CGROUP = pathlib.Path("/sys/fs/cgroup")
@@ -129,11 +128,12 @@ def remove(name):
 
 
 def sweep():
-    """Remove the control groups of laboratories that are gone, as after a crash."""
+    """End and remove what a run that crashed left in control groups. The next Lab removes the rest."""
     names = {p.name for h in hierarchies() for p in (CGROUP / h[0]).glob("weft-*-h*")}
     for name in names:
         match = OWN_CGROUP.fullmatch(name)
-        if match and match[1] not in laboratories():
+        state = read_state(match[1]) if match else None
+        if match and (state is None or not owner_alive(state)):
             remove(name)
 
 

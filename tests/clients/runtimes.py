@@ -72,6 +72,19 @@ class Container:
         return self.runtime.exec(self.id, *argv, check=check, timeout=timeout)
 
 
+def start_daemon(host, client, *argv):
+    """Start a daemon on the host, and wait until client's word `version` gets its answer."""
+    process = host.spawn(INSIDE, *argv, name=f"daemon-of-{client}")
+
+    def answers_or_ended():
+        return not process.alive() or host.run(INSIDE, client, "version", check=False, timeout=60).returncode == 0
+
+    wait_for(answers_or_ended, f"{process.name} to answer", timeout=60, interval=0.1)
+    if not process.alive():
+        raise LabError(f"{process.name} ended: {process.log()[-2000:]}")
+    return process
+
+
 class Runtime:
     """What the three have in common."""
 
@@ -80,7 +93,6 @@ class Runtime:
     def __init__(self, host):
         self.host = host
         self.names = []
-        self.process = None         # its daemon, if it has one
 
     def shell(self, text, timeout=60):
         """Run a block of README.md as root on the host."""
@@ -89,18 +101,6 @@ class Runtime:
     def command(self, *argv, check=True, timeout=60):
         """Run its program with these words on the host; what it printed."""
         return self.host.run(INSIDE, self.program, *argv, check=check, timeout=timeout).stdout.strip()
-
-    def spawn(self, *argv):
-        """Start its daemon on the host, and wait for an answer to the program's word `version`."""
-        self.process = self.host.spawn(INSIDE, *argv, name=f"{self.program}-daemon")
-
-        def answers_or_ended():
-            done = self.host.run(INSIDE, self.program, "version", check=False, timeout=60)
-            return done.returncode == 0 or not self.process.alive()
-
-        wait_for(answers_or_ended, f"{self.process.name} to answer", timeout=60, interval=0.1)
-        if not self.process.alive():
-            raise LabError(f"{self.process.name} ended: {self.process.log()[-2000:]}")
 
     def exec(self, name, *argv, check=True, timeout=30):
         return self.command("exec", name, *argv, check=check, timeout=timeout)
@@ -138,11 +138,17 @@ class Runtime:
 
 
 class Docker(Runtime):
-    """dockerd as the unit file's piece in README.md starts it, with a containerd of its own."""
+    """dockerd as the piece of a unit file in README.md starts it, beside a containerd as Debian runs it."""
 
     program = "docker"
 
+    def __init__(self, host):
+        super().__init__(host)
+        self.containerd = start_daemon(host, "ctr", "containerd")
+        self.daemon = None
+
     def start(self):
+        """The daemon, and the image in it."""
         self.start_daemon()
         self._import_image()
         return self
@@ -152,19 +158,24 @@ class Docker(Runtime):
         [env] = readme.unit_settings(unit, "EnvironmentFile")
         [line] = readme.unit_settings(unit, "ExecStart")
         line = line.replace("-H fd:// ", "")        # a socket of systemd, which no host of the laboratory has
-        self.spawn("sh", "-c", f"set -a; . {env}; exec {line}")
+        self.daemon = start_daemon(self.host, self.program, "sh", "-c", f"set -a; . {env}; exec {line}")
         for after in readme.unit_settings(unit, "ExecStartPost"):
             may_fail = " || true" if after.startswith("-") else ""
             self.shell(f". {env}; {after.removeprefix('-')}{may_fail}")
 
+    def start_plain_daemon(self):
+        """Without a flag, as a package starts it."""
+        self.daemon = start_daemon(self.host, self.program, "dockerd")
+
     def stop_daemon(self):
         """SIGTERM; its exit code. Its containers end with it."""
-        return self.process.terminate(timeout=60)
+        return self.daemon.terminate(timeout=60)
 
     def stop(self):
-        if self.process and self.process.alive():
+        if self.daemon and self.daemon.alive():
             super().stop()
             self.stop_daemon()
+        self.containerd.terminate(timeout=60)
 
 
 class Podman(Runtime):
@@ -191,17 +202,20 @@ class Containerd(Runtime):
     """containerd and ctr, with the reference CNI plugins and the file that README.md gives."""
 
     program = "ctr"
-    execs = 0
 
+    def __init__(self, host):
+        super().__init__(host)
+        self.daemon = start_daemon(host, self.program, "containerd")
+        self.execs = 0
 
     def start(self):
         self.shell(readme.block("host-local"))
-        self.spawn("containerd")
         image.write_directory(self.host.directory / "rootfs")
         return self
 
     def run(self, name, *options):
-        self.command("run", "-d", "--cni", "--env", "PATH=/bin", *options, "--rootfs", self.host.directory / "rootfs", name, *image.SERVER)
+        self.command("run", "-d", "--cni", "--env", "PATH=/bin", *options, "--rootfs",
+                     self.host.directory / "rootfs", name, *image.SERVER)
         self.names.append(name)
         return self.find(name)
 
@@ -215,11 +229,9 @@ class Containerd(Runtime):
         return next((int(words[1]) for words in lines if words[0] == name), 0)
 
     def stop(self):
-        if not self.process or not self.process.alive():
-            return
         for name in self.names:
             self.command("task", "kill", "-s", "9", name, check=False)
             self.command("task", "delete", "-f", name, check=False)
             self.command("container", "delete", name, check=False)
         self.names.clear()
-        self.process.terminate(timeout=60)
+        self.daemon.terminate(timeout=60)

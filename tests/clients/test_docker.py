@@ -7,8 +7,11 @@
     h3: weftd, dockerd -- docker0 -- web --+
 """
 
-from lab import Probe, wait_for
+import pytest
 
+from lab import Fabric, Probe, wait_for
+
+import machine
 import reach
 from runtimes import Docker
 
@@ -16,6 +19,21 @@ from runtimes import Docker
 def test_containers_of_three_hosts_reach_each_other(cluster):
     _, runtimes = cluster(Docker, hosts=3)
     reach.check_all([r.run("web") for r in runtimes])
+
+
+def test_a_docker_that_was_there_before_weft(lab):
+    """Having switched forwarding on itself, it made the FORWARD chain drop what it does not know."""
+    net = Fabric(lab, hosts=2, agents=False)
+    for host in net.hosts:
+        machine.prepare(host)
+        docker = Docker(host)
+        lab.runtimes.append(docker)
+        docker.start_plain_daemon()
+        assert docker.stop_daemon() == 0
+        assert "-P FORWARD DROP" in host.run("iptables", "-S", "FORWARD").stdout
+        net.start_agent(host)
+        docker.start()
+    reach.check_all([docker.run("web") for docker in lab.runtimes])
 
 
 def test_what_leaves_the_network_is_masqueraded(cluster, lab):
@@ -40,11 +58,16 @@ def test_agent_restarts_and_crashes_without_a_loss(cluster):
     reach.check_all([a, b])
 
 
-def test_dockerd_restarts_and_its_containers_are_back(cluster):
+@pytest.mark.parametrize("crash", (False, True), ids=("stop", "crash"))
+def test_dockerd_restarts_and_its_containers_are_back(cluster, crash):
     _, (one, two) = cluster(Docker)
-    one.run("web", "--restart", "always")
+    before = one.run("web", "--restart", "always")
     b = two.run("web")
-    assert one.stop_daemon() == 0
+    if crash:
+        one.daemon.kill()
+    else:
+        assert one.stop_daemon() == 0
     one.start_daemon()
     a = wait_for(lambda: one.find("web"), "the container to run again", timeout=30)
+    assert a.pid != before.pid
     reach.check_all([a, b])
