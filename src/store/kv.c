@@ -4,6 +4,7 @@
 #include "store/kv_internal.h"
 
 #include "core/mem.h"
+#include "store/consul.h"
 #include "store/etcd2.h"
 #include "store/etcd3.h"
 #include "store/memory.h"
@@ -18,7 +19,7 @@
 #define DEAD_MAN_MS 15000
 
 static const struct kv_ops *const stores[] = {
-	&etcd2_ops, &etcd3_ops, &memory_ops, &remote_ops, &sqlite_ops,
+	&consul_ops, &etcd2_ops, &etcd3_ops, &memory_ops, &remote_ops, &sqlite_ops,
 };
 
 // What a caller asked for: the store gets this in place of the caller's arg.

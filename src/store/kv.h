@@ -14,7 +14,7 @@ struct kv;
 
 // Where the store is and how to speak to it. Strings are copied by kv_open.
 struct store_config {
-	const char *kind;	      // "etcd3", "etcd2", "controller", "sqlite", "memory"
+	const char *kind; // "etcd3", "etcd2", "consul", "controller", "sqlite", "memory"
 	const char *const *endpoints; // NULL-terminated URLs; tried in order, fail-over between them
 	const char *username;	      // NULL: no authentication
 	const char *password;
@@ -23,7 +23,7 @@ struct store_config {
 	const char *key_file;
 	const char *path; // "sqlite": its file
 	const char *pin; // controller: keys of servers, see io/http_pin.h; NULL: any that the CA vouches for
-	const char *token;	     // controller; NULL: none
+	const char *token;	     // controller, Consul; NULL: none
 	uint32_t request_timeout_ms; // 0: 5000
 	uint32_t dead_man_ms;	     // a watch that shows no life for this long is dead; 0: 15000
 };
@@ -123,7 +123,8 @@ struct kv_txn {
 #define KV_TXN_MAX 64 // compares, and writes, at the most
 // Of this store, 1 to KV_TXN_MAX. 1: a transaction has one key, that it compares and writes.
 unsigned int kv_txn_max(const struct kv *kv);
-// What a store cannot do of what others can. A write that asks for it ends with -EINVAL.
+// What a store cannot do of what others can. A write that asks for it ends with -EINVAL. A controller cannot do either what
+// the store behind it cannot, which its clients are not told.
 enum kv_limit {
 	// A key is a path, of text: "/a" cannot be written while "/a/b" is there, nor "a", nor "/a//b".
 	KV_LIMIT_PATHS = 1,
@@ -132,6 +133,12 @@ enum kv_limit {
 	// A session is of one key, which its first write names. Until then it is nothing but a number of
 	// this client's; others, and this one after a restart, know the key by another number.
 	KV_LIMIT_KEY_SESSIONS = 4,
+	// A key is UTF-8 text.
+	KV_LIMIT_TEXT_KEYS = 8,
+	// The store has no history (Consul): a watch tells of several changes of a key the last one alone, and a DELETE
+	// has the revision as of which the key is gone. What its owner is to know of the past it must have read through
+	// this kv: where a deletion may be hidden from one who has not, the watch is lost at its start.
+	KV_LIMIT_HISTORY = 16,
 };
 unsigned int kv_limits(const struct kv *kv);
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: what any store must do, whatever it is: run on the store in memory, on SQLite, on a real etcd by both versions of
-// its API, and on a controller over each.
+// its API, on a real Consul, and on a controller over each.
 #include "unit.h"
 
 #include "controller/controller.h"
 #include "controller/identity.h"
 #include "controller/mirror.h"
 #include "core/mem.h"
+#include "consul_process.h"
 #include "etcd_process.h"
 #include "kv_client.h"
 #include "loop_end.h"
@@ -26,12 +27,53 @@ struct maker {
 	void (*stop)(void);
 	struct kv *(*open)(void); // a client of the one store
 	void (*compact)(void);	  // all history up to now
+	bool has_no_cluster_id;
 };
 
 static struct loop *loop;
 static const struct maker *maker;
-static struct kv *kv;	 // of the present test
-static struct kv *other; // a second client
+static struct kv *kv;		   // of the present test
+static struct kv *other;	   // a second client
+static const struct maker *behind; // the store that the controller serves
+static struct kv *behind_kv;
+
+// What the store behind a controller cannot do, the controller cannot either, nor can its client know.
+static unsigned int limits(void)
+{
+	return kv_limits(kv) | (behind_kv ? kv_limits(behind_kv) : 0);
+}
+
+static unsigned int txn_max(void)
+{
+	unsigned int max = kv_txn_max(kv);
+
+	return behind_kv && kv_txn_max(behind_kv) < max ? kv_txn_max(behind_kv) : max;
+}
+
+// Keys PREFIX/10.0.0.0-24 and so on.
+static void put_many(struct kv *by, const char *prefix, size_t count)
+{
+	char keys[KV_TXN_MAX][64];
+	struct kv_write writes[KV_TXN_MAX];
+	struct kv_answer answer;
+	size_t i = 0;
+
+	while (i < count) {
+		struct kv_txn txn = { .writes = writes };
+
+		for (; i < count && txn.write_count < txn_max(); i++) {
+			size_t at = txn.write_count++;
+
+			assert_int_equal(text_format(keys[at], sizeof(keys[at]),
+						     "%s/10.%zu.%zu.0-24", prefix, i / 256, i % 256),
+					 0);
+			writes[at] = (struct kv_write){ .key = keys[at], .value = "v", .value_len = 1 };
+		}
+		do_txn(by, &txn, &answer);
+		assert_true(answer.succeeded);
+		kv_answer_free(&answer);
+	}
+}
 
 // ---- the store in memory ----
 
@@ -59,7 +101,8 @@ static void memory_compact_all(void)
 	memory_compact(memory_first);
 }
 
-static const struct maker memory_maker = { memory_start, memory_stop, memory_open, memory_compact_all };
+static const struct maker memory_maker = { memory_start, memory_stop, memory_open,
+					   memory_compact_all, false };
 
 // ---- SQLite ----
 
@@ -96,7 +139,8 @@ static void sqlite_compact_all(void)
 	must_delete(other, "/none");
 }
 
-static const struct maker sqlite_maker = { sqlite_start, sqlite_stop, sqlite_open, sqlite_compact_all };
+static const struct maker sqlite_maker = { sqlite_start, sqlite_stop, sqlite_open,
+					   sqlite_compact_all, false };
 
 // ---- etcd ----
 
@@ -133,7 +177,48 @@ static void etcd_compact_all(void)
 	etcd_ctl(cluster, "compaction", revision, NULL);
 }
 
-static const struct maker etcd_maker = { etcd_start, etcd_stop, etcd_open, etcd_compact_all };
+static const struct maker etcd_maker = { etcd_start, etcd_stop, etcd_open, etcd_compact_all, false };
+
+// ---- Consul ----
+
+static struct consul_process *consul;
+
+// By default it takes no session of 2 s and no value of a megabyte.
+#define CONSUL_CONFIG               \
+	"session_ttl_min = \"1s\" " \
+	"limits { kv_max_value_size = 4194304 txn_max_req_len = 8388608 }"
+
+static void consul_server_start(void)
+{
+	netns_enter();
+	consul = consul_start("http", CONSUL_CONFIG, NULL);
+}
+
+static void consul_server_stop(void)
+{
+	consul = consul_free(consul);
+}
+
+static struct kv *consul_open(void)
+{
+	struct store_config config = { .kind = "consul",
+				       .endpoints = consul_urls(consul, CONSUL_SERVER) };
+	struct kv *opened;
+	struct err e;
+
+	check(kv_open(loop, &config, &opened, &e) == 0, "%s", e.msg);
+	return opened;
+}
+
+// It never has any history; this makes it show.
+static void consul_forget(void)
+{
+	must_put(other, "/compact/gone", "x");
+	must_delete(other, "/compact/gone");
+}
+
+static const struct maker consul_maker = { consul_server_start, consul_server_stop, consul_open,
+					   consul_forget, true };
 
 // ---- etcd, version 2 of its API ----
 
@@ -164,12 +249,11 @@ static void etcd2_compact_all(void)
 		must_put(other, "/filler", "f");
 }
 
-static const struct maker etcd2_maker = { etcd2_start, etcd_stop, etcd2_open, etcd2_compact_all };
+static const struct maker etcd2_maker = { etcd2_start, etcd_stop, etcd2_open, etcd2_compact_all,
+					  false };
 
 // ---- a controller, over another store ----
 
-static const struct maker *behind; // the store that the controller serves
-static struct kv *behind_kv;
 static struct controller *controller;
 // With TLS and a token, all of it made in a directory that is removed afterwards.
 static bool is_secured;
@@ -238,31 +322,22 @@ static struct kv *controller_open(void)
 	return opened;
 }
 
-// It keeps MIRROR_CHANGES_MAX changes, whatever the store behind it has.
+// It keeps MIRROR_CHANGES_MAX changes, whatever the store behind it has. A range waits until the mirror has what was
+// written; of a store without history it hears no more than the last change of each key until then.
 static void controller_compact_all(void)
 {
-	struct kv_write writes[KV_TXN_MAX];
-	struct kv_txn txn = { .writes = writes, .write_count = ARRAY_SIZE(writes) };
-	char keys[ARRAY_SIZE(writes)][32];
-	struct kv_answer answer;
+	for (size_t i = 0; i < 16; i++) {
+		struct kv_answer answer;
 
-	for (size_t i = 0; i < ARRAY_SIZE(writes); i++) {
-		assert_int_equal(text_format(keys[i], sizeof(keys[i]), "/fill/%zu", i), 0);
-		writes[i] = (struct kv_write){ .key = keys[i], .value = "", .value_len = 0 };
-	}
-	for (size_t i = 0; i < MIRROR_CHANGES_MAX; i += ARRAY_SIZE(writes)) {
-		do_txn(other, &txn, &answer);
-		assert_true(answer.succeeded);
+		put_many(other, "/fill", MIRROR_CHANGES_MAX / 16);
+		do_range(other, "/fill/", true, &answer);
+		assert_int_equal(answer.pair_count, MIRROR_CHANGES_MAX / 16);
 		kv_answer_free(&answer);
 	}
-	// It has them all when a range does.
-	do_range(other, "/fill/", true, &answer);
-	assert_int_equal(answer.pair_count, ARRAY_SIZE(writes));
-	kv_answer_free(&answer);
 }
 
 static const struct maker controller_maker = { controller_start, controller_stop, controller_open,
-					       controller_compact_all };
+					       controller_compact_all, false };
 
 // ---- fixtures ----
 
@@ -322,7 +397,7 @@ static void test_one_key(void **state)
 	assert_int_equal(answer.last.mod_revision, second);
 	assert_int_equal(answer.last.session, 0);
 	assert_int_equal(answer.header.revision, second);
-	assert_true(answer.header.cluster_id != 0);
+	assert_true((answer.header.cluster_id == 0) == (behind_kv ? behind : maker)->has_no_cluster_id);
 	assert_int_equal(strncmp(strbuf_text(&answer.pairs), "/one/key=b@", 11), 0);
 	kv_answer_free(&answer);
 }
@@ -334,7 +409,7 @@ static void test_prefix(void **state)
 	(void)state;
 	must_put(kv, "/prefix/b", "2");
 	must_put(kv, "/prefix/a", "1");
-	if (!(kv_limits(kv) & KV_LIMIT_PATHS))
+	if (!(limits() & KV_LIMIT_PATHS))
 		must_put(kv, "/prefix", "no");
 	must_put(kv, "/prefix0", "no");
 	must_put(kv, "/prefix.", "no");
@@ -419,7 +494,7 @@ static void test_many_keys_in_one(void **state)
 	int64_t revision;
 
 	(void)state;
-	if (kv_txn_max(kv) < 3)
+	if (txn_max() < 3)
 		return;
 	do_txn(kv, &txn, &answer);
 	assert_false(answer.succeeded);
@@ -460,7 +535,7 @@ static void test_any_bytes(void **state)
 	(void)state;
 	// Text is what can be read as such, with the same number of bytes.
 	for (i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (unsigned char)(kv_limits(kv) & KV_LIMIT_TEXT ? i % 128 : i);
+		bytes[i] = (unsigned char)(limits() & KV_LIMIT_TEXT ? i % 128 : i);
 	do_txn(kv, &txn, &answer);
 	assert_true(answer.succeeded);
 	kv_answer_free(&answer);
@@ -487,7 +562,7 @@ static void check_odd_key(const char *raw_key, size_t len, const char *shown)
 	struct kv_answer answer;
 
 	do_txn(kv, &txn, &answer);
-	assert_true(answer.succeeded);
+	check(answer.succeeded, "%s: %s", shown, err_msg(&answer.err));
 	kv_answer_free(&answer);
 	do_range(other, "/odd/", true, &answer);
 	assert_int_equal(answer.pair_count, 1);
@@ -500,7 +575,7 @@ static void check_odd_key(const char *raw_key, size_t len, const char *shown)
 	write.value = NULL;
 	kv_answer_free(&answer);
 	do_txn(other, &txn, &answer);
-	assert_true(answer.succeeded);
+	check(answer.succeeded, "%s: %s", shown, err_msg(&answer.err));
 	kv_answer_free(&answer);
 	do_range(kv, "/odd/", true, &answer);
 	assert_int_equal(answer.pair_count, 0);
@@ -513,10 +588,10 @@ static void test_odd_keys(void **state)
 	char shown[KV_KEY_SHOWN_MAX + 5] = "";
 
 	(void)state;
-	if (!(kv_limits(kv) & KV_LIMIT_PATHS)) {
+	if (!(limits() & (KV_LIMIT_PATHS | KV_LIMIT_TEXT_KEYS)))
 		check_odd_key("/odd/a\x01\xff", 8, "/odd/a\\x01\\xff=v@");
+	if (!(limits() & KV_LIMIT_PATHS))
 		check_odd_key("/odd/a\0b", 8, "/odd/a\\x00b=v@");
-	}
 	check_odd_key("/odd/\n", 6, "/odd/\\x0a=v@");
 	check_odd_key("/odd/\xc3\xbc", 7, "/odd/\xc3\xbc=v@");
 	memset(long_key, 'k', sizeof(long_key));
@@ -559,27 +634,10 @@ static void test_large_value(void **state)
 
 static void test_many(void **state)
 {
-	char keys[KV_TXN_MAX][64];
-	struct kv_write writes[KV_TXN_MAX];
 	struct kv_answer answer;
-	size_t i = 0;
 
 	(void)state;
-	while (i < MANY) {
-		struct kv_txn txn = { .writes = writes };
-
-		for (; i < MANY && txn.write_count < kv_txn_max(kv); i++) {
-			size_t at = txn.write_count++;
-
-			assert_int_equal(text_format(keys[at], sizeof(keys[at]),
-						     "/many/10.%zu.%zu.0-24", i / 256, i % 256),
-					 0);
-			writes[at] = (struct kv_write){ .key = keys[at], .value = "v", .value_len = 1 };
-		}
-		do_txn(kv, &txn, &answer);
-		assert_true(answer.succeeded);
-		kv_answer_free(&answer);
-	}
+	put_many(kv, "/many", MANY);
 	do_range(other, "/many/", true, &answer);
 	assert_int_equal(answer.r, 0);
 	assert_int_equal(answer.pair_count, MANY);
@@ -647,7 +705,11 @@ static void test_session_kept_alive(void **state)
 	do_range(kv, "/alive/key", false, &answer);
 	assert_int_equal(answer.pair_count, 1);
 	kv_answer_free(&answer);
-	do_session_query(kv_limits(kv) & KV_LIMIT_KEY_SESSIONS ? kv : other, session, &answer);
+	// A number may mean nothing to a client that has not seen a key with it.
+	do_range(other, "/alive/key", false, &answer);
+	assert_int_equal(answer.pair_count, 1);
+	kv_answer_free(&answer);
+	do_session_query(limits() & KV_LIMIT_KEY_SESSIONS ? kv : other, session, &answer);
 	assert_int_equal(answer.r, 0);
 	assert_in_range(answer.ttl_s, 0, 2);
 	kv_answer_free(&answer);
@@ -690,6 +752,8 @@ static void test_watch_from_revision(void **state)
 	int64_t revision;
 
 	(void)state;
+	if (limits() & KV_LIMIT_HISTORY)
+		return;
 	must_put(kv, "/watch/before", "x");
 	revision = now_revision(kv, NULL);
 	must_put(kv, "/watch/a", "1");
@@ -717,7 +781,7 @@ static void test_watch_progress(void **state)
 	static const char *const prefixes[] = { "/progress/", NULL };
 	char keys[KV_TXN_MAX][32];
 	struct kv_write writes[KV_TXN_MAX];
-	struct kv_txn txn = { .writes = writes, .write_count = kv_txn_max(kv) };
+	struct kv_txn txn = { .writes = writes, .write_count = txn_max() };
 	struct watch_log log = { 0 };
 	int64_t before = now_revision(kv, NULL);
 	struct kv_answer answer;
@@ -757,12 +821,12 @@ static void test_watch_prefixes(void **state)
 	turn_until(loop, log.ups == 1);
 	for (i = 0; i < ARRAY_SIZE(writes); i += txn.write_count) {
 		txn.writes = &writes[i];
-		txn.write_count = kv_txn_max(kv) < 3 ? 1 : 3;
+		txn.write_count = txn_max() < 3 ? 1 : 3;
 		do_txn(kv, &txn, &answer);
 		assert_true(answer.succeeded);
 		kv_answer_free(&answer);
 	}
-	if (!(kv_limits(kv) & KV_LIMIT_PATHS))
+	if (!(limits() & KV_LIMIT_PATHS))
 		must_put(kv, "/both/leases", "no");
 	turn_until(loop, log.events == 2);
 	must_put(kv, "/both/config", "c");
@@ -827,6 +891,8 @@ static void test_watch_freed_within(void **state)
 	struct watch_log all = { 0 };
 
 	(void)state;
+	if (limits() & KV_LIMIT_HISTORY)
+		return;
 	must_put(kv, "/within/a", "2");
 	must_put(kv, "/within/a", "3");
 	watch_log_start(&log, kv, prefixes, revision, 0);
@@ -905,35 +971,35 @@ static const struct CMUnitTest tests[] = {
 	CONTRACT_TEST(test_many),
 };
 
+static int run(const char *name, const struct maker *of)
+{
+	maker = of;
+	return cmocka_run_group_tests_name(name, tests, group_setup, group_teardown);
+}
+
+static int run_controller(const char *name, const struct maker *over)
+{
+	behind = over;
+	return run(name, &controller_maker);
+}
+
 int main(void)
 {
-	int failed;
+	bool has_consul = consul_can_run(); // fetched before the others cut us off from the network
+	bool has_etcd = etcd_can_run();
+	int failed = run("memory", &memory_maker) +
+		     run_controller("controller over memory", &memory_maker);
 
-	maker = &memory_maker;
-	failed = cmocka_run_group_tests_name("memory", tests, group_setup, group_teardown);
-	maker = &controller_maker;
-	behind = &memory_maker;
-	failed += cmocka_run_group_tests_name("controller over memory", tests, group_setup,
-					      group_teardown);
 	is_secured = true;
-	failed += cmocka_run_group_tests_name("controller with TLS and token over memory", tests,
-					      group_setup, group_teardown);
+	failed += run_controller("controller with TLS and token over memory", &memory_maker);
 	is_secured = false;
-	maker = &sqlite_maker;
-	failed += cmocka_run_group_tests_name("sqlite", tests, group_setup, group_teardown);
-	maker = &controller_maker;
-	behind = &sqlite_maker;
-	failed += cmocka_run_group_tests_name("controller over sqlite", tests, group_setup,
-					      group_teardown);
-	if (!etcd_can_run())
-		return failed ? failed : EXIT_SKIPPED;
-	maker = &etcd_maker;
-	failed += cmocka_run_group_tests_name("etcd3", tests, group_setup, group_teardown);
-	maker = &etcd2_maker;
-	failed += cmocka_run_group_tests_name("etcd2", tests, group_setup, group_teardown);
-	maker = &controller_maker;
-	behind = &etcd_maker;
-	failed += cmocka_run_group_tests_name("controller over etcd3", tests, group_setup,
-					      group_teardown);
-	return failed;
+	failed += run("sqlite", &sqlite_maker) +
+		  run_controller("controller over sqlite", &sqlite_maker);
+	if (has_etcd)
+		failed += run("etcd3", &etcd_maker) + run("etcd2", &etcd2_maker) +
+			  run_controller("controller over etcd3", &etcd_maker);
+	if (has_consul)
+		failed += run("consul", &consul_maker) +
+			  run_controller("controller over consul", &consul_maker);
+	return failed || (has_etcd && has_consul) ? failed : EXIT_SKIPPED;
 }

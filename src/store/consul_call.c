@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: requests to Consul: which endpoint is asked, and which next when it fails.
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/parse.h"
+#include "store/consul_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LONG_IDLE_FACTOR 3
+#define LONG_TOTAL_FACTOR 20
+
+struct consul_call {
+	struct consul *consul;
+	struct consul_call *previous;
+	struct consul_call *next;
+	struct consul_request request;
+	struct http_call *http;
+	struct json_stream *stream; // cuts the answer
+	struct err stream_err;
+	size_t elements;
+	int64_t index; // that the headers tell; 0: none, or none that makes sense
+	size_t endpoint;
+	uint64_t tried;
+	enum consul_verdict verdict;
+	struct err err; // of the last endpoint tried
+};
+
+// ---- the end of a call ----
+
+static void attempt(struct consul_call *call);
+
+static void call_unlink(struct consul_call *call)
+{
+	if (call->previous)
+		call->previous->next = call->next;
+	else
+		call->consul->calls = call->next;
+	if (call->next)
+		call->next->previous = call->previous;
+}
+
+static void call_free(struct consul_call *call)
+{
+	free(call->request.path);
+	free(call->request.body);
+	if (call->request.free_arg)
+		call->request.free_arg(call->request.arg);
+	json_stream_free(call->stream);
+	free(call);
+}
+
+struct consul_call *consul_call_cancel(struct consul_call *call)
+{
+	if (!call)
+		return NULL;
+	if (call->http)
+		http_call_cancel(call->http);
+	call_unlink(call);
+	call_free(call);
+	return NULL;
+}
+
+static void finish(struct consul_call *call, const struct consul_answer *answer)
+{
+	call_unlink(call);
+	call->request.done(call->request.arg, answer);
+	call_free(call);
+}
+
+static void fail(struct consul_call *call, int r)
+{
+	struct consul_answer answer = { .r = r, .err = &call->err, .verdict = call->verdict };
+
+	call->err.code = r;
+	finish(call, &answer);
+}
+
+// call->err says why.
+static void judge(struct consul_call *call, enum consul_verdict verdict)
+{
+	struct consul *consul = call->consul;
+
+	call->verdict = verdict;
+	(void)err_wrap(&call->err, "%s", consul->endpoints.items[call->endpoint].url);
+	if (verdict == CONSUL_REFUSED) {
+		endpoint_set_works(&consul->endpoints, call->endpoint);
+		fail(call, call->err.code);
+		return;
+	}
+	endpoint_set_failed(&consul->endpoints, call->endpoint);
+	call->tried |= (uint64_t)1 << call->endpoint;
+	if (verdict == CONSUL_UNKNOWN && !call->request.idempotent) {
+		fail(call, -EINPROGRESS);
+	} else if (call->elements > 0 ||
+		   endpoint_set_pick(&consul->endpoints, call->tried) == SIZE_MAX) {
+		fail(call, call->err.code);
+	} else {
+		log_debug("consul: %s; trying another endpoint", err_msg(&call->err));
+		attempt(call);
+	}
+}
+
+static bool takes_status(const struct consul_request *request, int status)
+{
+	return status == 200 || (status == 404 && request->takes_404) ||
+	       (status == 409 && request->takes_409);
+}
+
+static void answered(struct consul_call *call, const struct http_response *response)
+{
+	struct consul_answer answer = { .status = response->status,
+					.text = response->body,
+					.len = response->len,
+					.endpoint = call->endpoint };
+
+	if (!takes_status(&call->request, response->status)) {
+		judge(call,
+		      consul_read_error(response->status, response->body, response->len, &call->err));
+		return;
+	}
+	answer.index = call->index;
+	if (call->request.index_wanted && answer.index <= 0) {
+		err_set(&call->err, -EPROTO, "not an answer of Consul: no index");
+		judge(call, CONSUL_NOT_DONE);
+		return;
+	}
+	if (call->stream && response->status == 200) {
+		if ((!call->request.array &&
+		     json_stream_feed(call->stream, "}", 1, &call->stream_err) < 0) ||
+		    json_stream_end(call->stream, &answer.text, &answer.len, &call->stream_err) < 0) {
+			err_set(&call->err, -EPROTO, "not an answer of Consul, or cut short");
+			judge(call, CONSUL_UNKNOWN);
+			return;
+		}
+	}
+	endpoint_set_works(&call->consul->endpoints, call->endpoint);
+	finish(call, &answer);
+}
+
+static void http_done(void *arg, int r, const struct http_response *response, const struct err *e)
+{
+	struct consul_call *call = arg;
+
+	call->http = NULL;
+	if (r == 0) {
+		answered(call, response);
+		return;
+	}
+	// An element that makes no sense does not get better elsewhere, if others before it were good.
+	call->err = call->stream_err.code < 0 ? call->stream_err : *e;
+	judge(call, response->sent ? CONSUL_UNKNOWN : CONSUL_NOT_DONE);
+}
+
+// ---- a request ----
+
+static int got_head(void *arg, const struct http_head *head)
+{
+	struct consul_call *call = arg;
+	const char *text = http_head_get(head, "X-Consul-Index");
+
+	if (!text || parse_whole_i64(text, &call->index) < 0)
+		call->index = 0;
+	return 0;
+}
+
+static int got_element(void *arg, const char *text, size_t len)
+{
+	struct consul_call *call = arg;
+	int r = call->request.element(call->request.arg, text, len);
+
+	if (r == 0)
+		call->elements++;
+	return r;
+}
+
+static int got_chunk(void *arg, const char *data, size_t len)
+{
+	struct consul_call *call = arg;
+
+	if (json_stream_feed(call->stream, data, len, &call->stream_err) == 0)
+		return 0;
+	call->stream_err.code = -EPROTO;
+	return -EPROTO;
+}
+
+static void set_times(const struct consul_call *call, struct http_request *ret)
+{
+	const struct consul_request *request = &call->request;
+	uint32_t timeout_ms = request->timeout_ms ? request->timeout_ms
+						  : call->consul->request_timeout_ms;
+	// Consul stretches the time to wait by up to a sixteenth.
+	uint32_t wait_ms = request->wait_ms + request->wait_ms / 16;
+
+	ret->connect_timeout_ms = call->consul->endpoints.connect_timeout_ms < timeout_ms
+					  ? call->consul->endpoints.connect_timeout_ms
+					  : timeout_ms;
+	ret->total_timeout_ms = (request->is_long ? LONG_TOTAL_FACTOR : 1) * timeout_ms + wait_ms;
+	if (request->is_long)
+		ret->idle_timeout_ms = LONG_IDLE_FACTOR * timeout_ms + wait_ms;
+}
+
+static void attempt(struct consul_call *call)
+{
+	struct consul *consul = call->consul;
+	const struct consul_request *request = &call->request;
+	_cleanup_free_ char *url = NULL;
+	const char *headers[] = { "Content-Type: application/json", consul->token, NULL };
+	struct http_request http = {
+		.method = request->method,
+		.headers = headers,
+		.body = request->body,
+		.body_len = request->body ? strlen(request->body) : 0,
+		.once = !request->idempotent,
+		.response_max = CONSUL_ANSWER_MAX,
+		.head = got_head,
+		.done = http_done,
+		.arg = call,
+	};
+
+	call->endpoint = endpoint_set_pick(&consul->endpoints, call->tried);
+	url = xasprintf("%s/v1%s", consul->endpoints.items[call->endpoint].url, request->path);
+	http.url = url;
+	set_times(call, &http);
+	call->stream_err.code = 0;
+	call->index = 0;
+	call->stream = json_stream_free(call->stream);
+	if (request->element) {
+		call->stream = json_stream_new(request->array ? request->array : "pairs",
+					       CONSUL_ELEMENT_MAX, CONSUL_ANSWER_MAX, got_element,
+					       call);
+		// The answer is an array, and the stream reads a member that is one.
+		if (!request->array)
+			(void)json_stream_feed(call->stream, "{\"pairs\":", strlen("{\"pairs\":"),
+					       NULL);
+		http.chunk = got_chunk;
+	}
+	consul->base.stats.requests++;
+	call->http = http_call_start(consul->http, &http);
+}
+
+struct consul_call *consul_call_start(struct consul *consul, const struct consul_request *request)
+{
+	struct consul_call *call = xnew(struct consul_call);
+
+	call->consul = consul;
+	call->request = *request;
+	call->next = consul->calls;
+	if (consul->calls)
+		consul->calls->previous = call;
+	consul->calls = call;
+	attempt(call);
+	return call;
+}
+
+// ---- the revision of the store ----
+
+// By default Consul refuses a URL with other characters, though not a key.
+static size_t printable_len(const char *key)
+{
+	size_t len = 0;
+
+	while (key[len] >= ' ' && key[len] <= '~')
+		len++;
+	return len;
+}
+
+// path: behind "/v1"; taken over.
+static struct consul_call *ask(struct consul *consul, char *path, uint32_t timeout_ms,
+			       void (*done)(void *arg, const struct consul_answer *answer),
+			       void *arg, void (*free_arg)(void *arg))
+{
+	const struct consul_request request = {
+		.method = "GET",
+		.path = path,
+		.idempotent = true,
+		.timeout_ms = timeout_ms,
+		.takes_404 = true,
+		.index_wanted = true,
+		.done = done,
+		.arg = arg,
+		.free_arg = free_arg,
+	};
+
+	return consul_call_start(consul, &request);
+}
+
+void consul_ask_revision(struct consul *consul, const char *key, uint32_t timeout_ms,
+			 void (*done)(void *arg, const struct consul_answer *answer), void *arg,
+			 void (*free_arg)(void *arg), struct consul_call **ret)
+{
+	// Of a key that exists Consul tells the revision of that key, of one that does not the store's.
+	struct strbuf path = STRBUF_INIT(CONSUL_ELEMENT_MAX);
+	struct consul_call *call;
+
+	consul_add_key_path(&path, key, printable_len(key));
+	strbuf_puts(&path, ".weft-no-such-key?consistent");
+	call = ask(consul, strbuf_take(&path), timeout_ms, done, arg, free_arg);
+	if (ret)
+		*ret = call;
+}
+
+void consul_ask_key_revision(struct consul *consul, const char *key,
+			     void (*done)(void *arg, const struct consul_answer *answer), void *arg,
+			     void (*free_arg)(void *arg))
+{
+	// A list of names that start with the key, though it be empty, is as old as the last deletion of one.
+	struct strbuf path = STRBUF_INIT(CONSUL_ELEMENT_MAX);
+
+	consul_add_key_path(&path, key, printable_len(key));
+	strbuf_puts(&path, "?consistent&keys&separator=/");
+	(void)ask(consul, strbuf_take(&path), 0, done, arg, free_arg);
+}
+
+// ---- answers that need no request ----
+
+struct consul_late {
+	struct consul *consul;
+	struct consul_late *previous;
+	struct consul_late *next;
+	struct timer *timer;
+	void (*done)(void *arg, int r, const struct err *e);
+	void *arg;
+	void (*free_arg)(void *arg);
+	struct err err;
+};
+
+static void late_unlink(struct consul_late *late)
+{
+	if (late->previous)
+		late->previous->next = late->next;
+	else
+		late->consul->late = late->next;
+	if (late->next)
+		late->next->previous = late->previous;
+	timer_free(late->timer);
+}
+
+static void late_due(void *arg)
+{
+	struct consul_late *late = arg;
+
+	late_unlink(late);
+	late->done(late->arg, late->err.code, &late->err);
+	late->free_arg(late->arg);
+	free(late);
+}
+
+void consul_later(struct consul *consul, int r, const char *why,
+		  void (*done)(void *arg, int r, const struct err *e), void *arg,
+		  void (*free_arg)(void *arg))
+{
+	struct consul_late *late = xnew(struct consul_late);
+
+	late->consul = consul;
+	late->done = done;
+	late->arg = arg;
+	late->free_arg = free_arg;
+	err_set(&late->err, r, "%s", why);
+	late->next = consul->late;
+	if (consul->late)
+		consul->late->previous = late;
+	consul->late = late;
+	late->timer = timer_new(consul->base.loop, late_due, late);
+	timer_start(late->timer, 0);
+}
+
+void consul_late_drop(struct consul *consul)
+{
+	while (consul->late) {
+		struct consul_late *late = consul->late;
+
+		late_unlink(late);
+		late->free_arg(late->arg);
+		free(late);
+	}
+}
