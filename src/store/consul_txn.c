@@ -224,6 +224,30 @@ static int change_way(struct consul_write *way, const struct consul_refusal *ref
 
 static void txn_send(struct txn *txn);
 
+static int change_ways(struct txn *txn, const struct consul_refusal *refusals, size_t count,
+		       struct err *e)
+{
+	bool is_changed[CONSUL_TXN_MAX] = { false };
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		int operation = refusals[i].operation;
+		int write = operation < 0 ? -1 : txn->write_of[operation];
+		int r;
+
+		if (write < 0)
+			return err_set(e, -EPROTO, "consul: %s", refusals[i].what);
+		// Consul goes on after a refusal, and what it refuses then follows from the first.
+		if (is_changed[write])
+			continue;
+		is_changed[write] = true;
+		r = change_way(&txn->ways[write], &refusals[i], e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int read_refusals(struct txn *txn, const struct consul_refusal *refusals, size_t count,
 			 bool *ret_compare_failed, struct err *e)
 {
@@ -240,18 +264,7 @@ static int read_refusals(struct txn *txn, const struct consul_refusal *refusals,
 			return 0;
 		}
 	}
-	for (i = 0; i < count; i++) {
-		int operation = refusals[i].operation;
-		int write = operation < 0 ? -1 : txn->write_of[operation];
-		int r;
-
-		if (write < 0)
-			return err_set(e, -EPROTO, "consul: %s", refusals[i].what);
-		r = change_way(&txn->ways[write], &refusals[i], e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return change_ways(txn, refusals, count, e);
 }
 
 static void txn_refused(struct txn *txn, const char *text, size_t len)
