@@ -11,6 +11,9 @@
 
 #define LONG_IDLE_FACTOR 3
 #define LONG_TOTAL_FACTOR 20
+// An answer that is an array is read as if it were this member of an object.
+#define WHOLE "pairs"
+#define WHOLE_HEAD "{\"" WHOLE "\":"
 
 struct consul_call {
 	struct consul *consul;
@@ -109,8 +112,33 @@ static bool takes_status(const struct consul_request *request, int status)
 	       (status == 409 && request->takes_409);
 }
 
+// Its elements were cut out: is the rest what it should be?
+static bool stream_is_good(struct consul_call *call, enum consul_verdict *ret)
+{
+	const char *array = call->request.array;
+	_cleanup_json_ json_t *answer = NULL;
+	const json_t *rest;
+	const char *text;
+	size_t len;
+
+	if ((!array && json_stream_feed(call->stream, "}", 1, NULL) < 0) ||
+	    json_stream_end(call->stream, &text, &len, NULL) < 0 ||
+	    json_read(text, len, CONSUL_ANSWER_MAX, &answer, NULL) < 0) {
+		err_set(&call->err, -EPROTO, "not an answer of Consul, or cut short");
+		*ret = CONSUL_UNKNOWN;
+		return false;
+	}
+	rest = json_object_get(answer, array ? array : WHOLE);
+	if (json_is_array(rest) || (array && json_is_null(rest)))
+		return true;
+	err_set(&call->err, -EPROTO, "not an answer of Consul");
+	*ret = CONSUL_NOT_DONE;
+	return false;
+}
+
 static void answered(struct consul_call *call, const struct http_response *response)
 {
+	enum consul_verdict verdict;
 	struct consul_answer answer = { .status = response->status,
 					.text = response->body,
 					.len = response->len,
@@ -127,14 +155,9 @@ static void answered(struct consul_call *call, const struct http_response *respo
 		judge(call, CONSUL_NOT_DONE);
 		return;
 	}
-	if (call->stream && response->status == 200) {
-		if ((!call->request.array &&
-		     json_stream_feed(call->stream, "}", 1, &call->stream_err) < 0) ||
-		    json_stream_end(call->stream, &answer.text, &answer.len, &call->stream_err) < 0) {
-			err_set(&call->err, -EPROTO, "not an answer of Consul, or cut short");
-			judge(call, CONSUL_UNKNOWN);
-			return;
-		}
+	if (call->stream && response->status == 200 && !stream_is_good(call, &verdict)) {
+		judge(call, verdict);
+		return;
 	}
 	endpoint_set_works(&call->consul->endpoints, call->endpoint);
 	finish(call, &answer);
@@ -228,13 +251,12 @@ static void attempt(struct consul_call *call)
 	call->index = 0;
 	call->stream = json_stream_free(call->stream);
 	if (request->element) {
-		call->stream = json_stream_new(request->array ? request->array : "pairs",
+		call->stream = json_stream_new(request->array ? request->array : WHOLE,
 					       CONSUL_ELEMENT_MAX, CONSUL_ANSWER_MAX, got_element,
 					       call);
 		// The answer is an array, and the stream reads a member that is one.
 		if (!request->array)
-			(void)json_stream_feed(call->stream, "{\"pairs\":", strlen("{\"pairs\":"),
-					       NULL);
+			(void)json_stream_feed(call->stream, WHOLE_HEAD, strlen(WHOLE_HEAD), NULL);
 		http.chunk = got_chunk;
 	}
 	consul->base.stats.requests++;
@@ -369,11 +391,15 @@ void consul_later(struct consul *consul, int r, const char *why,
 
 void consul_late_drop(struct consul *consul)
 {
-	while (consul->late) {
-		struct consul_late *late = consul->late;
+	struct consul_late *late = consul->late;
 
-		late_unlink(late);
+	consul->late = NULL;
+	while (late) {
+		struct consul_late *next = late->next;
+
+		timer_free(late->timer);
 		late->free_arg(late->arg);
 		free(late);
+		late = next;
 	}
 }

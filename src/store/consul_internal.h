@@ -85,7 +85,7 @@ void consul_note(struct consul *consul, const char *key, size_t len, int64_t rev
 void consul_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
 		  kv_range_done_fn *done, void *arg);
 #define CONSUL_TXN_MAX 16
-void consul_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
+void consul_txn(struct kv *kv, const struct kv_txn *what, kv_pair_fn *each, kv_txn_done_fn *done,
 		void *arg);
 void consul_session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg);
 void consul_session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *done, void *arg);

@@ -26,7 +26,7 @@ def _libraries():
 
 
 def compile_flags(root):
-    return ["-std=gnu17", "-D_GNU_SOURCE", '-DWEFT_VERSION="lint"', f"-I{root / 'src'}",
+    return ["-std=gnu17", "-D_GNU_SOURCE", '-DWEFT_VERSION="lint"', '-DFETCH_CONSUL="lint"', f"-I{root / 'src'}",
             f"-I{root / 'tests' / 'unit'}", f"-I{root / 'tests' / 'fuzz'}", *_libraries()]
 
 
