@@ -56,8 +56,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	consul = consul_free(consul); // first: what a failed test left open ends the rest
 	kv = kv_close(kv);
-	consul = consul_free(consul);
 	loop = loop_end(loop);
 	return 0;
 }
