@@ -120,14 +120,24 @@ static void on_peers_reset(void *arg, bool is_partial)
 		reconcile_request(agent->reconcile, reason);
 }
 
+static const char *product(const char *kind)
+{
+	return strcmp(kind, "consul") == 0	 ? "Consul"
+	       : strcmp(kind, "controller") == 0 ? "the controller"
+						 : "etcd";
+}
+
 static void on_store(void *arg, bool up, const struct err *why)
 {
 	struct agent *agent = arg;
+	const char *kind = agent->options->store.kind;
+	_cleanup_free_ char *is_it_up = xasprintf("; is %s up there, and --%s right?",
+						  product(kind), store_options_endpoints_flag(kind));
 	if (up)
 		log_info("agent: store %s is reached", kv_endpoint(agent->kv));
 	else
 		log_warn("agent: store is not reached: %s%s", err_msg(why),
-			 agent->store_was_up ? "" : "; is etcd up there, and --etcd-endpoints right?");
+			 agent->store_was_up ? "" : is_it_up);
 	agent->store_was_up = agent->store_was_up || up;
 	publish(agent, "store", json_pack("{s:b, s:s}", "up", up, "error", up ? "" : err_msg(why)));
 }

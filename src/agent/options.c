@@ -378,6 +378,8 @@ static int read_all(struct flag_set *set, int argc, char *const *argv, char *con
 		return 0;
 	}
 	r = flag_set_environment(set, environment, prefixes, e);
+	if (r == 0)
+		r = store_options_own_environment(&ret->store_flags, set, environment, e);
 	if (r < 0)
 		return r;
 	if (ret->version)

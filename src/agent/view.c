@@ -377,6 +377,10 @@ static json_t *view_settings(const struct agent *agent)
 	set_text(object, "etcd_certfile", store->cert_file);
 	set_text(object, "etcd_keyfile", store->key_file);
 	set_text(object, "etcd_username", store->username);
+	set_text(object, "consul_cafile", store->consul.ca_file);
+	set_text(object, "consul_certfile", store->consul.cert_file);
+	set_text(object, "consul_keyfile", store->consul.key_file);
+	set_text(object, "consul_token_file", store->consul.token_file);
 	set_text(object, "remote_cafile", store->remote_ca_file);
 	set_text(object, "remote_certfile", store->remote_cert_file);
 	set_text(object, "remote_keyfile", store->remote_key_file);

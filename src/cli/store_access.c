@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NETWORK_NAME_MAX 63
 #define ENDPOINTS_TEXT_MAX 4096
@@ -45,6 +46,9 @@ static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
 					       { "etcd-certfile", "etcd_certfile" },
 					       { "etcd-keyfile", "etcd_keyfile" },
 					       { "etcd-username", "etcd_username" },
+					       { "consul-cafile", "consul_cafile" },
+					       { "consul-certfile", "consul_certfile" },
+					       { "consul-keyfile", "consul_keyfile" },
 					       { "remote-cafile", "remote_cafile" },
 					       { "remote-certfile", "remote_certfile" },
 					       { "remote-keyfile", "remote_keyfile" },
@@ -54,7 +58,7 @@ static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
 	bool is_remote = strcmp(kind, "controller") == 0;
 	int r;
 
-	r = assign_setting(cli, is_remote ? "remote" : "etcd-endpoints", endpoints, e);
+	r = assign_setting(cli, store_options_endpoints_flag(kind), endpoints, e);
 	if (r == 0 && !is_remote)
 		r = assign_setting(cli, "store", kind, e);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(same); i++)
@@ -62,6 +66,9 @@ static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
 	// A token that was given goes before a file that was not.
 	if (r == 0 && flag_set_source(cli->flags, "token") == FLAG_FROM_DEFAULT)
 		r = assign_setting(cli, "token-file", show_text(settings, "token_file"), e);
+	if (r == 0 && flag_set_source(cli->flags, "consul-token") == FLAG_FROM_DEFAULT)
+		r = assign_setting(cli, "consul-token-file",
+				   show_text(settings, "consul_token_file"), e);
 	return r < 0 ? err_wrap(e, "the agent's settings") : 0;
 }
 
@@ -73,6 +80,7 @@ static int ask_agent(struct cli *cli, struct err *e)
 
 	if (flag_set_source(cli->flags, "etcd-endpoints") != FLAG_FROM_DEFAULT ||
 	    flag_set_source(cli->flags, "remote") != FLAG_FROM_DEFAULT ||
+	    strcmp(cli->options->store.store, "consul") == 0 ||
 	    agent_get(cli, "/agent/v1/status", &status, NULL) < 0)
 		return 0;
 	return take_settings(cli, show_member(status, "settings"), e);
@@ -122,6 +130,9 @@ enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
 	r = ask_agent(cli, &e);
 	if (r < 0)
 		return cli_fail_err(r, &e);
+	r = store_options_own_environment(&options->store, cli->flags, environ, &e);
+	if (r < 0)
+		return cli_fail(CLI_USAGE, "%s", err_msg(&e));
 	code = check_login(options);
 	if (code != CLI_OK)
 		return code;
@@ -184,7 +195,8 @@ enum cli_exit store_access_fail(const struct store_access *store)
 {
 	if (cli_exit_of(store->r) == CLI_UNREACHABLE)
 		return cli_fail(CLI_UNREACHABLE,
-				"%s; --etcd-endpoints (FLANNELD_ETCD_ENDPOINTS) or --remote names another store",
+				"%s; --etcd-endpoints (FLANNELD_ETCD_ENDPOINTS), --store=consul with "
+				"--consul-endpoints or --remote names another store",
 				err_msg(&store->err));
 	return cli_fail_err(store->r, &store->err);
 }

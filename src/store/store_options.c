@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-static const char *const kinds[] = { "etcd3", "etcd2", "sqlite", "memory" };
+static const char *const kinds[] = { "etcd3", "etcd2", "consul", "sqlite", "memory" };
 
 #define AT(member) offsetof(struct store_options, member)
 // A flag is two or three lines: its name, kind, member, default and value; its help; its bounds.
@@ -56,8 +56,8 @@ static const struct flag store_flags[] = {
 	{ .name = "remote-keyfile", FLAG_STRING, AT(remote_key_file), NULL, "FILE",
 	  "Key of that certificate." },
 	{ .name = "store", FLAG_STRING, AT(store), "etcd3", "KIND[:FILE]",
-	  "Kind of store: etcd3, etcd2 for version 2 of its API, or sqlite:FILE for a database that one "
-	  "process of this host holds, "
+	  "Kind of store: etcd3, etcd2 for version 2 of its API, consul, or sqlite:FILE for a database "
+	  "that one process of this host holds, "
 	  "which is for --listen." },
 	{ .name = "request-timeout", FLAG_DURATION, AT(request_timeout_ms), "5s", "TIME",
 	  "How long one request to the store may take.",
@@ -72,11 +72,13 @@ static const struct flag store_flags[] = {
 void store_options_add(struct flag_set *set, struct store_options *options)
 {
 	flag_set_add(set, "Store:", store_flags, ARRAY_SIZE(store_flags), options);
+	consul_options_add(set, &options->consul);
 }
 
 void store_options_free(struct store_options *options)
 {
 	flag_target_free(store_flags, ARRAY_SIZE(store_flags), options);
+	consul_options_free(&options->consul);
 	free(options->kind);
 	options->kind = NULL;
 	free(options->token_read);
@@ -156,8 +158,38 @@ static int read_kind(struct store_options *options, const char **ret_path, struc
 		options->kind = xstrdup(kinds[i]);
 		return 0;
 	}
-	return err_set(e, -EINVAL, "--store: \"%s\" is not one of etcd3, etcd2 or sqlite:FILE",
+	return err_set(e, -EINVAL, "--store: \"%s\" is not one of etcd3, etcd2, consul or sqlite:FILE",
 		       text_excerpt(text, strlen(text), shown));
+}
+
+// ---- Consul ----
+
+static bool is_consul(const struct store_options *options)
+{
+	return strcmp(options->store, "consul") == 0 && options->remote.count == 0;
+}
+
+int store_options_own_environment(struct store_options *options, struct flag_set *set,
+				  char *const *environment, struct err *e)
+{
+	if (!is_consul(options))
+		return 0;
+	return consul_options_environment(&options->consul, set, environment, e);
+}
+
+static int finish_consul(struct store_options *options, struct err *e)
+{
+	struct consul_options *consul = &options->consul;
+	const char *given = consul_options_given(consul);
+	bool tls = consul->prefers_tls || is_given(consul->ca_file) || is_given(consul->cert_file);
+	int r;
+
+	if (!is_consul(options))
+		return given ? err_set(e, -EINVAL, "--%s: only with --store=consul", given) : 0;
+	r = check_certificate("consul", consul->cert_file, consul->key_file, e);
+	if (r == 0)
+		r = consul_options_finish(consul, e);
+	return r < 0 ? r : finish_endpoints(&consul->endpoints, "consul-endpoints", tls, e);
 }
 
 // ---- controllers ----
@@ -255,6 +287,16 @@ static void use_store(const struct store_options *options, const char *path, str
 	config->key_file = or_null(options->key_file);
 }
 
+static void use_consul(const struct consul_options *options, struct store_config *config)
+{
+	config->kind = "consul";
+	config->endpoints = (const char *const *)options->endpoints.items;
+	config->token = consul_options_token(options);
+	config->ca_file = or_null(options->ca_file);
+	config->cert_file = or_null(options->cert_file);
+	config->key_file = or_null(options->key_file);
+}
+
 static void use_controller(const struct store_options *options, struct store_config *config)
 {
 	config->kind = "controller";
@@ -281,6 +323,8 @@ int store_options_finish(struct store_options *options, struct store_config *ret
 		r = finish_remote(options, e);
 	if (r == 0)
 		r = read_kind(options, &path, e);
+	if (r == 0)
+		r = finish_consul(options, e);
 	if (r < 0)
 		return r;
 	*ret = (struct store_config){
@@ -289,7 +333,16 @@ int store_options_finish(struct store_options *options, struct store_config *ret
 	};
 	if (options->remote.count > 0)
 		use_controller(options, ret);
+	else if (is_consul(options))
+		use_consul(&options->consul, ret);
 	else
 		use_store(options, path, ret);
 	return 0;
+}
+
+const char *store_options_endpoints_flag(const char *kind)
+{
+	return strcmp(kind, "consul") == 0	 ? "consul-endpoints"
+	       : strcmp(kind, "controller") == 0 ? "remote"
+						 : "etcd-endpoints";
 }

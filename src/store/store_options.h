@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/flags.h"
+#include "store/consul_options.h"
 #include "store/kv.h"
 
 struct store_options {
@@ -19,6 +20,7 @@ struct store_options {
 	char *prefix;
 	char *key_file, *cert_file, *ca_file;
 	char *username, *password;
+	struct consul_options consul;
 	uint64_t request_timeout_ms;
 	uint64_t dead_man_ms;
 };
@@ -27,10 +29,15 @@ struct store_options {
 
 // Adds the flags to a program's own; options must be zero.
 void store_options_add(struct flag_set *set, struct store_options *options);
+// After flags and environment were read: if the store is Consul, what Consul's own variables say of it. -EINVAL.
+int store_options_own_environment(struct store_options *options, struct flag_set *set,
+				  char *const *environment, struct err *e);
 // After all flags were read: checks them together and puts endpoints into the form that the store
 // wants ("http://" before a bare host:port, "https://" if a TLS file, a pin or a token was given; no
 // slash at the end). Reads the file of the token. *ret borrows from options. Errors name the flag.
 int store_options_finish(struct store_options *options, struct store_config *ret, struct err *e);
 // After that: the token that was given, by flag, variable or file; NULL: none. Borrowed.
 const char *store_options_token(const struct store_options *options);
+// The flag that names the servers of this kind of store ("etcd-endpoints"), for messages.
+const char *store_options_endpoints_flag(const char *kind);
 void store_options_free(struct store_options *options);

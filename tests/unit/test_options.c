@@ -292,9 +292,26 @@ static const struct refusal refusals[] = {
 	{ { "--etcd-certfile=a" }, "--etcd-certfile needs --etcd-keyfile" },
 	{ { "--etcd-keyfile=a" }, "--etcd-keyfile needs --etcd-certfile" },
 	{ { "--etcd-password=hunter2" }, "--etcd-password needs --etcd-username" },
-	{ { "--store=zookeeper" }, "--store: \"zookeeper\" is not one of etcd3, etcd2 or sqlite:FILE" },
+	{ { "--store=zookeeper" },
+	  "--store: \"zookeeper\" is not one of etcd3, etcd2, consul or sqlite:FILE" },
 	{ { "--store=sqlite:" }, "--store=sqlite:: no file is given" },
 	{ { "--store=etcd3:x" }, "--store=etcd3:x: only sqlite has a file" },
+	{ { "--store=consul:x" }, "--store=consul:x: only sqlite has a file" },
+	{ { "--consul-endpoints=a" }, "--consul-endpoints: only with --store=consul" },
+	{ { "--consul-token=a" }, "--consul-token: only with --store=consul" },
+	{ { "--store=consul", "--remote=a:1", "--consul-cafile=a" },
+	  "--consul-cafile: only with --store=consul" },
+	{ { "--listen=:1", "--consul-token-file=a" }, "--consul-token-file: only with --store=consul" },
+	{ { "--store=consul", "--consul-certfile=a" }, "--consul-certfile needs --consul-keyfile" },
+	{ { "--store=consul", "--consul-keyfile=a" }, "--consul-keyfile needs --consul-certfile" },
+	{ { "--store=consul", "--consul-token=a", "--consul-token-file=b" },
+	  "--consul-token and --consul-token-file: give one of them" },
+	{ { "--store=consul", "--consul-token=s3cr3t word" },
+	  "--consul-token: a token has no spaces and no characters but those of ASCII" },
+	{ { "--store=consul", "--consul-endpoints=http://u:s3cr3t@a" },
+	  "--consul-endpoints: a URL holds a user name; Consul has tokens, and --consul-token-file is for that" },
+	{ { "--store=consul", "--consul-endpoints=unix:///run/consul.sock" },
+	  "--consul-endpoints: \"unix:///run/consul.sock\" is neither http:// nor https://" },
 	{ { "--remote=ftp://a" }, "--remote: \"ftp://a\" is neither http:// nor https://" },
 	{ { "--listen=8889" }, "--listen=8889: not IP:PORT" },
 	{ { "--listen=host:8889" }, "--listen=host:8889: not IP:PORT" },
@@ -378,6 +395,54 @@ static void test_listen(void **state)
 	assert_string_equal(f->options.store.endpoints[1], "https://b:2");
 }
 
+static void test_consul(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_config *store = &f->options.store;
+
+	assert_int_equal(PARSE(f, "--store=consul"), 0);
+	assert_string_equal(store->kind, "consul");
+	assert_string_equal(store->endpoints[0], "http://127.0.0.1:8500");
+	assert_null(store->endpoints[1]);
+	assert_null(store->token);
+	assert_int_equal(PARSE(f, "--store=consul", "--consul-endpoints=a:1,http://b:2/",
+			       "--consul-cafile=/ca", "--consul-token=s"),
+			 0);
+	assert_string_equal(store->endpoints[0], "https://a:1");
+	assert_string_equal(store->endpoints[1], "http://b:2");
+	assert_string_equal(store->ca_file, "/ca");
+	assert_string_equal(store->token, "s");
+	assert_int_equal(PARSE(f, "--listen=127.0.0.1:1", "--store=consul"), 0);
+	assert_string_equal(store->kind, "consul");
+}
+
+// What Consul's own program takes from the environment counts where no flag of ours was given, and for Consul alone.
+static void test_consul_environment(void **state)
+{
+	struct fixture *f = *state;
+	const struct store_config *store = &f->options.store;
+
+	assert_int_equal(PARSE_ENVIRONMENT(f, "WEFT_STORE=consul", "CONSUL_HTTP_ADDR=c:1",
+					   "CONSUL_HTTP_SSL=true", "CONSUL_HTTP_TOKEN=t",
+					   "CONSUL_HTTP_TOKEN_FILE=/none", "CONSUL_CACERT=/ca",
+					   "CONSUL_CLIENT_CERT=/cert", "CONSUL_CLIENT_KEY=/key"),
+			 0);
+	assert_string_equal(store->endpoints[0], "https://c:1");
+	assert_string_equal(store->token, "t");
+	assert_string_equal(store->ca_file, "/ca");
+	assert_string_equal(store->cert_file, "/cert");
+	assert_string_equal(store->key_file, "/key");
+	assert_int_equal(PARSE_ENVIRONMENT(f, "WEFT_STORE=consul", "WEFT_CONSUL_TOKEN=mine",
+					   "WEFT_CONSUL_ENDPOINTS=d:2", "CONSUL_HTTP_ADDR=c:1",
+					   "CONSUL_HTTP_TOKEN_FILE=/none"),
+			 0);
+	assert_string_equal(store->endpoints[0], "http://d:2");
+	assert_string_equal(store->token, "mine");
+	assert_int_equal(PARSE_ENVIRONMENT(f, "CONSUL_HTTP_ADDR=c:1", "CONSUL_HTTP_TOKEN=t"), 0);
+	assert_string_equal(store->kind, "etcd3");
+	assert_null(store->token);
+}
+
 static void test_refused_environment(void **state)
 {
 	struct fixture *f = *state;
@@ -433,6 +498,8 @@ int main(void)
 		TEST(test_controller_access),
 		TEST(test_environment),
 		TEST(test_refusals),
+		TEST(test_consul),
+		TEST(test_consul_environment),
 		TEST(test_refused_environment),
 		TEST(test_listen),
 		TEST(test_actions),
