@@ -56,6 +56,7 @@ The long way, piece by piece:
     ctl = lab.controller(h1, over=etcd, agent=False)    # weftd --listen; without over its own database
     ctl.put(k, v), ctl.get(k), ctl.delete(k), ctl.range(prefix), ctl.call("/v2/range", prefix=k)
     ctl.agent_flags(), ctl.token, ctl.join, ctl.stop(), .kill(), .pause(), .resume(), .restart(empty=False)
+    consul = lab.consul(seg)                # a server, and agents in client mode on hosts; see consul.py
 
     h1.agent.start("-iface=eth0", etcd=etcd, env={...})     # weftd; flags of etcd are added
     h1.agent.wait_ready(), .status(), .get("/readyz"), .metrics(), .log(), .wait_log("text")

@@ -21,7 +21,7 @@ def build_directory():
 
 def clean_environment():
     """The environment without what weft would read as its own settings."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("WEFT_", "FLANNELD_"))}
+    return {k: v for k, v in os.environ.items() if not k.startswith(("WEFT_", "FLANNELD_", "CONSUL_"))}
 
 
 def agent_binary():
