@@ -2,14 +2,14 @@
 # Copyright The weft authors
 """A real Consul: a server on a node of its own on the underlay, and agents in client mode on hosts.
 
-    consul = Consul(lab, segment)           # ready when it returns; tls=True, token="..."
+    consul = lab.consul(segment)            # ready when it returns; tls=True, token="..."
     consul.endpoints, consul.agent_flags()  # as weftd and weft take them
     consul.put(k, v), .get(k), .delete(k), .range(prefix), .ctl("kv", "get", "x")
     consul.sessions(), .destroy(session)    # of all that is in its catalog
     consul.start(), .stop(), .kill(), .pause(), .resume(), .restart(empty=False)
     local = consul.join(host)               # a Consul agent on host at 127.0.0.1:8500; the same verbs
 
-Fabric takes one in place of an Etcd: Fabric(lab, etcd=consul). Keys are those of weft, with the slash in front that
+Keys are those of weft, with the slash in front that
 Consul's own do not have.
 """
 

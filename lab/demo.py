@@ -46,6 +46,7 @@ LOOK_INTO_STORE = {
     "controller": "./demo exec ctl weft store check         the database of the controller",
     "etcd3": f"./demo exec etcd etcdctl get --prefix {PREFIX}",
     "etcd2": f"./demo exec etcd etcdctl ls --recursive {PREFIX}",
+    "consul": f"./demo exec consul $(packaging/debian/fetch-consul) kv get -recurse {PREFIX.removeprefix('/')}",
 }
 
 

@@ -20,8 +20,10 @@ STORES = {
     "controller": "a controller on a host of its own, ctl",
     "etcd3": "etcd, by version 3 of its API",
     "etcd2": "etcd, by version 2 of its API",
+    "consul": "a Consul server, without agents of Consul on the hosts",
     "controller-etcd3": "the controller ctl before etcd",
     "controller-etcd2": "the controller ctl before an etcd of version 2",
+    "controller-consul": "the controller ctl before Consul",
 }
 
 
@@ -31,15 +33,16 @@ class Fabric:
     hosts       how many, or a list: how many on each segment ([2, 1] makes two segments and r)
     config      the network config that goes to etcd; None: DEFAULT_CONFIG; False: none is put
     family      of the underlay: 4, 6 or 46
-    store       where the leases are: one of STORES; etcd is `net.etcd`, whatever it is `net.store`
+    store       where the leases are: one of STORES. It is `net.store`; the etcd or Consul itself, if there is one, `net.etcd`
     etcd        how many members
+    store_options   of the etcd or the Consul
     flags       of every agent, beside the store's and -iface=eth0
     agents      False: do not start the agents (start_agent() does, one by one)
     containers  False: none are made (add_container() does)
     """
 
     def __init__(self, lab, hosts=3, config=None, family=4, etcd=1, flags=(), agents=True,
-                 containers=True, mtu=1500, etcd_options=None, store="etcd3"):
+                 containers=True, mtu=1500, store="etcd3", store_options=None):
         self.lab = lab
         self.flags = [str(f) for f in flags]
         self.config = DEFAULT_CONFIG if config is None else config
@@ -51,9 +54,8 @@ class Fabric:
         for segment, count in zip(self.segments, layout):
             for _ in range(count):
                 self.hosts.append(lab.host(f"h{len(self.hosts) + 1}", segment))
-        self.etcd = lab.etcd(self.segments[0], etcd, 2 if store.endswith("etcd2") else 3, **(etcd_options or {})) \
-            if "etcd" in store else None
-        self.store = self._controller(store) if store in ("weft", "controller") or "-" in store else self.etcd
+        self.etcd = self._servers(store.removeprefix("controller-"), etcd, store_options or {})
+        self.store = self.etcd if store in ("etcd3", "etcd2", "consul") else self._controller(store)
         if self.config is not False:
             self.put_config(self.config)
         if agents:
@@ -69,6 +71,14 @@ class Fabric:
         return self.lab.segment(f"net{number}",
                                 v4=f"192.168.{76 + number}.0/24" if "4" in str(family) else None,
                                 v6=f"fd77:{number}::/64" if "6" in str(family) else None, mtu=mtu)
+
+    def _servers(self, kind, members, options):
+        """etcd or Consul; None for weft's own stores."""
+        if kind == "consul":
+            return self.lab.consul(self.segments[0], **options)
+        if kind.startswith("etcd"):
+            return self.lab.etcd(self.segments[0], members, int(kind[-1]), **options)
+        return None
 
     def _controller(self, store):
         """h1's agent, or one on a host of its own."""

@@ -19,6 +19,7 @@ import signal
 import sys
 import threading
 
+from .consul import Consul
 from .controller import Controller
 from .errors import LabError
 from .etcd import Etcd
@@ -189,6 +190,10 @@ class Lab:
         etcd = (Etcd2 if api == 2 else Etcd)(self, segment, members, **options)
         self.etcds.append(etcd)
         return etcd
+
+    def consul(self, segment, **options):
+        """A real Consul server; options: of Consul."""
+        return Consul(self, segment, **options)
 
     def controller(self, host, over=None, **options):
         """weft's own store on a host; options: of Controller."""

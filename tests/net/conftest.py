@@ -19,7 +19,8 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from lab import Fabric, Lab  # noqa: E402 (the repository has to be on the path first)
+from lab import Fabric, Lab, LabError  # noqa: E402 (the repository has to be on the path first)
+from lab.consul import consul_binary  # noqa: E402
 
 LOG_LINES = 60
 
@@ -38,8 +39,13 @@ def lab(request):
 @pytest.fixture
 def fabric(lab):
     """A function that makes a Fabric in this test's laboratory."""
-    def make(*args, **kwargs):
-        return Fabric(lab, *args, **kwargs)
+    def make(*args, store="etcd3", **kwargs):
+        if "consul" in store:
+            try:
+                consul_binary()
+            except LabError as e:
+                pytest.skip(f"no Consul: {e}")
+        return Fabric(lab, *args, store=store, **kwargs)
     return make
 
 

@@ -13,9 +13,8 @@ import json
 
 import pytest
 
-from lab import LabError, Probe, wait_for
+from lab import Probe, wait_for
 from lab.agent import clean_environment, operator_binary
-from lab.consul import Consul, consul_binary
 from lab.fabric import DEFAULT_CONFIG, PREFIX
 
 FAST = ["--dead-man=1s", "--request-timeout=1s", "--peer-hold=500ms"]
@@ -26,20 +25,13 @@ TOKEN = "11111111-2222-3333-4444-555555555555"
 WAIT_S = 40
 
 
-@pytest.fixture(autouse=True, scope="module")
-def needs_consul():
-    try:
-        consul_binary()
-    except LabError as e:
-        pytest.skip(f"no Consul: {e}")
-
-
 class Consuled:
     """A fabric over Consul; by local agents, or by the server itself."""
 
     def __init__(self, lab, fabric, hosts=3, local=True, agents=True, **options):
-        self.net = net = fabric(hosts=hosts, etcd=None, config=False, agents=False, flags=FAST)
-        self.consul = net.etcd = Consul(lab, net.segments[0], **options)
+        self.net = net = fabric(hosts=hosts, store="consul", store_options=options, config=False, agents=False,
+                                flags=FAST)
+        self.consul = net.store
         self.locals = [self.consul.join(host) for host in net.hosts] if local else []
         net.put_config(DEFAULT_CONFIG)
         if agents:

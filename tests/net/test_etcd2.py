@@ -21,7 +21,7 @@ TTL_S = 86400
 def net(lab, fabric, request):
     """Hosts h1 and h2 that run no agent yet, and an etcd that has nothing."""
     made = fabric(hosts=2, store="etcd2", config=False, agents=False,
-                  etcd_options={"tls": request.param == "https"})
+                  store_options={"tls": request.param == "https"})
     yield made
 
 

@@ -30,7 +30,7 @@ def start_agent(net, host):
 @pytest.fixture
 def net(fabric):
     made = fabric(hosts=2, etcd=3, agents=False,
-                  etcd_options={"tls": True, "client_certificates": True,
+                  store_options={"tls": True, "client_certificates": True,
                                 "flags": ["--auth-token=simple",
                                           f"--auth-token-ttl={TOKEN_TTL_S}"]})
     made.etcd.enable_auth(USER, PASSWORD, role_prefix=f"{PREFIX}/")
