@@ -19,6 +19,8 @@
 
 struct netlink_dump {
 	struct netlink *nl;
+	struct nlsock *sock; // the common one, or spare
+	struct nlsock spare;
 	enum kernel_kind kind;
 	struct netlink_dump_filter filter;
 	uint32_t sequence;
@@ -41,40 +43,53 @@ static const char *kind_name(enum kernel_kind kind)
 	return names[kind];
 }
 
-int netlink_dump_start(struct netlink *nl, enum kernel_kind kind,
-		       const struct netlink_dump_filter *filter, struct netlink_dump **ret,
-		       struct err *e)
+static int send_request(struct netlink_dump *dump, struct err *e)
 {
 	uint8_t buffer[ENCODE_REQUEST_MAX];
-	struct netlink_dump *dump;
-	size_t len;
+	size_t len = encode_dump(dump->kind, &dump->filter, dump->sock->strict, buffer);
 	int r;
 
-	if (nl->dump)
-		return err_set(e, -EBUSY, "dump of %s: another dump is running", kind_name(kind));
-	if (!nl->dumps.mnl) {
-		r = netlink_reopen_dumps(nl, e);
-		if (r < 0)
-			return r;
-	}
-	dump = xnew(struct netlink_dump);
+	nlmsg_set_sequence(buffer, dump->sequence);
+	r = nlsock_send(dump->sock, buffer, len);
+	return r < 0 ? err_set(e, r, "dump of %s: %s", kind_name(dump->kind), strerror(-r)) : 0;
+}
+
+// On a socket of its own if the common one is in use.
+static int start(struct netlink *nl, enum kernel_kind kind,
+		 const struct netlink_dump_filter *filter, struct netlink_dump **ret, struct err *e)
+{
+	struct netlink_dump *dump = xnew(struct netlink_dump);
+	int r = 0;
+
 	dump->nl = nl;
 	dump->kind = kind;
 	if (filter)
 		dump->filter = *filter;
 	dump->sequence = ++nl->sequence;
 	dump->ring = nlsock_ring_new(1, DATAGRAM_BYTES);
-	nl->dump = dump;
+	dump->sock = nl->dump ? &dump->spare : &nl->dumps;
+	if (!nl->dump)
+		nl->dump = dump;
 	nl->stats.dumps++;
-	len = encode_dump(kind, &dump->filter, nl->dumps.strict, buffer);
-	nlmsg_set_sequence(buffer, dump->sequence);
-	r = nlsock_send(&nl->dumps, buffer, len);
+	if (!dump->sock->mnl)
+		r = netlink_reopen_dumps(nl, dump->sock, e);
+	if (r == 0)
+		r = send_request(dump, e);
 	if (r < 0) {
 		netlink_dump_free(dump);
-		return err_set(e, r, "dump of %s: %s", kind_name(kind), strerror(-r));
+		return r;
 	}
 	*ret = dump;
 	return 0;
+}
+
+int netlink_dump_start(struct netlink *nl, enum kernel_kind kind,
+		       const struct netlink_dump_filter *filter, struct netlink_dump **ret,
+		       struct err *e)
+{
+	if (nl->dump)
+		return err_set(e, -EBUSY, "dump of %s: another dump is running", kind_name(kind));
+	return start(nl, kind, filter, ret, e);
 }
 
 struct netlink_dump *netlink_dump_free(struct netlink_dump *dump)
@@ -83,9 +98,12 @@ struct netlink_dump *netlink_dump_free(struct netlink_dump *dump)
 		return NULL;
 	// Reading the rest of a long dump could take long; a fresh socket is one dump's worth of system calls. If that
 	// fails the socket stays closed and the next dump tries again.
-	if (!dump->ended)
-		(void)netlink_reopen_dumps(dump->nl, NULL);
-	dump->nl->dump = NULL;
+	if (dump->sock == &dump->spare)
+		nlsock_close(&dump->spare);
+	else if (!dump->ended)
+		(void)netlink_reopen_dumps(dump->nl, dump->sock, NULL);
+	if (dump->nl->dump == dump)
+		dump->nl->dump = NULL;
 	nlsock_ring_free(dump->ring);
 	free(dump);
 	return NULL;
@@ -156,7 +174,7 @@ static int receive(struct netlink_dump *dump, struct err *e)
 	bool cut;
 	int r;
 
-	r = nlsock_receive(&dump->nl->dumps, dump->ring, true);
+	r = nlsock_receive(dump->sock, dump->ring, true);
 	if (r == -ENOBUFS)
 		return err_set(e, -EINTR, "dump of %s: the kernel was out of memory for it",
 			       kind_name(dump->kind));
@@ -217,7 +235,7 @@ int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_obj
 		}
 		if (nlmsg_next(dump->data, dump->len, &dump->offset, &msg) < 0)
 			return malformed(dump, e);
-		if (msg.sequence != dump->sequence || msg.port_id != dump->nl->dumps.port_id)
+		if (msg.sequence != dump->sequence || msg.port_id != dump->sock->port_id)
 			continue;
 		decoded.object.kind = KERNEL_KIND_COUNT;
 		r = take(dump, &msg, &decoded, e);
@@ -256,7 +274,7 @@ static int dump_once(struct netlink *nl, enum kernel_kind kind,
 	int r;
 
 	gathered->count = 0;
-	r = netlink_dump_start(nl, kind, filter, &dump, e);
+	r = start(nl, kind, filter, &dump, e);
 	if (!dump)
 		return r;
 	do

@@ -22,7 +22,7 @@ struct netlink {
 
 // Open anew what a lost answer or a dump left in the middle made useless. The request socket tries to keep its port id.
 int netlink_reopen_requests(struct netlink *nl, struct err *e);
-int netlink_reopen_dumps(struct netlink *nl, struct err *e);
+int netlink_reopen_dumps(struct netlink *nl, struct nlsock *sock, struct err *e); // sock: of dumps
 
 struct request {
 	uint32_t offset; // of its message in the queue's data

@@ -39,9 +39,9 @@ int netlink_reopen_requests(struct netlink *nl, struct err *e)
 	return open_socket(nl, &nl->requests, e);
 }
 
-int netlink_reopen_dumps(struct netlink *nl, struct err *e)
+int netlink_reopen_dumps(struct netlink *nl, struct nlsock *sock, struct err *e)
 {
-	return open_socket(nl, &nl->dumps, e);
+	return open_socket(nl, sock, e);
 }
 
 static int ignore_answer(void *arg, const struct request *request, const struct nlmsg_view *answer)
@@ -75,7 +75,7 @@ int netlink_open(unsigned int without, struct netlink **ret, struct err *e)
 	int r;
 
 	nl->has[NETLINK_FEATURE_STRICT] = !(without & (1u << NETLINK_FEATURE_STRICT));
-	if ((r = netlink_reopen_requests(nl, e)) < 0 || (r = netlink_reopen_dumps(nl, e)) < 0)
+	if ((r = netlink_reopen_requests(nl, e)) < 0 || (r = netlink_reopen_dumps(nl, &nl->dumps, e)) < 0)
 		return r;
 	nl->has[NETLINK_FEATURE_STRICT] = nl->dumps.strict;
 	if (!(without & (1u << NETLINK_FEATURE_NEXTHOP))) {

@@ -91,7 +91,7 @@ int netlink_dump_step(struct netlink_dump *dump, size_t objects_max, netlink_obj
 		      void *arg, struct err *e);
 struct netlink_dump *netlink_dump_free(struct netlink_dump *dump); // also in the middle
 
-// The whole dump at once, for small tables (links, addresses); an inconsistent dump is repeated a bounded number of times,
+// The whole dump at once, for small tables (links, addresses), also while another one is running; an inconsistent dump is repeated a bounded number of times,
 // and fn sees objects only of the consistent one.
 int netlink_dump_all(struct netlink *nl, enum kernel_kind kind,
 		     const struct netlink_dump_filter *filter, netlink_object_fn *fn, void *arg,
