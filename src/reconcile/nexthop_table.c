@@ -28,6 +28,8 @@ struct nexthop_table {
 	size_t live;
 	size_t capacity; // of slots
 	size_t places;	 // of each index: a power of two, at least a quarter more than slots
+	uint32_t first;	 // of the ids
+	uint32_t range;
 };
 
 static void allocate(struct nexthop_table *table, size_t capacity)
@@ -46,7 +48,20 @@ struct nexthop_table *nexthop_table_new(void)
 {
 	struct nexthop_table *table = xnew(struct nexthop_table);
 	allocate(table, CAPACITY_MIN);
+	table->first = NEXTHOP_ID_FIRST;
+	table->range = NEXTHOP_ID_LAST - NEXTHOP_ID_FIRST + 1;
 	return table;
+}
+
+void nexthop_table_set_slot(struct nexthop_table *table, uint32_t slot)
+{
+	table->range = (NEXTHOP_ID_LAST - NEXTHOP_ID_FIRST + 1) / NEXTHOP_SLOTS;
+	table->first = NEXTHOP_ID_FIRST + slot * table->range;
+}
+
+bool nexthop_table_has_id(const struct nexthop_table *table, uint32_t id)
+{
+	return id >= table->first && id - table->first < table->range;
 }
 
 struct nexthop_table *nexthop_table_free(struct nexthop_table *table)
@@ -152,7 +167,7 @@ bool nexthop_table_adopt(struct nexthop_table *table, const struct ip *gateway, 
 		table->slots[number - 1].used = true;
 		return table->slots[number - 1].id == id;
 	}
-	if (!nexthop_id_is_ours(id) || *place_by_id(table, id) != 0)
+	if (!nexthop_table_has_id(table, id) || *place_by_id(table, id) != 0)
 		return false;
 	insert(table, gateway, ifindex, id, true);
 	return true;
@@ -162,7 +177,8 @@ void nexthop_table_block(struct nexthop_table *table, uint32_t id)
 {
 	static const struct ip none;
 	uint32_t number = *place_by_id(table, id);
-	if (!nexthop_id_is_ours(id) || (number != 0 && !ip_is_set(&table->slots[number - 1].gateway)))
+	if (!nexthop_table_has_id(table, id) ||
+	    (number != 0 && !ip_is_set(&table->slots[number - 1].gateway)))
 		return;
 	nexthop_table_remove(table, id);
 	insert(table, &none, 0, id, true);
@@ -187,14 +203,14 @@ static uint32_t wish_of(const struct ip *gateway, uint32_t range)
 
 static uint32_t choose_id(const struct nexthop_table *table, const struct ip *gateway)
 {
-	const uint32_t range = NEXTHOP_ID_LAST - NEXTHOP_ID_FIRST + 1;
-	uint32_t id = NEXTHOP_ID_FIRST + wish_of(gateway, range);
+	const uint32_t range = table->range;
+	uint32_t id = table->first + wish_of(gateway, range);
 	for (uint32_t probes = 1; *place_by_id(table, id) != 0; probes++) {
 		if (probes % ID_PROBES == 0) {
 			struct gateway_key lot = gateway_key(gateway, probes);
-			id = NEXTHOP_ID_FIRST + (uint32_t)(hash_bytes(&lot, sizeof(lot)) % range);
+			id = table->first + (uint32_t)(hash_bytes(&lot, sizeof(lot)) % range);
 		} else {
-			id = id == NEXTHOP_ID_LAST ? NEXTHOP_ID_FIRST : id + 1;
+			id = id == table->first + range - 1 ? table->first : id + 1;
 		}
 	}
 	return id;
@@ -208,7 +224,7 @@ uint32_t nexthop_table_id(struct nexthop_table *table, const struct ip *gateway,
 		return table->slots[number - 1].id;
 	}
 	// With half of the range free an id is found soon.
-	if (table->live >= (NEXTHOP_ID_LAST - NEXTHOP_ID_FIRST + 1) / 2)
+	if (table->live >= table->range / 2)
 		return 0;
 	uint32_t id = choose_id(table, gateway);
 	insert(table, gateway, ifindex, id, true);

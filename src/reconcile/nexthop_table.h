@@ -18,6 +18,13 @@ struct nexthop_table *nexthop_table_new(void);
 struct nexthop_table *nexthop_table_free(struct nexthop_table *table);
 size_t nexthop_table_count(const struct nexthop_table *table);
 
+// From now on, of an empty table: only ids of this slot of the range, NEXTHOP_SLOTS in all, are given out and are this table's. Several networks
+// of one host have a slot each.
+#define NEXTHOP_SLOTS 64u
+void nexthop_table_set_slot(struct nexthop_table *table, uint32_t slot);
+bool nexthop_table_has_id(const struct nexthop_table *table,
+			  uint32_t id); // is it of the table's part of the range?
+
 static inline bool nexthop_id_is_ours(uint32_t id)
 {
 	return id >= NEXTHOP_ID_FIRST && id <= NEXTHOP_ID_LAST;

@@ -70,7 +70,8 @@ static bool route_matters(const struct reconcile *reconcile, const struct route 
 {
 	if (route->table != RT_TABLE_MAIN || route->protocol == RTPROT_KERNEL)
 		return false;
-	return route->protocol == KERNEL_PROTOCOL_WEFT || is_own_ifindex(reconcile, route->ifindex);
+	return is_own_ifindex(reconcile, route->ifindex) ||
+	       (route->protocol == KERNEL_PROTOCOL_WEFT && is_our_destination(reconcile, &route->dst));
 }
 
 static bool is_ours(const struct reconcile *reconcile, const struct kernel_event *event)
@@ -88,7 +89,7 @@ static bool is_ours(const struct reconcile *reconcile, const struct kernel_event
 		return is_own_ifindex(reconcile, object->fdb.ifindex) &&
 		       fdb_matters(reconcile, &object->fdb);
 	case KERNEL_NEXTHOP:
-		return nexthop_id_is_ours(object->nexthop.id);
+		return nexthop_table_has_id(reconcile->nexthops, object->nexthop.id);
 	case KERNEL_ROUTE:
 		return route_matters(reconcile, &object->route);
 	case KERNEL_KIND_COUNT:

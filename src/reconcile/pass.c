@@ -62,8 +62,14 @@ static void scan_object(void *arg, const struct kernel_object *object)
 	struct reconcile *reconcile = arg;
 	const struct nexthop *nexthop = &object->nexthop;
 	if (object->kind == KERNEL_NEXTHOP) {
-		if (!nexthop_id_is_ours(nexthop->id))
+		bool is_old = reconcile->has_neighbours && // of another slot: made before the host had other networks, say
+			      nexthop->protocol == KERNEL_PROTOCOL_WEFT &&
+			      is_own_device(reconcile, nexthop->ifindex);
+		if (!nexthop_table_has_id(reconcile->nexthops, nexthop->id)) {
+			if (is_old)
+				have_add(reconcile->pass->have, object);
 			return;
+		}
 		if (nexthop->protocol != KERNEL_PROTOCOL_WEFT || nexthop->other) {
 			nexthop_table_block(reconcile->nexthops, nexthop->id);
 			return;
@@ -128,7 +134,7 @@ static void begin_comparison(struct reconcile *reconcile)
 	pass->phase = PASS_PEERS;
 }
 
-// 1: more; negative: this scan cannot be finished.
+// 1: more; PASS_BUSY; negative: this scan cannot be finished.
 static int scan_step(struct reconcile *reconcile, struct err *e)
 {
 	struct pass *pass = reconcile->pass;
@@ -138,6 +144,8 @@ static int scan_step(struct reconcile *reconcile, struct err *e)
 			begin_comparison(reconcile);
 			return 1;
 		}
+		if (r == -EBUSY && reconcile->has_neighbours)
+			return PASS_BUSY; // one of them reads
 		pass->dump_next++;
 		if (r < 0)
 			return r;
@@ -363,6 +371,14 @@ static bool is_left_by_flannel(const struct reconcile *reconcile, const struct h
 	       memcmp(entry->key, entry->value, sizeof(entry->key)) == 0;
 }
 
+static bool is_our_route(const struct reconcile *reconcile, const struct have_entry *entry)
+{
+	struct ipnet dst = { .addr = ip_from_bytes(entry->family, entry->key),
+			     .len = entry->prefix_len };
+	return entry->protocol == KERNEL_PROTOCOL_WEFT &&
+	       (is_own_device(reconcile, entry->ifindex) || is_our_destination(reconcile, &dst));
+}
+
 static bool is_ours_to_sweep(const struct reconcile *reconcile, const struct have_entry *entry)
 {
 	switch ((enum kernel_kind)entry->kind) {
@@ -372,7 +388,7 @@ static bool is_ours_to_sweep(const struct reconcile *reconcile, const struct hav
 	case KERNEL_NEXTHOP:
 		return entry->protocol == KERNEL_PROTOCOL_WEFT;
 	case KERNEL_ROUTE:
-		return entry->protocol == KERNEL_PROTOCOL_WEFT || is_left_by_flannel(reconcile, entry);
+		return is_our_route(reconcile, entry) || is_left_by_flannel(reconcile, entry);
 	case KERNEL_LINK:
 	case KERNEL_ADDR:
 	case KERNEL_KIND_COUNT:
@@ -381,9 +397,29 @@ static bool is_ours_to_sweep(const struct reconcile *reconcile, const struct hav
 	return false;
 }
 
-// Routes, then nexthops, then the rest.
-static bool next_sweep_kind(struct pass *pass)
+// With a nexthop the kernel removes the routes that stand on it. In our slot another network's may be one if slots were dealt
+// out otherwise before a restart: it goes when they have moved.
+static void spare_nexthops_of_others(const struct reconcile *reconcile)
 {
+	const struct have *have = reconcile->pass->have;
+	const struct have_entry *entry;
+	size_t position = 0;
+	while ((entry = have_next(have, &position))) {
+		struct kernel_object key = { .kind = KERNEL_NEXTHOP };
+		if (entry->kind != KERNEL_ROUTE || entry->number == 0 ||
+		    is_ours_to_sweep(reconcile, entry))
+			continue;
+		key.nexthop.id = entry->number;
+		struct have_entry *nexthop = have_find(have, &key);
+		if (nexthop)
+			nexthop->seen = true;
+	}
+}
+
+// Routes, then nexthops, then the rest.
+static bool next_sweep_kind(const struct reconcile *reconcile)
+{
+	struct pass *pass = reconcile->pass;
 	static const enum kernel_kind after[KERNEL_KIND_COUNT] = {
 		[KERNEL_ROUTE] = KERNEL_NEXTHOP,
 		[KERNEL_NEXTHOP] = KERNEL_NEIGH,
@@ -391,6 +427,8 @@ static bool next_sweep_kind(struct pass *pass)
 	};
 	pass->sweep_kind = after[pass->sweep_kind];
 	pass->sweep_position = 0;
+	if (pass->sweep_kind == KERNEL_NEXTHOP && reconcile->has_neighbours)
+		spare_nexthops_of_others(reconcile);
 	return pass->sweep_kind != KERNEL_LINK;
 }
 
@@ -415,7 +453,7 @@ static bool sweep_step(struct reconcile *reconcile)
 		const struct have_entry *entry = have_next(pass->have, &pass->sweep_position);
 		if (!entry) {
 			ops_apply(reconcile);
-			return next_sweep_kind(pass);
+			return next_sweep_kind(reconcile);
 		}
 		if (entry->kind == pass->sweep_kind && !entry->seen &&
 		    is_ours_to_sweep(reconcile, entry))
@@ -490,7 +528,8 @@ static int step(struct reconcile *reconcile)
 	case PASS_PEERS:
 		return peers_step(reconcile);
 	case PASS_SWEEP:
-		if (reconcile->sweep_allowed && !pass->overrun && sweep_step(reconcile))
+		pass->sweeps = reconcile->sweep_allowed && !pass->overrun;
+		if (pass->sweeps && sweep_step(reconcile))
 			return 1;
 		break;
 	}

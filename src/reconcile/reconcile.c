@@ -13,6 +13,7 @@
 #define PASS_PAUSE_MIN_MS 20 // between two passes; at least twice as long as the last one took
 #define DEVICE_RETRY_MS 2000
 #define SCAN_RETRY_MS 500
+#define TURN_MS 2	// another network's dump comes first
 #define SCAN_PEERS 1000 // for each so many the periodic look comes later by its interval
 
 static void pass_tick(void *arg);
@@ -57,6 +58,17 @@ struct reconcile *reconcile_free(struct reconcile *reconcile)
 	war_free(reconcile->war);
 	free(reconcile);
 	return NULL;
+}
+
+void reconcile_share_host(struct reconcile *reconcile, uint32_t slot)
+{
+	reconcile->has_neighbours = true;
+	nexthop_table_set_slot(reconcile->nexthops, slot);
+}
+
+bool is_our_destination(const struct reconcile *reconcile, const struct ipnet *dst)
+{
+	return !reconcile->has_neighbours || reconcile->source.owns(reconcile->arg, dst);
 }
 
 // ---- passes ----
@@ -213,9 +225,14 @@ static void pass_tick(void *arg)
 	}
 	enum reconcile_reason reason = reconcile->pass->reason;
 	bool dry_run = reconcile->pass->dry_run;
+	bool sweeps = reconcile->pass->sweeps;
 	int r = pass_step(reconcile);
 	if (r == PASS_WAITS)
 		return;
+	if (r == PASS_BUSY) {
+		timer_start(reconcile->pass_timer, TURN_MS);
+		return;
+	}
 	if (r > 0) {
 		timer_start(reconcile->pass_timer, 0);
 		return;
@@ -227,6 +244,8 @@ static void pass_tick(void *arg)
 		timer_start(reconcile->pass_timer, SCAN_RETRY_MS);
 	}
 	pass_over(reconcile);
+	if (r == 0 && sweeps && reconcile->source.swept)
+		reconcile->source.swept(reconcile->arg);
 }
 
 static void scan_tick(void *arg)

@@ -38,10 +38,15 @@ struct reconcile_source {
 	const struct lease_set *(*peers)(void *arg);
 	const struct underlay *(*underlay)(void *arg); // device_ifindex is filled in by reconcile
 
+	// Is this destination inside the network? Asked only after reconcile_share_host.
+	bool (*owns)(void *arg, const struct ipnet *dst);
+
 	// A repair was made (text: the object), or a war declared.
 	void (*repaired)(void *arg, const struct kernel_object *object, bool war);
 	// The devices could not be made, or can again (e NULL).
 	void (*device_error)(void *arg, const struct err *e);
+	// A pass ended that swept: what was not wanted when it began is gone. NULL: nobody asks.
+	void (*swept)(void *arg);
 };
 
 enum reconcile_reason {
@@ -64,6 +69,9 @@ struct reconcile *reconcile_new(struct loop *loop, struct netlink *nl,
 				const struct reconcile_source *source, void *arg,
 				uint64_t scan_interval_ms);
 struct reconcile *reconcile_free(struct reconcile *reconcile); // the kernel state stays
+// Before anything else: the host has other networks, and what has our mark may be theirs. Ours are then routes on our devices or to
+// what source.owns, and nexthops of this slot (nexthop_table.h) that no route of theirs stands on.
+void reconcile_share_host(struct reconcile *reconcile, uint32_t slot);
 
 // Makes the devices now, synchronously: at start, where an error must be told at once.
 int reconcile_devices(struct reconcile *reconcile, struct err *e);

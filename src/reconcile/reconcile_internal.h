@@ -13,6 +13,7 @@
 #define TOUCHED_MAX SLICE_PEERS
 #define GATHER_MS 5 // changes that come within this are one batch
 #define PASS_WAITS 2
+#define PASS_BUSY 3
 
 // One change to the kernel, and the peer it is for.
 struct op {
@@ -65,6 +66,7 @@ struct pass {
 	size_t touched_count;
 	enum kernel_kind sweep_kind;
 	size_t sweep_position;
+	bool sweeps; // it does so, now
 };
 
 struct pending {
@@ -101,6 +103,7 @@ struct reconcile {
 	size_t pending_count;
 	size_t pending_capacity;
 
+	bool has_neighbours; // other networks on this host: our mark is theirs as well
 	struct nexthop_table *nexthops;
 	struct trouble *trouble;
 	struct war *war;
@@ -140,6 +143,8 @@ int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bo
 		   struct underlay *ret, bool *ret_changed, struct err *e);
 
 // ---- reconcile.c ----
+// May a route with our mark to this destination be this network's?
+bool is_our_destination(const struct reconcile *reconcile, const struct ipnet *dst);
 // Until the next periodic scan. It reads four objects a peer, and what it may cost of a quiet host does not grow with the network.
 uint64_t scan_pause_ms(uint64_t interval_ms, size_t peers);
 
@@ -151,7 +156,7 @@ void changes_clear(struct reconcile *reconcile);
 
 // ---- pass.c ----
 void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run);
-// One slice. 1: there is more to do; PASS_WAITS: not until more peers come, or it is known that none do; 0: done; negative: given up. If done
+// One slice. 1: there is more to do; PASS_WAITS: not until more peers come, or it is known that none do; PASS_BUSY: in a moment; 0: done; negative: given up. If done
 // or given up, the pass is freed.
 int pass_step(struct reconcile *reconcile);
 // A peer that came while the first pass runs. False: too late for it.
