@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "store/registry_internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -26,6 +27,23 @@ int registry_prefix_check(const char *prefix, struct err *e)
 		if (step == 0 || (unsigned char)*prefix <= ' ' || *prefix == 0x7f)
 			return err_set(e, -EINVAL, "has a space or a byte that is no text");
 	}
+	return 0;
+}
+
+int registry_network_check(const char *name, struct err *e)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > REGISTRY_NETWORK_MAX)
+		return err_set(e, -EINVAL, "a network's name has 1 to %d characters",
+			       REGISTRY_NETWORK_MAX);
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
+			return err_set(e, -EINVAL,
+				       "a network's name has letters, digits, '-', '_' and '.' only");
+	if (strcmp(name, "subnets") == 0 || strcmp(name, "config") == 0 || strcmp(name, ".") == 0 ||
+	    strcmp(name, "..") == 0)
+		return err_set(e, -EINVAL, "\"%s\" cannot be a network's name", name);
 	return 0;
 }
 

@@ -16,6 +16,9 @@ struct registry;
 // -EINVAL, with the reason, for what can be no prefix: empty, too long, not text. A slash at its end is
 // not looked at.
 int registry_prefix_check(const char *prefix, struct err *e);
+#define REGISTRY_NETWORK_MAX 63 // bytes of a network's name
+// -EINVAL, with the reason, for what can be no name of a network below a prefix: it is a part of keys and of file names.
+int registry_network_check(const char *name, struct err *e);
 // prefix: "/coreos.com/network"; slashes at its end are cut. -EINVAL as above. Borrows kv.
 int registry_new(struct kv *kv, const char *prefix, struct registry **ret, struct err *e);
 struct registry *registry_free(struct registry *registry); // frees its watches; pending calls are forgotten
@@ -39,6 +42,19 @@ void registry_network_delete(struct registry *registry, bool force, registry_don
 typedef void registry_network_fn(void *arg, const char *name, const char *text);
 void registry_network_list(struct registry *registry, registry_network_fn *each,
 			   registry_done_fn *fn, void *arg);
+
+// Follows which networks there are below the prefix, from one revision on without a gap; the one at the prefix itself is not among them.
+struct registry_follow_fns {
+	// All that are there, in no order; again after the watch was lost. store_changed: this is another store than before, or it went
+	// back in time.
+	void (*listed)(void *arg, char *const *names, size_t count, bool store_changed);
+	void (*changed)(void *arg, const char *name, bool is_there); // its config was written or deleted
+	void (*unread)(void *arg, const struct err *e); // the list cannot be read; tried again for ever
+};
+struct registry_follow;
+struct registry_follow *registry_follow_start(struct registry *registry,
+					      const struct registry_follow_fns *fns, void *arg);
+struct registry_follow *registry_follow_free(struct registry_follow *follow); // before its registry; not from within fns
 
 // ---- leases ----
 // A key or value under the leases that cannot be used. subnet is set if at least the key could be

@@ -30,6 +30,8 @@ void registry_op_begin(struct registry *registry, struct registry_op *op,
 // after its caller was told.
 void registry_op_end(struct registry_op *op);
 
+// The network's name if key, without the prefix and its slash, is that of a config: "config" is "", "NAME/config" NAME. Caller frees.
+bool registry_config_name(const char *key, char **ret);
 char *registry_lease_key(const struct registry *registry, const struct subnet *subnet); // caller frees
 
 // A key or value that cannot be used, with the texts that it points to.

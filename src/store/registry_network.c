@@ -31,8 +31,7 @@ static void list_op_destroy(struct registry_op *op)
 	free(list);
 }
 
-// The network's name if this is the key of a config: "config", or "NAME/config".
-static bool config_name(const char *key, char **ret)
+bool registry_config_name(const char *key, char **ret)
 {
 	const char *slash = strchr(key, '/');
 
@@ -53,7 +52,7 @@ static void list_pair(void *arg, const struct kv_pair *pair)
 	_cleanup_free_ char *text = NULL;
 	size_t len = strlen(op->below);
 
-	if (strncmp(pair->key, op->below, len) != 0 || !config_name(pair->key + len, &name))
+	if (strncmp(pair->key, op->below, len) != 0 || !registry_config_name(pair->key + len, &name))
 		return;
 	text = pair->value ? xstrndup(pair->value, pair->value_len) : xstrdup("");
 	op->each(op->arg, name, text);
