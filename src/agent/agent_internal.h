@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: what agent.c (wiring and hooks), bring_up.c (interface and backend), view.c and plan_view.c (what it tells) share.
+// Owns: what the parts of the agent share. What belongs to the host is in struct agent, what belongs to one network in struct network; one
+// with an empty name, at the prefix itself, is the usual case.
 #pragma once
 
 #include "agent/agent.h"
@@ -17,6 +18,17 @@
 #include "reconcile/reconcile.h"
 #include "store/registry.h"
 
+struct network;
+
+#define NETWORKS_STATE_DIR \
+	"networks" // in the state directory, with a directory for each network that has a name
+
+// What the API tells of: one network, or (NULL) the host with all of them.
+struct view_scope {
+	struct agent *agent;
+	struct network *network;
+};
+
 struct agent {
 	struct loop *loop;
 	const struct options *options;
@@ -27,18 +39,45 @@ struct agent {
 
 	struct host_lock *lock;
 	struct notify *notify;
+	bool is_up; // said to the service manager
 	struct netlink *nl;
 	struct monitor *monitor;
 	struct fd_watch *monitor_watch;
 	struct signal_watch *signals[3];
-	struct timer *bring_up_timer; // tries again, and gathers changes of the underlay
 	struct timer *watchdog_timer;
-
 	struct kv *kv;
+	struct api *api;
+	struct view_scope scope;
+
+	bool has_several; // networks, each with a name, though there may be none or one of them now
+	struct network *networks; // in the order in which they came
+	struct network *leaving;  // not in the store any more: their kernel state is being removed
+	struct networks *follow;  // which networks the store has; NULL: nobody asks
+};
+
+struct network {
+	struct agent *agent;
+	struct network *next;
+	struct view_scope scope;
+	char *name;	   // "": the only one
+	char *who;	   // begins each line of the log: "agent", or "network NAME"
+	char *status_head; // begins what the service manager shows: "", or "network NAME: "
+	char *prefix;
+	char *state_dir;
+	char *subnet_file;
+	uint32_t slot;	 // of nexthop ids, if there are several
+	uint64_t serial; // no other network of this life has it
+	bool is_leaving;
+	bool comes_back;	      // once it left
+	unsigned int sweeps;	      // since it began to leave
+	struct timer *gone_timer;     // it is not in the store
+	struct timer *bring_up_timer; // tries again, and gathers changes of the underlay
+
 	bool store_was_up; // in this life
 	struct registry *registry;
 	struct fabric *fabric;
-	struct state state; // what was on disk at start: MACs
+	struct lease_set *no_peers; // of a network that leaves
+	struct state state;	    // what was on disk at start: MACs
 	struct state_file *state_file;
 
 	struct err config_error;   // code 0: none
@@ -51,29 +90,83 @@ struct agent {
 	struct strbuf restart_needed; // one config member a line
 	struct subnet_env env;	      // as last written
 	bool env_written;
+	bool was_here; // had a subnet in an earlier life
 	char *env_error;
 
 	struct reconcile *reconcile;
 	bool peers_known;
-	bool peers_partial; // more of them are coming
-	struct api *api;
-	api_plan_fn *plan_done;
-	void *plan_done_arg;
-	json_t *plan_changes; // of the plan being made
+	bool peers_partial;		// more of them are coming
+	struct plan_asker *plan_askers; // NULL: no plan is being made
+	json_t *plan_changes;		// of the plan being made
 	size_t plan_total;
 };
 
+// ---- agent.c ----
+// Something about a network that the service manager waits for may have become true.
+void agent_note_progress(struct agent *agent);
+
+// ---- network.c ----
+// Adds it to the agent's. name: "" at the prefix itself.
+int network_new(struct agent *agent, const char *name, struct network **ret, struct err *e);
+void network_start(struct network *network);
+struct network *network_free(struct network *network); // lease and kernel state stay. Not in the agent's lists any more
+void network_kernel_event(struct network *network, const struct kernel_event *event);
+// Everything is read and compared again.
+void network_reload(struct network *network);
+void network_flush(struct network *network); // its files
+// It is not in the store any more: ends its part in the store, removes what it has in the kernel, and then calls network_left. Its lease is left
+// to expire, and its env file stays.
+void network_leave(struct network *network);
+
+// ---- networks.c ----
+// Makes the networks that are asked for.
+int networks_open(struct agent *agent, struct err *e);
+void networks_start(struct agent *agent);
+void networks_close(struct agent *agent);
+bool networks_are_known(const struct agent *agent); // who will be there was read
+struct network *networks_find(const struct agent *agent, const char *name);
+struct network *networks_by_serial(const struct agent *agent, uint64_t serial);
+// Frees it, and begins it anew if it is in the store again.
+void network_left(struct network *network);
+
 // ---- bring_up.c ----
 // Chooses the interface, opens the backend and its devices and joins the fabric, or notes why not and tries again later.
-void bring_up(struct agent *agent);
+void bring_up(struct network *network);
 // Something about links, addresses or routes changed: look again, soon.
-void bring_up_again_soon(struct agent *agent);
+void bring_up_again_soon(struct network *network);
 // The config changed after the backend was opened.
-void take_config(struct agent *agent, const struct netconf *conf);
-// Writes subnet.env if the lease and the backend are known.
-void write_subnet_env(struct agent *agent);
+void take_config(struct network *network, const struct netconf *conf);
+// Writes its env file if the lease and the backend are known.
+void write_subnet_env(struct network *network);
+// The devices that this network and its earlier lives made.
+void remove_devices(struct network *network);
+
+// ---- clash.c ----
+// Does another network of this host have what this one needs? Of two the one that has it keeps it. -EEXIST names both.
+int clash_check(const struct network *network, struct err *e);
 
 // ---- view.c ----
+json_t *view_lease(const struct network *network);
+json_t *view_peer(struct network *network, const struct lease *lease);
+void view_network_fill(json_t *object, struct network *network); // its part of the status
+bool view_network_ready(struct network *network,
+			struct strbuf *reasons); // false: adds why, one reason a line
+json_t *view_lines(const char *text);
+json_t *view_store(const struct network *network);
+struct network_peers; // an iterator
+struct network_peers *network_peers_open(struct network *network);
+json_t *network_peers_next(struct network *network, struct network_peers *iterator); // NULL at the end
+struct network_peers *network_peers_close(struct network_peers *iterator);
+struct peer_counts {
+	size_t total, programmed, failed, ignored, held, rejected;
+};
+struct peer_counts count_peers(const struct network *network);
+extern const char *const kind_names[KERNEL_KIND_COUNT];
+
+// ---- view_plan.c ----
+void view_plan(void *arg, api_plan_fn *done, void *done_arg);
+void view_plan_end(struct network *network); // it goes: who waits for its plan is told
+// ---- view_metrics.c ----
+void view_metrics(void *arg, struct strbuf *out);
+// ---- view_host.c ----
 extern const struct agent_view agent_view_of_agent;
-json_t *view_lease(const struct agent *agent);
-json_t *view_peer(struct agent *agent, const struct lease *lease);

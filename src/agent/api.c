@@ -33,7 +33,17 @@ struct watcher {
 	struct watcher *next;
 	struct api *api;
 	struct http_exchange *exchange;
+	char *network; // that it wants to hear of, NULL: all
 	struct strbuf queue;
+};
+
+// A plan being made, for all who asked meanwhile.
+struct plan_job {
+	struct plan_job *next;
+	struct api *api;
+	char *network; // NULL: of all
+	struct http_exchange *waiters[PLAN_WAITERS_MAX];
+	size_t waiter_count;
 };
 
 struct api {
@@ -43,8 +53,7 @@ struct api {
 	struct http_server *health; // TCP, or NULL
 	struct watcher *watchers;
 	struct timer *heartbeat; // runs while there are watchers
-	struct http_exchange *plan_waiters[PLAN_WAITERS_MAX];
-	size_t plan_waiter_count; // not zero: a plan is being made
+	struct plan_job *plans;
 };
 
 // ---- answers ----
@@ -65,6 +74,28 @@ static void answer_error(struct http_exchange *exchange, unsigned int status, co
 	answer_json(exchange, status, json_pack("{s:s}", "error", text));
 }
 
+// Whom a request is about. False: it was answered.
+static bool select_scope(struct api *api, struct http_exchange *exchange, void **ret)
+{
+	const char *network = http_exchange_query(exchange, "network");
+
+	*ret = api->arg;
+	if (!network || *network == '\0')
+		return true;
+	*ret = api->view->select ? api->view->select(api->arg, network) : NULL;
+	if (!*ret)
+		answer_error(exchange, 404, "this agent is in no network of this name");
+	return *ret != NULL;
+}
+
+// NULL: of all.
+static const char *asked_network(struct http_exchange *exchange)
+{
+	const char *network = http_exchange_query(exchange, "network");
+
+	return network && *network != '\0' ? network : NULL;
+}
+
 static void serve_healthz(struct api *api, struct http_exchange *exchange)
 {
 	(void)api;
@@ -74,8 +105,11 @@ static void serve_healthz(struct api *api, struct http_exchange *exchange)
 static void serve_readyz(struct api *api, struct http_exchange *exchange)
 {
 	_cleanup_strbuf_ struct strbuf reasons = STRBUF_INIT(REASONS_MAX);
+	void *scope;
 
-	if (api->view->ready(api->arg, &reasons)) {
+	if (!select_scope(api, exchange, &scope))
+		return;
+	if (api->view->ready(scope, &reasons)) {
 		http_answer_text(exchange, 200, TYPE_TEXT, "weftd is ready\n");
 		return;
 	}
@@ -96,12 +130,18 @@ static void serve_metrics(struct api *api, struct http_exchange *exchange)
 
 static void serve_status(struct api *api, struct http_exchange *exchange)
 {
-	answer_json(exchange, 200, api->view->status(api->arg));
+	void *scope;
+
+	if (select_scope(api, exchange, &scope))
+		answer_json(exchange, 200, api->view->status(scope));
 }
 
 static void serve_lease(struct api *api, struct http_exchange *exchange)
 {
-	answer_json(exchange, 200, api->view->lease(api->arg));
+	void *scope;
+
+	if (select_scope(api, exchange, &scope))
+		answer_json(exchange, 200, api->view->lease(scope));
 }
 
 // ---- peers: one long document, in pieces ----
@@ -147,43 +187,85 @@ static void peers_closed(void *arg)
 
 static void serve_peers(struct api *api, struct http_exchange *exchange)
 {
-	struct peers_answer *answer = xnew(struct peers_answer);
+	struct peers_answer *answer;
+	void *scope;
 
+	if (!select_scope(api, exchange, &scope))
+		return;
+	answer = xnew(struct peers_answer);
 	answer->api = api;
-	answer->iterator = api->view->peers_open(api->arg);
+	answer->iterator = api->view->peers_open(scope);
 	http_answer_stream(exchange, 200, TYPE_JSON, peers_next, peers_closed, answer);
 }
 
 // ---- plan: made once for all who ask meanwhile ----
 
+static void plan_job_free(struct plan_job *job)
+{
+	struct plan_job **link = &job->api->plans;
+
+	while (*link != job)
+		link = &(*link)->next;
+	*link = job->next;
+	free(job->network);
+	free(job);
+}
+
 static void on_plan(void *arg, int r, json_t *plan, const struct err *e)
 {
-	struct api *api = arg;
-	size_t count = api->plan_waiter_count;
+	struct plan_job *job = arg;
 
-	api->plan_waiter_count = 0;
-	for (size_t i = 0; i < count; i++) {
-		struct http_exchange *exchange = TAKE_PTR(api->plan_waiters[i]);
-
+	for (size_t i = 0; i < job->waiter_count; i++) {
 		if (r < 0)
-			answer_error(exchange, 503, e ? err_msg(e) : strerror(-r));
+			answer_error(job->waiters[i], 503, e ? err_msg(e) : strerror(-r));
 		else
-			answer_json(exchange, 200, json_incref(plan));
+			answer_json(job->waiters[i], 200, json_incref(plan));
 	}
 	json_decref(plan);
+	plan_job_free(job);
+}
+
+static bool same_network(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static struct plan_job *plan_job_new(struct api *api, const char *network)
+{
+	struct plan_job *job = xnew(struct plan_job);
+
+	job->api = api;
+	job->network = network ? xstrdup(network) : NULL;
+	job->next = api->plans;
+	api->plans = job;
+	return job;
 }
 
 static void serve_plan(struct api *api, struct http_exchange *exchange)
 {
-	bool is_first = api->plan_waiter_count == 0;
+	const char *network = asked_network(exchange);
+	struct plan_job *job = NULL;
+	size_t waiters = 0;
+	bool is_first;
+	void *scope;
 
-	if (api->plan_waiter_count == PLAN_WAITERS_MAX) {
+	if (!select_scope(api, exchange, &scope))
+		return;
+	for (struct plan_job *at = api->plans; at; at = at->next) {
+		waiters += at->waiter_count;
+		if (same_network(at->network, network))
+			job = at;
+	}
+	if (waiters == PLAN_WAITERS_MAX) {
 		answer_error(exchange, 503, "too many are waiting for a plan");
 		return;
 	}
-	api->plan_waiters[api->plan_waiter_count++] = exchange;
+	is_first = !job;
 	if (is_first)
-		api->view->plan(api->arg, on_plan, api);
+		job = plan_job_new(api, network);
+	job->waiters[job->waiter_count++] = exchange;
+	if (is_first)
+		api->view->plan(scope, on_plan, job);
 }
 
 // ---- watch ----
@@ -218,6 +300,7 @@ static void watcher_closed(void *arg)
 	if (!api->watchers)
 		timer_stop(api->heartbeat);
 	strbuf_free(&watcher->queue);
+	free(watcher->network);
 	free(watcher);
 }
 
@@ -263,14 +346,18 @@ bool api_has_watchers(const struct api *api)
 void api_publish(struct api *api, json_t *event)
 {
 	_cleanup_free_ char *line = NULL;
+	_cleanup_free_ char *network = NULL;
 
 	if (!api_has_watchers(api)) {
 		json_decref(event);
 		return;
 	}
+	if (json_object_get(event, "network"))
+		network = xstrdup(json_string_value(json_object_get(event, "network")));
 	line = event_line(event);
 	for (struct watcher *watcher = api->watchers; watcher; watcher = watcher->next)
-		watcher_add(watcher, line, strlen(line));
+		if (!network || !watcher->network || strcmp(network, watcher->network) == 0)
+			watcher_add(watcher, line, strlen(line));
 }
 
 static void on_heartbeat(void *arg)
@@ -286,7 +373,10 @@ static void serve_watch(struct api *api, struct http_exchange *exchange)
 	_cleanup_free_ char *line = NULL;
 	struct watcher *watcher;
 	size_t count = 0;
+	void *scope;
 
+	if (!select_scope(api, exchange, &scope))
+		return;
 	for (watcher = api->watchers; watcher; watcher = watcher->next)
 		count++;
 	if (count >= WATCHERS_MAX) {
@@ -296,6 +386,7 @@ static void serve_watch(struct api *api, struct http_exchange *exchange)
 	watcher = xnew(struct watcher);
 	watcher->api = api;
 	watcher->exchange = exchange;
+	watcher->network = asked_network(exchange) ? xstrdup(asked_network(exchange)) : NULL;
 	watcher->queue = STRBUF_INIT(WATCHER_QUEUE_MAX);
 	if (!api->watchers)
 		timer_start(api->heartbeat, HEARTBEAT_MS);
@@ -387,6 +478,8 @@ struct api *api_free(struct api *api)
 	http_server_free(api->local);
 	http_server_free(api->health);
 	timer_free(api->heartbeat);
+	while (api->plans)
+		plan_job_free(api->plans);
 	free(api);
 	return NULL;
 }

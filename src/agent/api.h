@@ -23,16 +23,20 @@ struct api;
 // agent_view.plan returns. Exactly once for each call of it, and not after api_free.
 typedef void api_plan_fn(void *done_arg, int r, json_t *plan, const struct err *e);
 
-// What the agent tells about itself. All functions get the `arg` of api_new and run in the loop. New references.
+// What the agent tells about itself. All functions get the `arg` of api_new, or what select made of it, and run in the loop. New references.
 struct agent_view {
 	json_t *(*status)(void *arg);
 	json_t *(*lease)(void *arg);
+	// For ?network=NAME: the arg that has the others tell of this network alone, to be used at once; peers_next and peers_close get that
+	// of api_new all the same. NULL: there is none of this name, or the only one has no name.
+	void *(*select)(void *arg, const char *network);
 	// The peers one by one, over many turns of the loop, so that a long list holds nobody up. The iterator is the
 	// agent's; a peer that is there all the time comes at least once, one that comes or goes meanwhile may be missing.
 	void *(*peers_open)(void *arg);
 	json_t *(*peers_next)(void *arg, void *iterator); // NULL at the end
 	void (*peers_close)(void *arg, void *iterator);
-	// Asynchronous: a scan takes several turns. The api never asks for a second plan before the first is done.
+	// Asynchronous: a scan takes several turns. The api never asks for a second plan of the same scope before the first
+	// is done.
 	void (*plan)(void *arg, api_plan_fn *done, void *done_arg);
 	// false: adds why, one reason a line.
 	bool (*ready)(void *arg, struct strbuf *reasons);
@@ -50,7 +54,8 @@ int api_new(struct loop *loop, const struct api_config *config, const struct age
 	    void *arg, struct api **ret, struct err *e);
 struct api *api_free(struct api *api);
 
-// Tells all watchers. Takes event over, an object with "event" and more ("time" is put in front). Cheap without watchers:
+// Tells all watchers, of an event with "network" those of that network and those of all. Takes event over, an object with "event" and
+// more ("time" is put in front). Cheap without watchers:
 // ask api_has_watchers before building one.
 void api_publish(struct api *api, json_t *event);
 bool api_has_watchers(const struct api *api);

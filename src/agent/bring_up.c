@@ -19,10 +19,10 @@
 
 // ---- the interface ----
 
-static int choose_interface(struct agent *agent, const struct netconf *conf,
+static int choose_interface(struct network *network, const struct netconf *conf,
 			    struct underlay_choice *ret, struct err *e)
 {
-	const struct options *options = agent->options;
+	const struct options *options = network->agent->options;
 	struct interface_request request = {
 		.ifaces = (const char *const *)options->iface.items,
 		.regexes = (const char *const *)options->iface_regex.items,
@@ -32,7 +32,7 @@ static int choose_interface(struct agent *agent, const struct netconf *conf,
 		.want_v4 = conf->v4.enabled,
 		.want_v6 = conf->v6.enabled,
 	};
-	return interface_choose(agent->nl, &request, ret, e);
+	return interface_choose(network->agent->nl, &request, ret, e);
 }
 
 static struct underlay underlay_of(const struct underlay_choice *choice)
@@ -48,7 +48,7 @@ static struct underlay underlay_of(const struct underlay_choice *choice)
 // ---- conflicts with what the host already routes ----
 
 struct overlap_search {
-	const struct agent *agent;
+	const struct network *network;
 	const struct netconf *conf;
 	const struct subnet *own; // NULL: no lease and no previous one
 	struct link link; // of the route looked at last; thousands of them may be on one device
@@ -56,10 +56,11 @@ struct overlap_search {
 	struct route route;
 };
 
-static bool is_wanted_device(const struct agent *agent, const char *name)
+static bool is_wanted_device(const struct network *network, const char *name)
 {
 	struct wanted_devices devices = { 0 };
-	backend_devices(agent->backend, &devices);
+	if (network->backend)
+		backend_devices(network->backend, &devices);
 	for (size_t i = 0; i < devices.count; i++)
 		if (strcmp(devices.devices[i].link.name, name) == 0)
 			return true;
@@ -67,9 +68,9 @@ static bool is_wanted_device(const struct agent *agent, const char *name)
 }
 
 // One that an earlier life made, by the word of the disk.
-static bool is_former_device(const struct agent *agent, const struct link *link)
+static bool is_former_device(const struct network *network, const struct link *link)
 {
-	const struct mac *mac = state_mac_find(&agent->state, link->name);
+	const struct mac *mac = state_mac_find(&network->state, link->name);
 	return mac && mac_equal(mac, &link->mac) && strcmp(link->kind, "vxlan") == 0;
 }
 
@@ -82,7 +83,7 @@ static const struct link *link_of_route(struct overlap_search *search, const str
 {
 	struct link *link = &search->link;
 	if (link->ifindex != route->ifindex &&
-	    link_get_by_index(search->agent->nl, route->ifindex, link, NULL) < 0)
+	    link_get_by_index(search->network->agent->nl, route->ifindex, link, NULL) < 0)
 		*link = (struct link){ .ifindex = route->ifindex }; // gone: so is its route, soon
 	return link;
 }
@@ -102,7 +103,7 @@ static bool route_conflicts(struct overlap_search *search, const struct route *r
 	if (ipnet_contains_net(&route->dst, network) && ip_is_set(&route->gateway))
 		return false;
 	const struct link *link = link_of_route(search, route);
-	if (is_wanted_device(search->agent, link->name) || is_former_device(search->agent, link))
+	if (is_wanted_device(search->network, link->name) || is_former_device(search->network, link))
 		return false;
 	// What flannel left without encapsulation, to be adopted; one on a device of flannel's is another network's.
 	return !(route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len &&
@@ -121,7 +122,7 @@ static void look_at_route(void *arg, const struct kernel_object *object)
 	search->route = object->route;
 }
 
-static int check_overlap(const struct agent *agent, const struct netconf *conf,
+static int check_overlap(const struct network *network, const struct netconf *conf,
 			 const struct underlay_choice *choice, struct err *e)
 {
 	char net[IPNET_STR_MAX], dst[IPNET_STR_MAX], ip[IP_STR_MAX];
@@ -133,19 +134,20 @@ static int check_overlap(const struct agent *agent, const struct netconf *conf,
 				e, -EADDRINUSE,
 				"address %s of %s lies inside the network %s: choose another Network or interface",
 				ip_str(addresses[i], ip), choice->name, ipnet_str(networks[i], net));
-	const struct lease *lease = fabric_lease(agent->fabric);
-	struct overlap_search search = { .agent = agent,
+	const struct lease *lease = fabric_lease(network->fabric);
+	struct overlap_search search = { .network = network,
 					 .conf = conf,
 					 .own = lease ? &lease->subnet
-						: agent->env_written ||
-								ipnet_is_set(&agent->env.subnet.v4) ||
-								ipnet_is_set(&agent->env.subnet.v6)
-							? &agent->env.subnet
+						: network->env_written ||
+								ipnet_is_set(&network->env.subnet.v4) ||
+								ipnet_is_set(&network->env.subnet.v6)
+							? &network->env.subnet
 							: NULL };
 	for (int family = 0; family < 2; family++) {
 		struct netlink_dump_filter filter = { .family = family == 0 ? AF_INET : AF_INET6,
 						      .table = RT_TABLE_MAIN };
-		int r = netlink_dump_all(agent->nl, KERNEL_ROUTE, &filter, look_at_route, &search, e);
+		int r = netlink_dump_all(network->agent->nl, KERNEL_ROUTE, &filter, look_at_route,
+					 &search, e);
 		if (r < 0)
 			return r;
 	}
@@ -165,14 +167,14 @@ static int check_overlap(const struct agent *agent, const struct netconf *conf,
 
 // ---- forwarding ----
 
-static void enable_forwarding(const struct agent *agent, const struct netconf *conf,
+static void enable_forwarding(const struct network *network, const struct netconf *conf,
 			      const char *underlay_name)
 {
 	struct err e;
-	if (agent->options->no_ip_forward)
+	if (network->agent->options->no_ip_forward)
 		return;
 	if (conf->v4.enabled && sysctl_write("net/ipv4/ip_forward", "1", &e) < 0)
-		log_warn("agent: %s: containers of this host will not reach others", e.msg);
+		log_warn("%s: %s: containers of this host will not reach others", network->who, e.msg);
 	if (!conf->v6.enabled)
 		return;
 	// A forwarding host ignores router advertisements unless told twice; losing its own default route would be our doing.
@@ -182,21 +184,21 @@ static void enable_forwarding(const struct agent *agent, const struct netconf *c
 	    sysctl_read_int(path, &accept_ra, NULL) == 0 && accept_ra == 1)
 		(void)sysctl_write(path, "2", NULL);
 	if (sysctl_write("net/ipv6/conf/all/forwarding", "1", &e) < 0)
-		log_warn("agent: %s: containers of this host will not reach others", e.msg);
+		log_warn("%s: %s: containers of this host will not reach others", network->who, e.msg);
 }
 
 // ---- the backend ----
 
 static bool find_link(void *arg, const char *name, struct link *ret)
 {
-	struct agent *agent = arg;
-	return link_get_by_name(agent->nl, name, ret, NULL) == 0;
+	struct network *network = arg;
+	return link_get_by_name(network->agent->nl, name, ret, NULL) == 0;
 }
 
 static bool find_mac(void *arg, const char *name, struct mac *ret)
 {
-	struct agent *agent = arg;
-	const struct mac *mac = state_mac_find(&agent->state, name);
+	struct network *network = arg;
+	const struct mac *mac = state_mac_find(&network->state, name);
 	if (mac)
 		*ret = *mac;
 	return mac != NULL;
@@ -215,161 +217,186 @@ static void host_identity(const struct underlay_choice *choice, struct strbuf *r
 		ip_str(ip_is_set(&choice->public_ip) ? &choice->public_ip : &choice->public_ipv6, ip));
 }
 
-static void remember_macs(struct agent *agent)
+static void remember_macs(struct network *network)
 {
 	struct wanted_devices devices;
-	backend_devices(agent->backend, &devices);
+	backend_devices(network->backend, &devices);
 	for (size_t i = 0; i < devices.count; i++)
-		state_file_set_mac(agent->state_file, devices.devices[i].link.name,
+		state_file_set_mac(network->state_file, devices.devices[i].link.name,
 				   &devices.devices[i].link.mac);
 }
 
-static int open_backend(struct agent *agent, const struct netconf *conf,
+static int open_backend(struct network *network, const struct netconf *conf,
 			const struct underlay_choice *choice, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf identity = STRBUF_INIT(1024);
 	host_identity(choice, &identity);
 	struct backend_host host = { .find_link = find_link,
 				     .find_mac = find_mac,
-				     .arg = agent,
+				     .arg = network,
 				     .identity = strbuf_text(&identity) };
 	struct underlay underlay = underlay_of(choice);
 	int r = backend_new(conf, &underlay, &choice->public_ip, &choice->public_ipv6, &host,
-			    &agent->backend, e);
+			    &network->backend, e);
 	if (r < 0)
 		return r;
-	agent->underlay = underlay;
-	const struct lease *lease = fabric_lease(agent->fabric);
+	network->underlay = underlay;
+	const struct lease *lease = fabric_lease(network->fabric);
 	if (lease)
-		backend_set_subnet(agent->backend, &lease->subnet);
-	r = check_overlap(agent, conf, choice, e);
+		backend_set_subnet(network->backend, &lease->subnet);
+	r = clash_check(network, e);
 	if (r == 0)
-		r = reconcile_devices(agent->reconcile, e);
+		r = check_overlap(network, conf, choice, e);
+	if (r == 0)
+		r = reconcile_devices(network->reconcile, e);
 	if (r < 0) {
-		agent->backend = backend_free(agent->backend);
+		network->backend = backend_free(network->backend);
 		return r;
 	}
-	remember_macs(agent);
+	remember_macs(network);
 	return 0;
 }
 
-// What an earlier life made for another VNI or backend.
-static void remove_former_devices(const struct agent *agent)
+static void remove_device(const struct network *network, const struct link *link, const char *why)
 {
-	for (size_t i = 0; i < agent->state.mac_count; i++) {
-		const char *name = agent->state.macs[i].device;
+	struct err e = { 0 };
+	if (link_delete(network->agent->nl, link->ifindex, &e) < 0)
+		log_warn("%s: %s", network->who, e.msg);
+	else
+		log_info("%s: removed device %s%s", network->who, link->name, why);
+}
+
+// What an earlier life made for another VNI or backend.
+static void remove_former_devices(const struct network *network)
+{
+	for (size_t i = 0; i < network->state.mac_count; i++) {
+		const char *name = network->state.macs[i].device;
 		struct link link;
-		struct err e = { 0 };
-		if (is_wanted_device(agent, name) ||
-		    link_get_by_name(agent->nl, name, &link, NULL) < 0 ||
-		    !is_former_device(agent, &link))
-			continue;
-		if (link_delete(agent->nl, link.ifindex, &e) < 0)
-			log_warn("agent: %s", e.msg);
-		else
-			log_info("agent: removed device %s of an earlier config", name);
+		if (!is_wanted_device(network, name) &&
+		    link_get_by_name(network->agent->nl, name, &link, NULL) == 0 &&
+		    is_former_device(network, &link))
+			remove_device(network, &link, " of an earlier config");
 	}
 }
 
-static void join(struct agent *agent)
+void remove_devices(struct network *network)
+{
+	struct wanted_devices devices = { 0 };
+	if (network->backend)
+		backend_devices(network->backend, &devices);
+	for (size_t i = 0; i < devices.count; i++) {
+		const struct link *own = &devices.devices[i].link;
+		struct link link;
+		if (link_get_by_name(network->agent->nl, own->name, &link, NULL) == 0 &&
+		    strcmp(link.kind, own->kind) == 0 && mac_equal(&link.mac, &own->mac))
+			remove_device(network, &link, "");
+	}
+	network->backend = backend_free(network->backend);
+	remove_former_devices(network);
+}
+
+static void join(struct network *network)
 {
 	struct lease_attrs attrs;
-	backend_attrs(agent->backend, &attrs);
-	fabric_join(agent->fabric, &attrs);
+	backend_attrs(network->backend, &attrs);
+	fabric_join(network->fabric, &attrs);
 	lease_attrs_free(&attrs);
 }
 
-static void log_choice(const struct underlay_choice *choice)
+static void log_choice(const struct network *network, const struct underlay_choice *choice)
 {
 	char ip[IP_STR_MAX], ip6[IP_STR_MAX];
-	log_info("agent: interface %s, MTU %u, public address %s%s%s", choice->name, choice->mtu_bytes,
+	log_info("%s: interface %s, MTU %u, public address %s%s%s", network->who, choice->name,
+		 choice->mtu_bytes,
 		 ip_is_set(&choice->public_ip) ? ip_str(&choice->public_ip, ip) : "",
 		 ip_is_set(&choice->public_ip) && ip_is_set(&choice->public_ipv6) ? " and " : "",
 		 ip_is_set(&choice->public_ipv6) ? ip_str(&choice->public_ipv6, ip6) : "");
 }
 
-static void note_bring_up_error(struct agent *agent, const struct err *e)
+static void note_bring_up_error(struct network *network, const struct err *e)
 {
-	bool is_news = strcmp(agent->bring_up_error.msg, e->msg) != 0;
-	agent->bring_up_error = *e;
-	notify_status(agent->notify, "%s", e->msg);
-	if (e->code == -EPERM && !agent->backend) {
-		agent->fatal = e->code;
-		agent->fatal_err = *e;
-		loop_stop(agent->loop);
+	bool is_news = strcmp(network->bring_up_error.msg, e->msg) != 0;
+	network->bring_up_error = *e;
+	notify_status(network->agent->notify, "%s%s", network->status_head, e->msg);
+	agent_note_progress(network->agent);
+	if (e->code == -EPERM && !network->backend) {
+		network->agent->fatal = e->code;
+		network->agent->fatal_err = *e;
+		loop_stop(network->agent->loop);
 		return;
 	}
 	if (is_news)
-		log_error("agent: %s", e->msg);
-	timer_start(agent->bring_up_timer, BRING_UP_RETRY_MS);
+		log_error("%s: %s", network->who, e->msg);
+	timer_start(network->bring_up_timer, BRING_UP_RETRY_MS);
 }
 
-static int first_time(struct agent *agent, const struct netconf *conf, struct err *e)
+static int first_time(struct network *network, const struct netconf *conf, struct err *e)
 {
 	struct underlay_choice choice;
-	int r = choose_interface(agent, conf, &choice, e);
+	int r = choose_interface(network, conf, &choice, e);
 	if (r == 0)
-		r = open_backend(agent, conf, &choice, e);
+		r = open_backend(network, conf, &choice, e);
 	if (r < 0)
 		return r;
-	remove_former_devices(agent);
-	agent->choice = choice;
-	agent->chosen = true;
-	log_choice(&choice);
-	enable_forwarding(agent, conf, choice.name);
-	write_subnet_env(agent);
-	if (agent->peers_known)
-		reconcile_request(agent->reconcile, RECONCILE_START);
-	join(agent);
+	remove_former_devices(network);
+	network->choice = choice;
+	network->chosen = true;
+	log_choice(network, &choice);
+	enable_forwarding(network, conf, choice.name);
+	write_subnet_env(network);
+	if (network->peers_known)
+		reconcile_request(network->reconcile, RECONCILE_START);
+	join(network);
 	return 0;
 }
 
-static int look_again(struct agent *agent, const struct netconf *conf, struct err *e)
+static int look_again(struct network *network, const struct netconf *conf, struct err *e)
 {
 	struct underlay_choice choice;
-	int r = choose_interface(agent, conf, &choice, e);
-	if (r < 0 || underlay_choice_equal(&choice, &agent->choice))
+	int r = choose_interface(network, conf, &choice, e);
+	if (r < 0 || underlay_choice_equal(&choice, &network->choice))
 		return r;
-	bool moved = choice.ifindex != agent->choice.ifindex ||
-		     !ip_equal(&choice.ip4, &agent->choice.ip4) ||
-		     !ip_equal(&choice.ip6, &agent->choice.ip6);
-	agent->choice = choice;
-	log_choice(&choice);
+	bool moved = choice.ifindex != network->choice.ifindex ||
+		     !ip_equal(&choice.ip4, &network->choice.ip4) ||
+		     !ip_equal(&choice.ip6, &network->choice.ip6);
+	network->choice = choice;
+	log_choice(network, &choice);
 	if (moved)
-		kv_reconnect(agent->kv);
-	agent->underlay = underlay_of(&choice);
-	backend_set_underlay(agent->backend, &agent->underlay, &choice.public_ip, &choice.public_ipv6);
-	write_subnet_env(agent);
-	if (agent->peers_known)
-		reconcile_request(agent->reconcile, RECONCILE_CHANGE);
-	join(agent);
+		kv_reconnect(network->agent->kv);
+	network->underlay = underlay_of(&choice);
+	backend_set_underlay(network->backend, &network->underlay, &choice.public_ip,
+			     &choice.public_ipv6);
+	write_subnet_env(network);
+	if (network->peers_known)
+		reconcile_request(network->reconcile, RECONCILE_CHANGE);
+	join(network);
 	return 0;
 }
 
-void bring_up(struct agent *agent)
+void bring_up(struct network *network)
 {
 	// Families that were switched on or off since the backend was opened wait for a restart.
-	const struct netconf *conf = agent->backend ? backend_netconf(agent->backend)
-						    : fabric_netconf(agent->fabric);
+	const struct netconf *conf = network->backend ? backend_netconf(network->backend)
+						      : fabric_netconf(network->fabric);
 	struct err e = { 0 };
 	if (!conf)
 		return;
-	int r = agent->backend ? look_again(agent, conf, &e) : first_time(agent, conf, &e);
+	int r = network->backend ? look_again(network, conf, &e) : first_time(network, conf, &e);
 	if (r < 0) {
-		note_bring_up_error(agent, &e);
+		note_bring_up_error(network, &e);
 		return;
 	}
-	if (agent->bring_up_error.code != 0)
-		log_info("agent: recovered from: %s", agent->bring_up_error.msg);
-	memset(&agent->bring_up_error, 0, sizeof(agent->bring_up_error));
+	if (network->bring_up_error.code != 0)
+		log_info("%s: recovered from: %s", network->who, network->bring_up_error.msg);
+	memset(&network->bring_up_error, 0, sizeof(network->bring_up_error));
 }
 
-void bring_up_again_soon(struct agent *agent)
+void bring_up_again_soon(struct network *network)
 {
-	timer_start(agent->bring_up_timer, UNDERLAY_SETTLE_MS);
+	timer_start(network->bring_up_timer, UNDERLAY_SETTLE_MS);
 }
 
-static void log_restart_needed(const char *lines)
+static void log_restart_needed(const struct network *network, const char *lines)
 {
 	_cleanup_strbuf_ struct strbuf members = STRBUF_INIT(4096);
 	for (const char *line = lines; *line;) {
@@ -378,23 +405,23 @@ static void log_restart_needed(const char *lines)
 		line += len + (line[len] == '\n');
 	}
 	if (members.len > 0)
-		log_warn("agent: restart needed for changes of: %s", strbuf_text(&members));
+		log_warn("%s: restart needed for changes of: %s", network->who, strbuf_text(&members));
 }
 
-void take_config(struct agent *agent, const struct netconf *conf)
+void take_config(struct network *network, const struct netconf *conf)
 {
 	struct err e = { 0 };
-	strbuf_reset(&agent->restart_needed);
-	if (backend_set_netconf(agent->backend, conf, &agent->restart_needed, &e) < 0) {
+	strbuf_reset(&network->restart_needed);
+	if (backend_set_netconf(network->backend, conf, &network->restart_needed, &e) < 0) {
 		err_wrap(&e, "the changed config is not taken over");
-		agent->config_error = e;
-		log_error("agent: %s", e.msg);
+		network->config_error = e;
+		log_error("%s: %s", network->who, e.msg);
 		return;
 	}
-	log_restart_needed(strbuf_text(&agent->restart_needed));
-	write_subnet_env(agent);
-	if (agent->peers_known)
-		reconcile_request(agent->reconcile, RECONCILE_CHANGE);
+	log_restart_needed(network, strbuf_text(&network->restart_needed));
+	write_subnet_env(network);
+	if (network->peers_known)
+		reconcile_request(network->reconcile, RECONCILE_CHANGE);
 }
 
 static bool conf_holds(const struct netconf *conf, const struct subnet *subnet)
@@ -405,37 +432,35 @@ static bool conf_holds(const struct netconf *conf, const struct subnet *subnet)
 
 // A Network that was changed waits for a restart, as the subnet does, and a kept subnet for longer: network and subnet of the file belong
 // together.
-static struct subnet network_of_lease(const struct agent *agent, const struct lease *lease)
+static struct subnet network_of_lease(const struct network *network, const struct lease *lease)
 {
-	const struct netconf *opened = backend_netconf(agent->backend),
-			     *now = fabric_netconf(agent->fabric);
+	const struct netconf *opened = backend_netconf(network->backend),
+			     *now = fabric_netconf(network->fabric);
 	const struct netconf *conf = now && !conf_holds(opened, &lease->subnet) ? now : opened;
-	if (!conf_holds(conf, &lease->subnet) && subnet_equal(&agent->env.subnet, &lease->subnet))
-		return agent->env.network;
+	if (!conf_holds(conf, &lease->subnet) && subnet_equal(&network->env.subnet, &lease->subnet))
+		return network->env.network;
 	return (struct subnet){ .v4 = conf->v4.network, .v6 = conf->v6.network };
 }
 
-void write_subnet_env(struct agent *agent)
+void write_subnet_env(struct network *network)
 {
-	const struct lease *lease = fabric_lease(agent->fabric);
-	if (!lease || !agent->backend)
+	const struct lease *lease = fabric_lease(network->fabric);
+	if (!lease || !network->backend)
 		return;
-	agent->env = (struct subnet_env){
-		.network = network_of_lease(agent, lease),
+	network->env = (struct subnet_env){
+		.network = network_of_lease(network, lease),
 		.subnet = lease->subnet,
-		.mtu_bytes = backend_mtu_bytes(agent->backend),
+		.mtu_bytes = backend_mtu_bytes(network->backend),
 		// "true" tells Docker and CNI to leave masquerading to the agent, which does not do it yet,
 		// whatever --ip-masq says: then nobody would.
 		.ip_masq = false,
 	};
 	struct err e = { 0 };
-	int r = subnet_env_write(agent->options->subnet_file, &agent->env, &e);
-	free(agent->env_error);
-	agent->env_error = r < 0 ? xstrdup(e.msg) : NULL;
+	int r = subnet_env_write(network->subnet_file, &network->env, &e);
+	free(network->env_error);
+	network->env_error = r < 0 ? xstrdup(e.msg) : NULL;
 	if (r < 0)
-		log_error("agent: %s", e.msg);
-	// COMPAT: what is ordered behind this service reads the file, so the service is up once it is there.
-	if (r == 0 && !agent->env_written)
-		notify_ready(agent->notify);
-	agent->env_written = agent->env_written || r == 0;
+		log_error("%s: %s", network->who, e.msg);
+	network->env_written = network->env_written || r == 0;
+	agent_note_progress(network->agent);
 }

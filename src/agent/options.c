@@ -7,6 +7,7 @@
 #include "core/parse.h"
 #include "core/text.h"
 #include "kernel/netlink.h"
+#include "store/registry.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -50,6 +51,17 @@ static const struct flag controller_flags[] = {
 	{ .name = "insecure", FLAG_BOOL, AT(insecure), NULL, NULL,
 	  "Let --listen speak plain HTTP and ask for no token: whoever reaches the port can change "
 	  "the network." },
+};
+
+static const struct flag network_flags[] = {
+	{ .name = "networks", FLAG_COMMA_LIST, AT(networks), NULL, "NAME,...",
+	  "Be in several networks: those at PREFIX/NAME, each with its own config, lease, devices and "
+	  "env file. One that is not in the store yet is waited for." },
+	{ .name = "watch-networks", FLAG_BOOL, AT(watch_networks), NULL, NULL,
+	  "Be in all networks that are below the prefix (with --networks: in those of the named "
+	  "ones), and follow when networks are added or removed." },
+	{ .name = "subnet-dir", FLAG_STRING, AT(subnet_dir), "/run/flannel/networks", "DIRECTORY",
+	  "With one of these: where NAME.env is written, in place of --subnet-file." },
 };
 
 static const struct flag lease_flags[] = {
@@ -159,10 +171,15 @@ static const struct {
 	const struct flag *flags;
 	size_t count;
 } tables[] = {
-	TABLE("Interface:", interface_flags),	TABLE("Lease:", lease_flags),
-	TABLE("Controller:", controller_flags), TABLE("Host:", host_flags),
-	TABLE("Firewall:", firewall_flags),	TABLE("Health and log:", health_flags),
-	TABLE("Kubernetes:", kubernetes_flags), TABLE("Other:", other_flags),
+	TABLE("Networks:", network_flags),
+	TABLE("Interface:", interface_flags),
+	TABLE("Lease:", lease_flags),
+	TABLE("Controller:", controller_flags),
+	TABLE("Host:", host_flags),
+	TABLE("Firewall:", firewall_flags),
+	TABLE("Health and log:", health_flags),
+	TABLE("Kubernetes:", kubernetes_flags),
+	TABLE("Other:", other_flags),
 };
 #undef TABLE
 
@@ -239,6 +256,8 @@ static int check_paths(struct options *options, const struct flag_set *set, stru
 	r = check_path("run-dir", options->run_dir, e);
 	if (r == 0)
 		r = check_path("state-dir", options->state_dir, e);
+	if (r == 0)
+		r = check_path("subnet-dir", options->subnet_dir, e);
 	if (r == 0 && options->subnet_file[0] == '\0')
 		r = err_set(e, -EINVAL, "--subnet-file: must not be empty");
 	// Who asks for a check must not get an agent because a variable of a script was empty.
@@ -246,6 +265,25 @@ static int check_paths(struct options *options, const struct flag_set *set, stru
 	    flag_set_source(set, "check-config") != FLAG_FROM_DEFAULT)
 		r = err_set(e, -EINVAL, "--check-config: must not be empty");
 	return r;
+}
+
+static int check_networks(const struct options *options, struct err *e)
+{
+	const struct flag_list *names = &options->networks;
+
+	for (size_t i = 0; i < names->count; i++) {
+		char shown[TEXT_EXCERPT_MAX];
+
+		if (registry_network_check(names->items[i], e) < 0) {
+			(void)text_excerpt(names->items[i], strlen(names->items[i]), shown);
+			return err_wrap(e, "--networks: \"%s\"", shown);
+		}
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(names->items[i], names->items[j]) == 0)
+				return err_set(e, -EINVAL, "--networks: %s is named twice",
+					       names->items[i]);
+	}
+	return 0;
 }
 
 // "IP:PORT", "[IPv6]:PORT"; ":PORT" is every address.
@@ -338,6 +376,8 @@ static int check_together(struct options *options, struct flag_set *set, struct 
 	if (r < 0)
 		return r;
 	r = check_paths(options, set, e);
+	if (r == 0)
+		r = check_networks(options, e);
 	if (r == 0)
 		r = check_controller(options, e);
 	if (r == 0)

@@ -36,6 +36,11 @@ struct options {
 	bool insecure;
 	bool with_agent; // OPTIONS_SERVE, and an agent in the same process
 
+	// the networks below the prefix; none and not watched: the one at the prefix itself
+	struct flag_list networks;
+	bool watch_networks;
+	char *subnet_dir; // without a slash at the end
+
 	// the interface
 	struct flag_list iface;
 	struct flag_list iface_regex;

@@ -311,6 +311,24 @@ struct state_file *state_file_free(struct state_file *file)
 	return NULL;
 }
 
+static void remove_files(const struct writer *writer)
+{
+	(void)unlink(writer->path);
+	(void)unlink(writer->previous_path);
+}
+
+struct state_file *state_file_delete(struct state_file *file)
+{
+	if (!file)
+		return NULL;
+	abandon(&file->own);
+	abandon(&file->peers);
+	remove_files(&file->own);
+	remove_files(&file->peers);
+	(void)rmdir(file->directory);
+	return state_file_free(file);
+}
+
 static void changed(struct writer *writer)
 {
 	writer->dirty = true;

@@ -62,6 +62,8 @@ int state_file_new(struct loop *loop, const char *directory, const char *prefix,
 		   const struct state_source *source, void *arg, struct state_file **ret,
 		   struct err *e);
 struct state_file *state_file_free(struct state_file *file); // writes nothing
+// Frees it, and removes its files and, if nothing else is in it, their directory.
+struct state_file *state_file_delete(struct state_file *file);
 void state_file_set_mac(struct state_file *file, const char *device,
 			const struct mac *mac);			      // also schedules a write
 void state_file_changed(struct state_file *file, unsigned int parts); // bits of enum state_part; cheap
