@@ -39,6 +39,7 @@ The long way, piece by piece:
         .cut(), .cut(silent=True), .restore(), .rate("100mbit"), .rate(None), .set_mtu(1400)
 
     c = h1.container("c1")                  # on bridge cni0, address from h1's subnet.env
+    c = h1.container("c2", network="a")     # on bridge cni-a, address from h1's networks/a.env
     c.v4, c.v6                              # .2, .3, ... of the subnet; str or None
     c.ping(other.v4, count=3, size=1422, dont_fragment=True)   # Ping: sent, received, lost, output
     c.can_reach(other.v4)                   # bool, one ping

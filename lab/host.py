@@ -15,6 +15,11 @@ from .underlay import Interface
 BRIDGE = "cni0"
 
 
+def bridge_of(network):
+    """Where the containers of a network sit; None: of the only one."""
+    return BRIDGE if network is None else f"cni-{network}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Ping:
     """The outcome of one ping command."""
@@ -56,7 +61,7 @@ class Container(PingingNode):
 
     kind = "container"
 
-    def __init__(self, host, name, v4, v6, mtu):
+    def __init__(self, host, name, v4, v6, mtu, bridge=BRIDGE):
         super().__init__(host.lab, name)
         self.host = host
         self.v4 = str(v4.ip) if v4 else None
@@ -64,7 +69,7 @@ class Container(PingingNode):
         self.port = f"v-{name}"
         host.ip_batch(f"link add {self.port} mtu {mtu} type veth"
                       f" peer name eth0 mtu {mtu} netns {self.netns}",
-                      f"link set {self.port} master {BRIDGE} up")
+                      f"link set {self.port} master {bridge} up")
         lines = [f"addr add {a} dev eth0" + (" nodad" if a.version == 6 else "")
                  for a in (v4, v6) if a]
         lines.append("link set eth0 up")
@@ -108,13 +113,17 @@ class Host(PingingNode):
     def v6(self):
         return _text(self.interfaces["eth0"].v6)
 
-    def subnet_env(self):
-        """What the agent wrote to /run/flannel/subnet.env, as a dict; LabError without one."""
-        path = self.run_dir / "flannel" / "subnet.env"
+    def subnet_env(self, network=None):
+        """What the agent wrote to /run/flannel/subnet.env, as a dict; LabError without one.
+
+        network: of one of several, /run/flannel/networks/NETWORK.env.
+        """
+        path = self.run_dir / "flannel" / ("subnet.env" if network is None
+                                           else f"networks/{network}.env")
         try:
             lines = path.read_text(encoding="ascii").splitlines()
         except OSError as e:
-            raise LabError(f"{self.name} has no subnet.env: {e.strerror}") from None
+            raise LabError(f"{self.name} has no {path.name}: {e.strerror}") from None
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
     def write_subnet_env(self, **values):
@@ -123,29 +132,31 @@ class Host(PingingNode):
         path.parent.mkdir(exist_ok=True)
         path.write_text("".join(f"{k}={v}\n" for k, v in values.items()), encoding="ascii")
 
-    def make_bridge(self):
+    def make_bridge(self, network=None):
         """The bridge that containers sit on, with the addresses and MTU of subnet.env.
 
+        network: another bridge, from the file of one of several networks.
         Returns ([v4 or None, v6 or None] as interface addresses, MTU).
         """
-        env = self.subnet_env()
+        env = self.subnet_env(network)
+        bridge = bridge_of(network)
         mtu = env.get("FLANNEL_MTU", "1500")
         own = [_interface(env.get("FLANNEL_SUBNET")), _interface(env.get("FLANNEL_IPV6_SUBNET"))]
-        if not self.ip("-o", "link", "show", "dev", BRIDGE, check=False):
-            self.ip_batch(f"link add {BRIDGE} mtu {mtu} type bridge mcast_snooping 0"
-                          " forward_delay 0", f"link set {BRIDGE} up",
-                          *[f"addr add {a} dev {BRIDGE}" + (" nodad" if a.version == 6 else "")
+        if not self.ip("-o", "link", "show", "dev", bridge, check=False):
+            self.ip_batch(f"link add {bridge} mtu {mtu} type bridge mcast_snooping 0"
+                          " forward_delay 0", f"link set {bridge} up",
+                          *[f"addr add {a} dev {bridge}" + (" nodad" if a.version == 6 else "")
                             for a in own if a])
         return own, mtu
 
-    def container(self, name):
-        """A new container with the next free addresses of this host's subnets."""
-        own, mtu = self.make_bridge()
+    def container(self, name, network=None):
+        """A new container with the next free addresses of this host's subnets (in that network)."""
+        own, mtu = self.make_bridge(network)
         number = self._next_container
         self._next_container += 1
         addresses = [ipaddress.ip_interface(f"{a.network[number]}/{a.network.prefixlen}")
                      if a else None for a in own]
-        container = Container(self, name, *addresses, mtu)
+        container = Container(self, name, *addresses, mtu, bridge_of(network))
         self.containers.append(container)
         return container
 
