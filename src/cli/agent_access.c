@@ -56,7 +56,10 @@ static int ask(const struct cli *cli, const char *path, const struct http_reques
 		.user_agent = "weft/" WEFT_VERSION,
 		.unix_socket = cli->options->socket,
 	};
-	_cleanup_free_ char *url = xasprintf("http://agent%s", path);
+	// A command about the store asks the agent for its settings, whatever network it is about. The name was checked: nothing in it needs quoting.
+	const char *network = cli->command->uses & USE_AGENT ? cli->options->network : "";
+	_cleanup_free_ char *url =
+		xasprintf("http://agent%s%s%s", path, *network ? "?network=" : "", network);
 	struct http_request request = *like;
 	struct http_client *client;
 	int r;

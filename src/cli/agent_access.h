@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
-// GET; the answer's JSON, whatever the HTTP status but for errors, which come as err. -ECONNREFUSED, -ENOENT and -EACCES
+// Of a command about the agent, both ask for the network that --network names. GET; the answer's JSON, whatever the HTTP status but for errors, which come as err. -ECONNREFUSED, -ENOENT and -EACCES
 // have a message that says what to do.
 int agent_get(const struct cli *cli, const char *path, json_t **ret, struct err *e);
 

@@ -30,7 +30,8 @@ static const struct flag network_flag[] = {
 	  AT(network),
 	  NULL,
 	  "NAME",
-	  "The network PREFIX/NAME; without it the one at the prefix itself." },
+	  "The network PREFIX/NAME; without it the one at the prefix itself, and of an agent that is in "
+	  "several, all." },
 };
 static const struct flag force_flag[] = {
 	{ .name = "force", FLAG_BOOL, AT(force), NULL, NULL, "Delete the leases as well." },
@@ -55,7 +56,7 @@ static const struct {
 	{ 0, json_flag },
 	{ USE_FORCE, force_flag },
 	{ USE_PEERS, peers_flag },
-	{ USE_STORE, network_flag },
+	{ USE_STORE | USE_AGENT, network_flag },
 	{ USE_DATABASE, database_flag },
 	{ ~0U, socket_flag },
 };

@@ -22,7 +22,7 @@ enum cli_exit {
 // Which flags a command takes besides --json.
 enum command_use {
 	USE_STORE = 1 << 0, // the store's flags and --network
-	USE_AGENT = 1 << 1, // --socket
+	USE_AGENT = 1 << 1, // --socket and --network
 	USE_FORCE = 1 << 2,
 	USE_PEERS = 1 << 3,
 	USE_DATABASE = 1 << 4, // --db

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/text.h"
+#include "store/registry.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -117,15 +118,19 @@ static enum cli_exit check_use(const struct cli *cli)
 		unsigned int use;
 	} special[] = { { "force", USE_FORCE },
 			{ "peers", USE_PEERS },
-			{ "network", USE_STORE },
+			{ "network", USE_STORE | USE_AGENT },
 			{ "db", USE_DATABASE } };
 	const struct command *command = cli->command;
+	const char *network = cli->options->network;
+	struct err e;
 
 	for (size_t i = 0; i < ARRAY_SIZE(special); i++)
 		if (flag_set_source(cli->flags, special[i].flag) == FLAG_FROM_ARGUMENT &&
 		    !(command->uses & special[i].use))
 			return cli_fail(CLI_USAGE, "`weft %s` takes no --%s", command->name,
 					special[i].flag);
+	if (*network != '\0' && registry_network_check(network, &e) < 0)
+		return cli_fail(CLI_USAGE, "--network: %s", err_msg(&e));
 	if (cli->word_count < command->words_min)
 		return cli_fail(CLI_USAGE, "`weft %s` needs %s; `weft help %s` explains it",
 				command->name, command->words, command->name);

@@ -11,11 +11,24 @@
 
 #include <stdio.h>
 
+// Of several networks: those that have no plan yet.
+static void print_errors(const json_t *plan)
+{
+	const char *name;
+	json_t *why;
+
+	// jansson iterates over what it cannot know to stay unchanged, hence the cast.
+	json_object_foreach((json_t *)(uintptr_t)show_member(plan, "errors"), name, why)
+		(void)cli_fail(CLI_OK, "network %s: %s", name, json_string_value(why));
+}
+
 static void print_changes(const json_t *plan)
 {
 	static const char *const headings[] = { "VERB", "KIND", "OBJECT", NULL };
+	static const char *const of_several[] = { "NETWORK", "VERB", "KIND", "OBJECT", NULL };
 	const json_t *changes = show_member(plan, "changes");
-	_cleanup_(table_freep) struct table *table = table_new(headings);
+	bool has_several = show_member(json_array_get(changes, 0), "network") != NULL;
+	_cleanup_(table_freep) struct table *table = table_new(has_several ? of_several : headings);
 	size_t listed = json_array_size(changes);
 	long long total = (long long)show_number(plan, "total");
 	const json_t *change;
@@ -26,6 +39,8 @@ static void print_changes(const json_t *plan)
 		return;
 	}
 	json_array_foreach(changes, i, change) {
+		if (has_several)
+			table_add(table, show_text(change, "network"));
 		table_add(table, show_text(change, "verb"));
 		table_add(table, show_text(change, "kind"));
 		table_add(table, show_text(change, "object"));
@@ -47,5 +62,6 @@ enum cli_exit plan_run(struct cli *cli)
 	if (cli->options->json)
 		return cli_print_json(json_incref(plan));
 	print_changes(plan);
+	print_errors(plan);
 	return CLI_OK;
 }

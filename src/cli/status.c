@@ -5,6 +5,7 @@
 
 #include "cli/agent_access.h"
 #include "cli/show.h"
+#include "cli/status_networks.h"
 #include "cli/table.h"
 #include "core/json.h"
 #include "core/json_stream.h"
@@ -218,12 +219,21 @@ static void peer_problems(const json_t *status)
 	}
 }
 
+// The others tell of one network; of an agent that is in several the reasons do.
+static bool is_of_several(const json_t *status)
+{
+	return json_is_array(show_member(status, "networks"));
+}
+
 static bool has_problems(const json_t *status)
 {
 	const json_t *peers = show_member(status, "peers");
 
-	return !show_flag(status, "ready") || !show_flag(show_member(status, "store"), "up") ||
-	       strcmp(show_text(show_member(status, "lease"), "state"), "held") != 0 ||
+	if (!show_flag(status, "ready") || !show_flag(show_member(status, "store"), "up"))
+		return true;
+	if (is_of_several(status))
+		return false;
+	return strcmp(show_text(show_member(status, "lease"), "state"), "held") != 0 ||
 	       json_array_size(show_member(status, "wars")) > 0 ||
 	       json_array_size(show_member(status, "restart_needed")) > 0 ||
 	       *show_text(show_member(status, "network"), "error") ||
@@ -243,6 +253,8 @@ static void print_problems(const json_t *status)
 	// The reasons tell the agent's own words for what the others say, unless it is ready in spite of them.
 	if (!show_flag(status, "ready")) {
 		reason_problems(status);
+	} else if (is_of_several(status)) {
+		store_problem(status);
 	} else {
 		lease_problem(status);
 		store_problem(status);
@@ -367,7 +379,7 @@ static void print_peer_counts(const json_t *status)
 
 // ---- the table of peers ----
 
-static void add_peer(struct table *table, const json_t *peer)
+static void add_peer(struct table *table, const json_t *peer, bool of_several)
 {
 	char subnet[160], owner[160];
 	const char *key = show_text(peer, "key");
@@ -375,6 +387,8 @@ static void add_peer(struct table *table, const json_t *peer)
 	const char *remark = *show_text(peer, "error") ? show_text(peer, "error")
 						       : show_text(peer, "why");
 
+	if (of_several)
+		table_add(table, show_text(peer, "network"));
 	table_add(table, has_subnet || !*key
 				 ? family_pair(peer, "subnet", "ipv6_subnet", subnet, sizeof(subnet))
 				 : key);
@@ -389,17 +403,20 @@ static void print_peers(const struct peer_list *list, const json_t *status)
 {
 	static const char *const headings[] = { "PEER", "PUBLIC-IP", "STATE", "PATH",
 						"MAC",	"REMARK",    NULL };
-	_cleanup_(table_freep) struct table *table = table_new(headings);
+	static const char *const of_several[] = { "NETWORK", "PEER", "PUBLIC-IP", "STATE",
+						  "PATH",    "MAC",  "REMARK",	  NULL };
+	bool has_several = is_of_several(status);
+	_cleanup_(table_freep) struct table *table = table_new(has_several ? of_several : headings);
 	const json_t *counts = show_member(status, "peers");
 	long long all = show_number(counts, "total") + show_number(counts, "rejected");
 	const json_t *peer;
 	size_t i;
 
 	json_array_foreach(list->troubled, i, peer)
-		add_peer(table, peer);
+		add_peer(table, peer, has_several);
 	json_array_foreach(list->good, i, peer)
 		if (table_rows(table) < list->max)
-			add_peer(table, peer);
+			add_peer(table, peer, has_several);
 	if (table_rows(table) == 0)
 		return;
 	putchar('\n');
@@ -413,6 +430,13 @@ static void print_status(const json_t *status, const struct peer_list *list)
 	print_headline(status);
 	print_problems(status);
 	putchar('\n');
+	if (is_of_several(status)) {
+		print_store(status);
+		putchar('\n');
+		status_networks_print(status);
+		print_peers(list, status);
+		return;
+	}
 	print_network(status);
 	print_lease(status);
 	print_store(status);
@@ -480,7 +504,8 @@ enum cli_exit status_run(struct cli *cli)
 	list.troubled = json_array();
 	list.good = json_array();
 	r = agent_get(cli, "/agent/v1/status", &status, &e);
-	if (r == 0 && wants_peers)
+	// Those of several networks are many; they come when they are asked for.
+	if (r == 0 && wants_peers && (cli->options->peers || !is_of_several(status)))
 		r = read_peers(cli, &list, &e);
 	list.troubled = sort_peers(list.troubled);
 	list.good = sort_peers(list.good);

@@ -9,12 +9,10 @@
 #include "core/mem.h"
 #include "core/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-#define NETWORK_NAME_MAX 63
 #define ENDPOINTS_TEXT_MAX 4096
 
 // ---- the agent's settings ----
@@ -88,18 +86,6 @@ static int ask_agent(struct cli *cli, struct err *e)
 
 // ---- opening ----
 
-static bool is_network_name(const char *name)
-{
-	size_t len = strlen(name);
-
-	if (len > NETWORK_NAME_MAX || strcmp(name, "subnets") == 0 || strcmp(name, "config") == 0)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
-			return false;
-	return true;
-}
-
 // After store_options_finish, which cuts the slashes at the end. network "": the one at the prefix itself.
 static char *network_prefix(const struct cli_options *options, const char *network)
 {
@@ -124,9 +110,6 @@ enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
 	enum cli_exit code;
 	int r;
 
-	if (!is_network_name(options->network))
-		return cli_fail(CLI_USAGE,
-				"--network: a name has letters, digits, '-', '_' and '.' only");
 	r = ask_agent(cli, &e);
 	if (r < 0)
 		return cli_fail_err(r, &e);
