@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
+// Of a network that leaves. The first may be of a pass that began before it was known that nothing is wanted any more.
+#define LEAVING_SWEEPS 2
+
 // ---- the fabric tells ----
 
 static void publish(struct network *network, const char *event, json_t *members)
@@ -220,11 +223,13 @@ static void on_device_error(void *arg, const struct err *e)
 		return;
 	}
 	network->device_error = *e;
+	// What cannot be made need not be removed, and must not keep the rest.
+	if (network->is_leaving) {
+		network->sweeps = LEAVING_SWEEPS;
+		timer_start(network->bring_up_timer, 0);
+	}
 	log_error("%s: %s", network->who, e->msg);
 }
-
-// The first may be of a pass that began before it was known that nothing is wanted any more.
-#define LEAVING_SWEEPS 2
 
 static void on_swept(void *arg)
 {

@@ -115,6 +115,17 @@ static void host_plan_part_over(struct host_plan *whole)
 	free(whole);
 }
 
+static void add_changes(json_t *to, const json_t *changes)
+{
+	json_t *change;
+	size_t i;
+	json_array_foreach(changes, i, change) {
+		if (json_array_size(to) == API_PLAN_CHANGES_MAX)
+			return;
+		json_array_append(to, change);
+	}
+}
+
 static void host_plan_part_done(void *arg, int r, json_t *plan, const struct err *e)
 {
 	struct host_plan_part *part = arg;
@@ -122,7 +133,7 @@ static void host_plan_part_done(void *arg, int r, json_t *plan, const struct err
 	if (r < 0) {
 		json_object_set_new(whole->errors, part->name, json_string(err_msg(e)));
 	} else {
-		(void)json_array_extend(whole->changes, json_object_get(plan, "changes"));
+		add_changes(whole->changes, json_object_get(plan, "changes"));
 		whole->total += json_integer_value(json_object_get(plan, "total"));
 	}
 	json_decref(plan);
