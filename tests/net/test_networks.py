@@ -118,3 +118,227 @@ def test_two_networks(fabric):
         assert len(routes(host)) == 4
         assert not (host.run_dir / "flannel" / "subnet.env").exists()
         assert names_of(host) == ["a", "b"]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_restart_under_traffic(fabric, end):
+    nets = Networks(fabric, "ab", ["-networks=a,b"])
+    host = nets.hosts[0]
+    for name in "ab":
+        nets.ping_all(name)
+    before = routes(host), [host.subnet_env(name) for name in "ab"]
+    probes = nets.probes("a") + nets.probes("b")
+    for _ in range(3):
+        getattr(host.agent, end)()
+        host.agent.restart()
+        for name in "ab":
+            wait_ready(host, name)
+        assert (routes(host), [host.subnet_env(name) for name in "ab"]) == before
+    check_no_loss(probes)
+
+
+def test_a_network_comes_and_goes(fabric):
+    """Under traffic of another one, which must not notice."""
+    nets = Networks(fabric, "ab", WATCH)
+    host = nets.hosts[0]
+    for name in "ab":
+        nets.ping_all(name)
+    probes = nets.probes("a")
+    nets.put("c", CONFIGS["c"])
+    nets.populate("c")
+    nets.ping_all("c")
+    leases, env = nets.leases("b"), host.subnet_env("b")
+    nets.delete("b")
+    for each in nets.hosts:
+        wait_for(lambda each=each: devices(each) == {"flannel.11", "flannel.13"}, "b to be removed")
+        assert not [dst for dst in routes(each) if dst.startswith("10.2.")]
+        assert len(routes(each)) == 4
+        wait_for(lambda each=each: names_of(each) == ["a", "c"], "the status to forget b")
+        assert not (each.lib_dir / "weft" / "networks" / "b").exists()
+    assert nets.leases("b") == leases, "the leases are left to expire"
+    assert host.subnet_env("b") == env, "the file stays"
+    nets.ping_all("c")
+    # It comes back with what its containers know.
+    nets.put("b", CONFIGS["b"])
+    nets.ping_all("b")
+    assert nets.leases("b") == leases and host.subnet_env("b") == env
+    check_no_loss(probes)
+
+
+def test_a_config_that_is_written_anew_disturbs_nobody(fabric):
+    nets = Networks(fabric, "a", ["-watch-networks", "-peer-hold=5s"], hosts=2)
+    nets.ping_all("a")
+    probes = nets.probes("a")
+    nets.delete("a")
+    for host in nets.hosts:
+        host.agent.wait_log("network a: its config is gone from the store")
+    nets.put("a", {**CONFIGS["a"], "Backend": {**CONFIGS["a"]["Backend"], "DirectRouting": True}})
+    for host in nets.hosts:
+        wait_for(lambda host=host: not status(host, "a")["network"]["error"], "the config to be taken")
+    check_no_loss(probes)
+    nets.ping_all("a")
+
+
+def test_direct_routes_of_two_networks(fabric):
+    """All stand on nexthops on eth0 with the same gateways, and yet each network's are its own."""
+    configs = {name: {**config, "Backend": {**config["Backend"], "DirectRouting": True}}
+               for name, config in CONFIGS.items()}
+    nets = Networks(fabric, "ab", WATCH, configs=configs)
+    for name in "ab":
+        nets.ping_all(name)
+    host = nets.hosts[0]
+    before = routes(host)
+    assert len(before) == 4 and {dev for _, dev in before.values()} == {"eth0"}
+    assert len(host.ip_json("nexthop", "show")) == 4
+    probes = nets.probes("a")
+    host.agent.kill()
+    host.agent.restart()
+    wait_ready(host, "a")
+    wait_ready(host, "b")
+    assert routes(host) == before
+    nets.delete("b")
+    wait_for(lambda: devices(host) == {"flannel.11"}, "b to be removed")
+    assert routes(host) == {dst: at for dst, at in before.items() if dst.startswith("10.1.")}
+    assert len(host.ip_json("nexthop", "show")) == 2
+    check_no_loss(probes)
+
+
+def test_a_network_that_went_while_the_agent_was_down(fabric):
+    nets = Networks(fabric, "ab", WATCH, hosts=2)
+    host = nets.hosts[0]
+    nets.ping_all("a")
+    host.agent.stop()
+    nets.delete("b")
+    assert "flannel.12" in devices(host)
+    probes = nets.probes("a")
+    host.agent.restart()
+    wait_for(lambda: devices(host) == {"flannel.11"}, "b to be removed")
+    assert names_of(host) == ["a"] and len(routes(host)) == 1
+    check_no_loss(probes)
+
+
+def test_without_the_store(fabric):
+    """A start without it serves all networks of the last life; an empty store ends none."""
+    nets = Networks(fabric, "ab", WATCH, hosts=2)
+    host = nets.hosts[0]
+    for name in "ab":
+        nets.ping_all(name)
+        kept = host.lib_dir / "weft" / "networks" / name
+        wait_for(lambda kept=kept: '"peer"' in (kept / "peers").read_text(encoding="utf-8"), "peers on disk")
+    before = routes(host)
+    probes = nets.probes("a") + nets.probes("b")
+    nets.etcd.kill()
+    host.agent.stop()
+    host.agent.restart()
+    wait_for(lambda: [n["lease"]["state"] for n in status(host)["networks"]] == ["cached"] * 2,
+             "both networks to be served from the disk")
+    assert routes(host) == before
+    nets.etcd.restart(empty=True)
+    host.agent.wait_log("network a: not in the store, which has no network at all")
+    assert names_of(host) == ["a", "b"] and routes(host) == before
+    check_no_loss(probes)
+    for name in "ab":
+        nets.put(name, CONFIGS[name])
+    for name in "ab":
+        wait_ready(host, name)
+        nets.ping_all(name)
+
+
+def test_a_broken_config_disturbs_nobody(fabric):
+    nets = Networks(fabric, "a", ["-networks=a,b"], hosts=2)
+    host = nets.hosts[0]
+    nets.ping_all("a")
+    assert "no network config" in status(host, "b")["network"]["error"]
+    probes = nets.probes("a")
+    nets.put("b", {"Network": "10.2.0.0/16", "Backend": {"Type": "vxlan", "VNI": "x"}})
+    wait_for(lambda: "VNI" in " ".join(status(host, "b")["reasons"]), "the status to name the bad member")
+    code, text = host.agent.request("/readyz")
+    assert code == 503 and "network b: " in text and "network a: " not in text
+    assert host.agent.request("/readyz?network=a")[0] == 200
+    assert host.agent.request("/readyz?network=b")[0] == 503
+    nets.put("b", CONFIGS["b"])
+    nets.populate("b")
+    nets.ping_all("b")
+    assert host.agent.request("/readyz")[0] == 200
+    check_no_loss(probes)
+
+
+@pytest.mark.parametrize("config, words", [
+    ({"Network": "10.2.0.0/16", "Backend": {"Type": "vxlan", "VNI": 11}}, "VNI 11 is network a's"),
+    ({"Network": "10.1.128.0/17", "Backend": {"Type": "vxlan", "VNI": 12}}, "overlaps 10.1.0.0/16 of network a"),
+    ({"Network": "10.2.0.0/16", "Backend": {"Type": "vxlan", "VNI": 12, "GBP": True}}, "UDP port 8472 is network a's"),
+], ids=["vni", "network", "port"])
+def test_clash(fabric, config, words):
+    nets = Networks(fabric, "a", WATCH, hosts=2)
+    host = nets.hosts[0]
+    nets.ping_all("a")
+    probes = nets.probes("a")
+    before = routes(host)
+    nets.put("b", config)
+    wait_for(lambda: words in " ".join(status(host, "b")["reasons"]), "b to be refused")
+    assert "network b: " in status(host, "b")["backend"]["error"]
+    assert not nets.leases("b") and devices(host) == {"flannel.11"} and routes(host) == before
+    # Whose it was first keeps it over a restart, whoever is read first.
+    host.agent.restart()
+    wait_ready(host, "a")
+    wait_for(lambda: words in " ".join(status(host, "b")["reasons"]), "b to be refused again")
+    assert devices(host) == {"flannel.11"} and routes(host) == before
+    nets.put("b", CONFIGS["b"])
+    nets.populate("b")
+    nets.ping_all("b")
+    check_no_loss(probes)
+
+
+def test_api_and_cli(fabric):
+    nets = Networks(fabric, "ab", ["-networks=a,b"])
+    host = nets.hosts[0]
+    own = {name: status(host, name)["lease"]["subnet"] for name in "ab"}
+
+    assert {lease["network"]: lease["subnet"] for lease in host.agent.get("/agent/v1/lease")["leases"]} == own
+    peers = host.agent.get("/agent/v1/peers")["peers"]
+    assert sorted(peer["network"] for peer in peers) == ["a", "a", "b", "b"]
+    assert {peer["network"] for peer in host.agent.get("/agent/v1/peers?network=b")["peers"]} == {"b"}
+    for path in ("status", "lease", "peers", "plan", "watch"):
+        code, text = host.agent.request(f"/agent/v1/{path}?network=c")
+        assert code == 404 and "in no network of this name" in text
+    assert host.agent.metric("weft_lease_held", network="a") == 1
+    assert host.agent.metric("weft_peers", network="b", state="programmed") == 2
+    assert host.agent.metric("weft_ready") == 2
+
+    plan = host.agent.get("/agent/v1/plan")
+    assert plan == {"changes": [], "total": 0, "errors": {}}
+    assert host.agent.get("/agent/v1/plan?network=a") == {"changes": [], "total": 0}
+
+    text = host.weft("status").stdout
+    lines = [line.split() for line in text.splitlines()]
+    for name in "ab":
+        assert [name, CONFIGS[name]["Network"], own[name], "held", device(name), "2/2", "yes"] in lines
+    assert "PROBLEMS" not in text
+    assert own["a"] in host.weft("status", "--network=a").stdout
+    assert own["b"] not in host.weft("status", "--network=a").stdout
+    assert len([line for line in host.weft("status", "--peers").stdout.splitlines() if " ok " in line]) == 4
+    assert "no network of this name" in host.weft("status", "--network=c", check=False).stderr
+    assert "--network" in host.weft("plan", "--network=../x", check=False).stderr
+    # The store's commands take the prefix from the agent.
+    assert own["a"] in host.weft("lease", "list", "--network=a").stdout
+    assert own["a"] not in host.weft("lease", "list", "--network=b").stdout
+    assert "10.2.0.0/16" in host.weft("network", "get", "--network=b").stdout
+    listed = json.loads(host.weft("network", "list", "--json").stdout)["networks"]
+    assert sorted(network["name"] for network in listed) == ["a", "b"]
+    host.weft("lease", "rm", own["b"], "--network=b")
+    wait_for(lambda: own["b"].replace("/", "-") in nets.leases("b"), "the lease to be taken again")
+
+
+def test_drift_is_repaired_by_its_network_only(fabric):
+    nets = Networks(fabric, "ab", ["-networks=a,b"])
+    host = nets.hosts[0]
+    for name in "ab":
+        wait_for(lambda name=name: len(host.agent.get(f"/agent/v1/peers?network={name}")["peers"]) == 2
+                 and len(routes(host)) == 4, f"the peers of {name}")
+    passes = {name: host.agent.metric("weft_reconcile_passes_total", network=name) for name in "ab"}
+    gone = next(dst for dst in routes(host) if dst.startswith("10.2."))
+    host.ip("route", "del", gone)
+    wait_for(lambda: gone in routes(host), "the route to be put back")
+    assert host.agent.metric("weft_repairs_total", network="b", kind="route") == 1
+    assert host.agent.metric("weft_repairs_total", network="a") == 0
+    assert host.agent.metric("weft_reconcile_passes_total", network="a") == passes["a"]

@@ -237,6 +237,27 @@ static void test_controller_access(void **state)
 	assert_string_equal(o->store.token, TOKEN);
 }
 
+static void test_networks(void **state)
+{
+	struct fixture *f = *state;
+	const struct options *o = &f->options;
+
+	assert_int_equal(PARSE(f, "--v=0"), 0);
+	assert_int_equal(o->networks.count, 0);
+	assert_false(o->watch_networks);
+	assert_string_equal(o->subnet_dir, "/run/flannel/networks");
+	assert_int_equal(PARSE(f, "-networks=blue, red-2", "-watch-networks", "-subnet-dir=/x//"), 0);
+	assert_int_equal(o->networks.count, 2);
+	assert_string_equal(o->networks.items[0], "blue");
+	assert_string_equal(o->networks.items[1], "red-2");
+	assert_true(o->watch_networks);
+	assert_string_equal(o->subnet_dir, "/x");
+	assert_int_equal(PARSE_ENVIRONMENT(f, "FLANNELD_NETWORKS=a,b", "FLANNELD_WATCH_NETWORKS=true"),
+			 0);
+	assert_int_equal(o->networks.count, 2);
+	assert_true(o->watch_networks);
+}
+
 static void test_environment(void **state)
 {
 	struct fixture *f = *state;
@@ -345,6 +366,13 @@ static const struct refusal refusals[] = {
 	  "--insecure and --remote-cafile: plain HTTP without a token, or not?" },
 	{ { "--listen=:1", "--insecure", "--remote-certfile=a", "--remote-keyfile=b" },
 	  "--insecure and --remote-certfile: plain HTTP without a token, or not?" },
+	{ { "--networks=a,../b" },
+	  "--networks: \"../b\": a network's name has letters, digits, '-', '_' and '.' only" },
+	{ { "--networks=a,.." }, "--networks: \"..\": \"..\" cannot be a network's name" },
+	{ { "--networks=a,subnets" },
+	  "--networks: \"subnets\": \"subnets\" cannot be a network's name" },
+	{ { "--networks=a,b,a" }, "--networks: a is named twice" },
+	{ { "--subnet-dir=" }, "--subnet-dir: must not be empty" },
 	{ { "--dead-man=1ms" }, "--dead-man: \"1ms\" is not from 100ms to 3600s" },
 	{ { "--without-feature=magic" },
 	  "--without-feature: \"magic\" is not a comma list of strict or nexthop" },
@@ -496,6 +524,7 @@ int main(void)
 		TEST(test_feature_names),
 		TEST(test_endpoint_forms),
 		TEST(test_controller_access),
+		TEST(test_networks),
 		TEST(test_environment),
 		TEST(test_refusals),
 		TEST(test_consul),
