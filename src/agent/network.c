@@ -352,6 +352,7 @@ static void make_fabric(struct network *network)
 		.lease_ttl_s = options->lease_ttl_s,
 		.renew_margin_s = options->renew_margin_minutes * 60,
 		.peer_hold_ms = options->peer_hold_ms,
+		.rests_without_config = options->watch_networks,
 	};
 	network->fabric = fabric_new(network->agent->loop, network->registry, &config,
 				     &fabric_hooks, network);

@@ -149,6 +149,7 @@ static void on_config(void *arg, int r, const char *text, int64_t mod_revision,
 		tell_config_error(fabric, e);
 	if (r == 0 && mod_revision >= fabric->conf_revision) {
 		fabric->conf_revision = mod_revision;
+		fabric->rests = false;
 		(void)take_config_text(fabric, text); // if it cannot be used the last one stays, and the error was told
 	}
 	tell_seed(fabric);
@@ -264,6 +265,7 @@ static void on_config_put(struct fabric *fabric, const struct registry_event *ev
 	if (event->revision <= fabric->conf_revision)
 		return;
 	fabric->conf_revision = event->revision;
+	fabric->rests = false;
 	if (event->err)
 		tell_config_error(fabric, event->err);
 	else
@@ -326,6 +328,7 @@ static void on_event(void *arg, const struct registry_event *event)
 	case REGISTRY_CONFIG_DELETE:
 		err_set(&e, -ENOENT,
 			"the network's config was deleted from the store; going on with the last one");
+		fabric->rests = fabric->rests || fabric->config.rests_without_config;
 		tell_config_error(fabric, &e);
 		return;
 	case REGISTRY_UP:
@@ -394,6 +397,11 @@ struct fabric *fabric_new(struct loop *loop, struct registry *registry,
 	fabric->start_backoff = (struct backoff){ .base_ms = 100, .max_ms = 2000 };
 	fabric->up_since_ms = loop_now_ms();
 	return fabric;
+}
+
+void fabric_rest(struct fabric *fabric)
+{
+	fabric->rests = true;
 }
 
 struct fabric *fabric_free(struct fabric *fabric)

@@ -42,7 +42,8 @@ struct fabric_config {
 	bool allow_subnet_change;
 	int64_t lease_ttl_s; // 0: LEASE_TTL_S; tests use short ones
 	int64_t renew_margin_s; // --subnet-lease-renew-margin: renew at the latest when this much is left
-	uint64_t peer_hold_ms; // 3000
+	uint64_t peer_hold_ms;	   // 3000
+	bool rests_without_config; // as fabric_rest, from the moment that the config is deleted
 	uint64_t retry_max_ms; // longest pause between tries to get or regain the lease; 0: 5000
 };
 
@@ -75,6 +76,9 @@ void fabric_seed(struct fabric *fabric, const char *config_text, const struct le
 void fabric_start(struct fabric *fabric);
 // We are ready to have a lease with these attributes (copied). Again later: they changed (public IP, MAC): the subnet is kept, the value rewritten.
 void fabric_join(struct fabric *fabric, const struct lease_attrs *attrs);
+// Our lease is kept alive, but not written any more until the store has a config again: the network is being removed, and a lease that is
+// deleted with it must not come back.
+void fabric_rest(struct fabric *fabric);
 // Read everything from the store again (SIGHUP).
 void fabric_refresh(struct fabric *fabric);
 

@@ -23,6 +23,7 @@ struct fabric {
 	struct netconf base; // the config with which the agent joined
 	bool has_base;
 	char *conf_error; // as last told
+	bool rests;	  // fabric_rest
 
 	struct peer_table *peers;
 	bool peers_told;    // hook peers_reset was called: from then on changes are told one by one

@@ -227,7 +227,8 @@ static void abandon_unfit(struct fabric *fabric)
 void own_step(struct fabric *fabric)
 {
 	fabric->again = true;
-	if (fabric->busy || !fabric->joined || !fabric->snapshot_done || !fabric->has_conf)
+	if (fabric->busy || !fabric->joined || !fabric->snapshot_done || !fabric->has_conf ||
+	    fabric->rests)
 		return;
 	fabric->again = false;
 	fabric_tell_rules(fabric); // the agent may have joined anew
