@@ -8,6 +8,7 @@
 """
 
 import json
+import socket
 
 import pytest
 
@@ -342,3 +343,56 @@ def test_drift_is_repaired_by_its_network_only(fabric):
     assert host.agent.metric("weft_repairs_total", network="b", kind="route") == 1
     assert host.agent.metric("weft_repairs_total", network="a") == 0
     assert host.agent.metric("weft_reconcile_passes_total", network="a") == passes["a"]
+
+
+def test_a_network_is_removed_by_the_command(fabric):
+    """Its agents run, and must not write their leases anew."""
+    nets = Networks(fabric, "ab", ["-watch-networks"])
+    host = nets.hosts[0]
+    refused = host.weft("network", "rm", "--network=b", check=False)
+    assert "still has 3 leases" in refused.stderr
+    host.weft("network", "rm", "--network=b", "--force")
+    for each in nets.hosts:
+        wait_for(lambda each=each: devices(each) == {"flannel.11"}, "b to be removed")
+    assert nets.leases("b") == set()
+    assert len(nets.leases("a")) == 3
+
+
+def test_behind_a_controller(fabric):
+    """The controller's own host is in the networks as well."""
+    net = fabric(hosts=3, config=False, agents=False, containers=False)
+    first, *others = net.hosts
+    first.agent.start("-iface=eth0", f"--listen={first.v4}:8889", "--agent", "--insecure", *WATCH)
+    wait_for(lambda: "controller: serves" in first.agent.log(), "the controller")
+    for host in others:
+        host.agent.start("-iface=eth0", f"--remote={first.v4}:8889", *WATCH)
+    remote = f"--remote={first.v4}:8889"
+    for name in "ab":
+        first.weft(remote, "network", "set", json.dumps(CONFIGS[name]), f"--network={name}")
+    containers = {name: [] for name in "ab"}
+    for name in "ab":
+        for host in net.hosts:
+            wait_ready(host, name)
+            containers[name].append(host.container(f"c{name}{host.name[1:]}", network=name))
+        for one, other in [(0, 1), (1, 2), (2, 0)]:
+            wait_for(lambda a=containers[name][one], b=containers[name][other]: a.can_reach(b.v4),
+                     f"{name}{one} to reach {name}{other}")
+    first.weft(remote, "network", "rm", "--network=b", "--force")
+    for host in net.hosts:
+        wait_for(lambda host=host: devices(host) == {"flannel.11"}, "b to be removed")
+
+
+def test_ready_is_told_in_spite_of_a_broken_network(fabric):
+    net = fabric(hosts=1, config=False, agents=False)
+    host = net.hosts[0]
+    net.etcd.put(f"{PREFIX}/b/config", "{")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(host.run_dir / "notify"))
+        manager.settimeout(10)
+        net.start_agent(host, "-networks=a,b", env={"NOTIFY_SOCKET": "/run/notify"}, wait=False)
+        host.agent.wait_log("network a: no network config")
+        net.etcd.put(f"{PREFIX}/a/config", CONFIGS["a"])
+        said = []
+        while "READY=1" not in said:
+            said.extend(manager.recv(4096).decode().splitlines())
+    assert any(line.startswith("STATUS=network b: config: ") for line in said)

@@ -162,6 +162,35 @@ static void test_a_scan_waits_for_its_turn(void **state)
 	world_close(world);
 }
 
+static void count_object(void *arg, const struct kernel_object *object)
+{
+	size_t *count = arg;
+	(void)object;
+	(*count)++;
+}
+
+// What is small is read at once all the same.
+static void test_a_whole_table_beside_a_long_dump(void **state)
+{
+	(void)state;
+	struct world *world = shared_world();
+	struct netlink_dump *dump = NULL;
+	size_t of_dump = 0, whole = 0;
+	struct err e;
+	assert_int_equal(netlink_dump_start(world->nl, KERNEL_LINK, NULL, &dump, &e), 0);
+	assert_int_equal(netlink_dump_step(dump, 1, count_object, &of_dump, &e), 1);
+	assert_int_equal(netlink_dump_all(world->nl, KERNEL_LINK, NULL, count_object, &whole, &e), 0);
+	while (netlink_dump_step(dump, 1, count_object, &of_dump, &e) > 0)
+		;
+	assert_true(whole >= 2);
+	assert_int_equal(of_dump, whole);
+	netlink_dump_free(dump);
+	// The common socket is free again.
+	assert_int_equal(netlink_dump_start(world->nl, KERNEL_LINK, NULL, &dump, &e), 0);
+	netlink_dump_free(dump);
+	world_close(world);
+}
+
 static unsigned int sweeps;
 
 static void on_swept(void *arg)
@@ -193,6 +222,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_on_our_device_moves_into_our_slot),
 		cmocka_unit_test(test_their_changes_cause_no_pass),
 		cmocka_unit_test(test_a_scan_waits_for_its_turn),
+		cmocka_unit_test(test_a_whole_table_beside_a_long_dump),
 		cmocka_unit_test(test_a_sweep_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
