@@ -141,9 +141,10 @@ static void is_there(struct agent *agent, const char *name)
 	struct network *leaving = find_in(agent->leaving, name);
 	if (!is_asked_for(agent, name))
 		return;
-	if (network && network->gone_timer)
+	if (network && network->gone_timer) {
+		log_info("%s: its config is in the store again", network->who);
 		network->gone_timer = timer_free(network->gone_timer);
-	else if (leaving)
+	} else if (leaving)
 		leaving->comes_back = true;
 	else if (!network)
 		begin(agent, name);

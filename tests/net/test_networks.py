@@ -9,6 +9,7 @@
 
 import json
 import socket
+import time
 
 import pytest
 
@@ -167,15 +168,22 @@ def test_a_network_comes_and_goes(fabric):
 
 
 def test_a_config_that_is_written_anew_disturbs_nobody(fabric):
-    nets = Networks(fabric, "a", ["-watch-networks", "-peer-hold=5s"], hosts=2)
+    hold_s = 3
+    nets = Networks(fabric, "a", ["-watch-networks", f"-peer-hold={hold_s}s"], hosts=2)
     nets.ping_all("a")
     probes = nets.probes("a")
     nets.delete("a")
+    deleted = time.monotonic()
     for host in nets.hosts:
         host.agent.wait_log("network a: its config is gone from the store")
     nets.put("a", {**CONFIGS["a"], "Backend": {**CONFIGS["a"]["Backend"], "DirectRouting": True}})
     for host in nets.hosts:
         wait_for(lambda host=host: not status(host, "a")["network"]["error"], "the config to be taken")
+        host.agent.wait_log("network a: its config is in the store again")
+    # What must not happen now would happen then.
+    wait_for(lambda: time.monotonic() > deleted + hold_s + 0.5, "the hold to be over")
+    for host in nets.hosts:
+        assert devices(host) == {"flannel.11"} and names_of(host) == ["a"]
     check_no_loss(probes)
     nets.ping_all("a")
 
