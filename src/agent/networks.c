@@ -144,10 +144,11 @@ static void is_there(struct agent *agent, const char *name)
 	if (network && network->gone_timer) {
 		log_info("%s: its config is in the store again", network->who);
 		network->gone_timer = timer_free(network->gone_timer);
-	} else if (leaving)
+	} else if (leaving) {
 		leaving->comes_back = true;
-	else if (!network)
+	} else if (!network) {
 		begin(agent, name);
+	}
 }
 
 static void on_gone_timer(void *arg)
