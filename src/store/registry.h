@@ -86,6 +86,17 @@ void registry_lease_get(struct registry *registry, const struct subnet *subnet,
 void registry_lease_create(struct registry *registry, const struct subnet *subnet,
 			   const struct lease_attrs *attrs, int64_t ttl_s, registry_lease_fn *fn,
 			   void *arg);
+// The same, only as long as the network's config is the one that the caller knows: -EBUSY if it was
+// changed since. Nobody gets a lease by a config that was replaced, or frozen. In a store that cannot
+// compare two keys at once the key may be seen for a moment by others before it is taken back.
+struct registry_create_terms {
+	int64_t ttl_s;		 // as above
+	int64_t config_revision; // mod_revision of the config; 0: there is none
+};
+void registry_lease_create_fenced(struct registry *registry, const struct subnet *subnet,
+				  const struct lease_attrs *attrs,
+				  const struct registry_create_terms *terms, registry_lease_fn *fn,
+				  void *arg);
 // Overwrites if current->mod_revision still holds; keeps current->session (0 stays a reservation).
 // If that session is gone a new one is opened.
 void registry_lease_update(struct registry *registry, const struct lease *current,

@@ -6,6 +6,8 @@
 #include "store/registry.h"
 
 #define REGISTRY_KEY_SHOWN_MAX 128
+#define REGISTRY_RETRY_BASE_MS 100 // of what must be answered before an operation can end
+#define REGISTRY_RETRY_MAX_MS 5000
 
 struct registry {
 	struct kv *kv;

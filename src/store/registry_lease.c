@@ -11,6 +11,16 @@
 // The write may still be on its way and arrive after the read. One that carries a session that was
 // opened for it cannot do harm once that session is closed: the store refuses it, or takes the key
 // away with the session. So READ and FENCE are repeated until the store answers.
+//
+// DOC: a create that depends on the config
+//
+//   CREATE, comparing the lease's key and the config's in one go --done--> done, 0
+//   CREATE of the lease's key alone --done--> LOOK at the config --the same--> done, 0
+//                                                                --another--> UNDO --> done, failed
+//
+// The second way is for stores that compare only the key that they write. There the key is to be seen
+// between CREATE and UNDO, but its creator does not use it before LOOK has answered; both are repeated
+// until the store answers. Who ends between the two leaves a key behind until its session expires.
 #include "store/registry.h"
 
 #include "core/mem.h"
@@ -19,62 +29,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define RETRY_BASE_MS 100
-#define RETRY_MAX_MS 5000
 #define DELETE_ROUNDS_MAX 5
-
-// ---- closing sessions in the background ----
-
-struct close_op {
-	struct registry_op op;
-	int64_t session;
-	struct timer *timer;
-	struct backoff backoff;
-};
-
-static void close_op_destroy(struct registry_op *op)
-{
-	struct close_op *closing = (struct close_op *)op;
-
-	timer_free(closing->timer);
-	free(closing);
-}
-
-static void close_answered(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
-{
-	struct close_op *op = arg;
-
-	(void)session;
-	(void)ttl_s;
-	(void)e;
-	if (r < 0 && r != -ENOENT) {
-		timer_start(op->timer, backoff_next_ms(&op->backoff));
-		return;
-	}
-	registry_op_end(&op->op);
-	close_op_destroy(&op->op);
-}
-
-static void close_try(void *arg)
-{
-	struct close_op *op = arg;
-
-	kv_session_close(op->op.registry->kv, op->session, close_answered, op);
-}
-
-void registry_close_session(struct registry *registry, int64_t session)
-{
-	struct close_op *op;
-
-	if (session == 0)
-		return;
-	op = xnew(struct close_op);
-	op->session = session;
-	op->backoff = (struct backoff){ .base_ms = RETRY_BASE_MS, .max_ms = RETRY_MAX_MS };
-	op->timer = timer_new(kv_loop(registry->kv), close_try, op);
-	registry_op_begin(registry, &op->op, close_op_destroy);
-	close_try(op);
-}
 
 // ---- snapshot ----
 
@@ -132,12 +87,17 @@ struct lease_op {
 	registry_done_fn *done; // of delete
 	void *arg;
 	char *key;
-	char *value;	      // to be written
-	int64_t mod_revision; // that the key must have; 0: none (create), any (delete)
-	int64_t session;      // to tie the key to
-	int64_t own_session;  // opened for this write; closed if it fails
+	char *value;		 // to be written
+	int64_t mod_revision;	 // that the key must have; 0: none (create), any (delete)
+	bool is_fenced;		 // a create that wants the config as it is
+	bool fenced_singly;	 // by looking at it afterwards
+	int64_t fence_revision;	 // 0: there must be none
+	int64_t config_revision; // as last seen; 0: there is none
+	int64_t session;	 // to tie the key to
+	int64_t own_session;	 // opened for this write; closed if it fails
 	int64_t ttl_s;
 	struct timer *timer;
+	void (*step)(struct lease_op *op); // that the timer tries again
 	struct backoff backoff;
 	unsigned int rounds;
 
@@ -168,7 +128,8 @@ static struct lease_op *lease_op_new(struct registry *registry, enum lease_op_ki
 	op->kind = kind;
 	op->arg = arg;
 	op->key = registry_lease_key(registry, subnet);
-	op->backoff = (struct backoff){ .base_ms = RETRY_BASE_MS, .max_ms = RETRY_MAX_MS };
+	op->backoff = (struct backoff){ .base_ms = REGISTRY_RETRY_BASE_MS,
+					.max_ms = REGISTRY_RETRY_MAX_MS };
 	registry_op_begin(registry, &op->op, lease_op_destroy);
 	return op;
 }
@@ -244,7 +205,98 @@ void registry_lease_get(struct registry *registry, const struct subnet *subnet,
 // ---- create and update ----
 
 static void write_start(struct lease_op *op);
-static void resolve_start(void *arg);
+static void resolve_start(struct lease_op *op);
+
+static void step_again(void *arg)
+{
+	struct lease_op *op = arg;
+
+	op->step(op);
+}
+
+static void step_later(struct lease_op *op, void (*step)(struct lease_op *op))
+{
+	op->step = step;
+	timer_start(op->timer, backoff_next_ms(&op->backoff));
+}
+
+// ---- the fence ----
+
+static void config_moved(struct lease_op *op)
+{
+	lease_op_fail(op, -EBUSY, "the network's config was changed meanwhile");
+}
+
+static void config_found(void *arg, const struct kv_pair *pair)
+{
+	struct lease_op *op = arg;
+
+	op->config_revision = pair->mod_revision;
+}
+
+static void fence_undo(struct lease_op *op);
+
+// Whatever is there now is not what was created.
+static void fence_undone(void *arg, int r, bool succeeded, const struct kv_header *header,
+			 const struct err *e)
+{
+	struct lease_op *op = arg;
+
+	(void)succeeded;
+	(void)header;
+	(void)e;
+	if (r < 0)
+		step_later(op, fence_undo);
+	else
+		config_moved(op);
+}
+
+static void fence_undo(struct lease_op *op)
+{
+	struct kv_compare compare = { .key = op->key,
+				      .kind = KV_MOD_REVISION,
+				      .mod_revision = op->lease.mod_revision };
+	struct kv_write write = { .key = op->key };
+	struct kv_txn txn = {
+		.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1
+	};
+
+	kv_txn(op->op.registry->kv, &txn, NULL, fence_undone, op);
+}
+
+static void fence_look(struct lease_op *op);
+
+static void fence_looked(void *arg, int r, const struct kv_header *header, const struct err *e)
+{
+	struct lease_op *op = arg;
+
+	(void)header;
+	(void)e;
+	if (r < 0)
+		step_later(op, fence_look);
+	else if (op->config_revision == op->fence_revision)
+		lease_op_end(op, 0, NULL);
+	else
+		fence_undo(op);
+}
+
+static void fence_look(struct lease_op *op)
+{
+	op->config_revision = 0;
+	kv_range(op->op.registry->kv, op->op.registry->config_key, false, config_found,
+		 fence_looked, op);
+}
+
+// What was to be written is there.
+static void write_is_there(struct lease_op *op)
+{
+	if (op->is_fenced && op->fenced_singly)
+		fence_look(op);
+	else
+		lease_op_end(op, 0, NULL);
+}
+
+// ---- writing ----
 
 // The write was not done; says what is there instead.
 static void write_refused(struct lease_op *op)
@@ -257,7 +309,7 @@ static void write_refused(struct lease_op *op)
 		lease_op_fail(op, -ENOENT, "is gone");
 }
 
-static void fence_closed(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
+static void resolve_closed(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
 {
 	struct lease_op *op = arg;
 
@@ -265,7 +317,7 @@ static void fence_closed(void *arg, int r, int64_t session, int64_t ttl_s, const
 	(void)ttl_s;
 	(void)e;
 	if (r < 0 && r != -ENOENT) {
-		timer_start(op->timer, backoff_next_ms(&op->backoff));
+		step_later(op, resolve_start);
 		return;
 	}
 	op->own_session = 0;
@@ -282,11 +334,11 @@ static void resolve_done(void *arg, int r, const struct kv_header *header, const
 	(void)header;
 	(void)e;
 	if (r < 0)
-		timer_start(op->timer, backoff_next_ms(&op->backoff));
+		step_later(op, resolve_start);
 	else if (op->found_ours)
-		lease_op_end(op, 0, NULL);
+		write_is_there(op);
 	else if (op->own_session != 0)
-		kv_session_close(op->op.registry->kv, op->own_session, fence_closed, op);
+		kv_session_close(op->op.registry->kv, op->own_session, resolve_closed, op);
 	else if (op->kind == LEASE_UPDATE && (!op->found || op->lease.mod_revision != op->mod_revision))
 		write_refused(op);
 	else if (op->kind == LEASE_CREATE && op->found)
@@ -296,10 +348,8 @@ static void resolve_done(void *arg, int r, const struct kv_header *header, const
 			      "the store's answer was lost; it may or may not have been written");
 }
 
-static void resolve_start(void *arg)
+static void resolve_start(struct lease_op *op)
 {
-	struct lease_op *op = arg;
-
 	found_reset(op);
 	kv_range(op->op.registry->kv, op->key, false, lease_found, resolve_done, op);
 }
@@ -315,7 +365,7 @@ static void write_succeeded(struct lease_op *op, int64_t revision)
 	};
 
 	lease_found(op, &pair);
-	lease_op_end(op, 0, NULL);
+	write_is_there(op);
 }
 
 static void session_opened(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
@@ -341,7 +391,13 @@ static void write_done(void *arg, int r, bool succeeded, const struct kv_header 
 		write_succeeded(op, header->revision);
 	} else if (r == 0 && op->found_ours) {
 		// An earlier sending of this very write got through unseen.
-		lease_op_end(op, 0, NULL);
+		write_is_there(op);
+	} else if (r == 0 && op->is_fenced && !op->found) {
+		config_moved(op);
+	} else if (r == -EINVAL && op->is_fenced && !op->fenced_singly) {
+		// A controller does not tell beforehand what the store behind it can do.
+		op->fenced_singly = true;
+		write_start(op);
 	} else if (r == 0) {
 		write_refused(op);
 	} else if (r == -EINPROGRESS) {
@@ -355,12 +411,28 @@ static void write_done(void *arg, int r, bool succeeded, const struct kv_header 
 	}
 }
 
+static void compared_found(void *arg, const struct kv_pair *pair)
+{
+	struct lease_op *op = arg;
+
+	if (pair->raw_key_len == strlen(op->key) &&
+	    memcmp(pair->raw_key, op->key, pair->raw_key_len) == 0)
+		lease_found(op, pair);
+}
+
 static void write_start(struct lease_op *op)
 {
-	struct kv_compare compare = {
-		.key = op->key,
-		.kind = op->kind == LEASE_CREATE ? KV_ABSENT : KV_MOD_REVISION,
-		.mod_revision = op->mod_revision,
+	struct kv_compare compares[] = {
+		{
+			.key = op->key,
+			.kind = op->kind == LEASE_CREATE ? KV_ABSENT : KV_MOD_REVISION,
+			.mod_revision = op->mod_revision,
+		},
+		{
+			.key = op->op.registry->config_key,
+			.kind = op->fence_revision == 0 ? KV_ABSENT : KV_MOD_REVISION,
+			.mod_revision = op->fence_revision,
+		},
 	};
 	struct kv_write write = {
 		.key = op->key,
@@ -369,11 +441,14 @@ static void write_start(struct lease_op *op)
 		.session = op->session,
 	};
 	struct kv_txn txn = {
-		.compares = &compare, .compare_count = 1, .writes = &write, .write_count = 1
+		.compares = compares,
+		.compare_count = op->is_fenced && !op->fenced_singly ? 2 : 1,
+		.writes = &write,
+		.write_count = 1,
 	};
 
 	found_reset(op);
-	kv_txn(op->op.registry->kv, &txn, lease_found, write_done, op);
+	kv_txn(op->op.registry->kv, &txn, compared_found, write_done, op);
 }
 
 static struct lease_op *write_op_new(struct registry *registry, enum lease_op_kind kind,
@@ -384,20 +459,37 @@ static struct lease_op *write_op_new(struct registry *registry, enum lease_op_ki
 
 	op->fn = fn;
 	op->value = lease_attrs_format(attrs);
-	op->timer = timer_new(kv_loop(registry->kv), resolve_start, op);
+	op->timer = timer_new(kv_loop(registry->kv), step_again, op);
 	return op;
+}
+
+static void create_start(struct lease_op *op, int64_t ttl_s)
+{
+	if (ttl_s < 0)
+		write_start(op);
+	else
+		kv_session_open(op->op.registry->kv, ttl_s == 0 ? LEASE_TTL_S : ttl_s,
+				session_opened, op);
 }
 
 void registry_lease_create(struct registry *registry, const struct subnet *subnet,
 			   const struct lease_attrs *attrs, int64_t ttl_s, registry_lease_fn *fn,
 			   void *arg)
 {
+	create_start(write_op_new(registry, LEASE_CREATE, subnet, attrs, fn, arg), ttl_s);
+}
+
+void registry_lease_create_fenced(struct registry *registry, const struct subnet *subnet,
+				  const struct lease_attrs *attrs,
+				  const struct registry_create_terms *terms, registry_lease_fn *fn,
+				  void *arg)
+{
 	struct lease_op *op = write_op_new(registry, LEASE_CREATE, subnet, attrs, fn, arg);
 
-	if (ttl_s < 0)
-		write_start(op);
-	else
-		kv_session_open(registry->kv, ttl_s == 0 ? LEASE_TTL_S : ttl_s, session_opened, op);
+	op->is_fenced = true;
+	op->fence_revision = terms->config_revision;
+	op->fenced_singly = kv_txn_max(registry->kv) < 2;
+	create_start(op, terms->ttl_s);
 }
 
 void registry_lease_update(struct registry *registry, const struct lease *current,
@@ -494,47 +586,4 @@ void registry_lease_delete(struct registry *registry, const struct subnet *subne
 	op->done = fn;
 	op->mod_revision = mod_revision;
 	delete_read(op);
-}
-
-// ---- sessions ----
-
-struct session_op {
-	struct registry_op op;
-	kv_session_fn *fn;
-	void *arg;
-};
-
-static void session_op_destroy(struct registry_op *op)
-{
-	free(op);
-}
-
-static void session_answered(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
-{
-	struct session_op *op = arg;
-
-	registry_op_end(&op->op);
-	op->fn(op->arg, r, session, ttl_s, e);
-	session_op_destroy(&op->op);
-}
-
-static struct session_op *session_op_new(struct registry *registry, kv_session_fn *fn, void *arg)
-{
-	struct session_op *op = xnew(struct session_op);
-
-	op->fn = fn;
-	op->arg = arg;
-	registry_op_begin(registry, &op->op, session_op_destroy);
-	return op;
-}
-
-void registry_lease_renew(struct registry *registry, int64_t session, kv_session_fn *fn, void *arg)
-{
-	kv_session_keep_alive(registry->kv, session, session_answered,
-			      session_op_new(registry, fn, arg));
-}
-
-void registry_lease_ttl(struct registry *registry, int64_t session, kv_session_fn *fn, void *arg)
-{
-	kv_session_query(registry->kv, session, session_answered, session_op_new(registry, fn, arg));
 }

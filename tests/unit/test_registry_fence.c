@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: tests of leases that are created only while the config is the one their creator knows.
+#include "unit.h"
+
+#include "core/mem.h"
+#include "kv_client.h"
+#include "loop_end.h"
+#include "store/memory.h"
+#include "store/registry.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define PREFIX "/net"
+#define KEY PREFIX "/subnets/10.1.2.0-24"
+#define CONFIG_KEY PREFIX "/config"
+
+static struct loop *loop;
+static struct kv *kv;
+static struct registry *registry;
+static unsigned int txn_max;
+
+static int setup(void **state)
+{
+	static const struct store_config config = { .kind = "memory" };
+
+	(void)state;
+	loop = loop_new();
+	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	memory_set_txn_max(kv, txn_max);
+	assert_int_equal(registry_new(kv, PREFIX, &registry, NULL), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	registry = registry_free(registry);
+	kv = kv_close(kv);
+	loop = loop_end(loop);
+	return 0;
+}
+
+struct told {
+	bool done;
+	int r;
+	struct err err;
+};
+
+static void on_lease(void *arg, int r, const struct lease *lease, const struct err *e)
+{
+	struct told *told = arg;
+
+	(void)lease;
+	assert_false(told->done);
+	told->done = true;
+	told->r = r;
+	if (e)
+		told->err = *e;
+}
+
+static void start_create(int64_t ttl_s, int64_t config_revision, struct told *ret)
+{
+	const struct registry_create_terms terms = { ttl_s, config_revision };
+	struct lease_attrs attrs = { .public_ip = ip_v4(0xc0000201) };
+	struct subnet subnet;
+
+	*ret = (struct told){ 0 };
+	assert_int_equal(subnet_parse_key("10.1.2.0-24", 11, &subnet, NULL), 0);
+	registry_lease_create_fenced(registry, &subnet, &attrs, &terms, on_lease, ret);
+}
+
+static int create(int64_t ttl_s, int64_t config_revision)
+{
+	struct told told;
+
+	start_create(ttl_s, config_revision, &told);
+	turn_until(loop, told.done);
+	return told.r;
+}
+
+static int64_t put_config(const char *text)
+{
+	memory_put(kv, CONFIG_KEY, text, strlen(text), 0);
+	return memory_revision(kv);
+}
+
+static bool is_there(const char *key)
+{
+	struct kv_pair pair;
+
+	return memory_get(kv, key, &pair);
+}
+
+static void test_as_known(void **state)
+{
+	int64_t revision = put_config("{}");
+
+	(void)state;
+	assert_int_equal(create(0, revision), 0);
+	assert_true(is_there(KEY));
+	assert_int_equal(create(0, revision), -EEXIST);
+	assert_true(memory_delete(kv, KEY));
+	memory_lose_answers(kv, 1);
+	assert_int_equal(create(0, revision), 0);
+	assert_true(is_there(KEY));
+}
+
+static void test_changed(void **state)
+{
+	int64_t revision = put_config("{}");
+
+	(void)state;
+	for (int64_t ttl_s = -1; ttl_s <= 0; ttl_s++) {
+		assert_int_equal(create(ttl_s, revision - 1), -EBUSY);
+		assert_int_equal(create(ttl_s, 0), -EBUSY);
+		assert_false(is_there(KEY));
+	}
+	put_config("{}");
+	assert_int_equal(create(0, revision), -EBUSY);
+	memory_delete(kv, CONFIG_KEY);
+	assert_int_equal(create(0, revision), -EBUSY);
+	turn_until(loop, memory_session_count(kv) == 0);
+	assert_int_equal(memory_key_count(kv), 0);
+	assert_int_equal(create(0, 0), 0);
+}
+
+// The store compares one key: what was created meanwhile is taken back, however long the store is away.
+static void test_changed_behind_the_create(void **state)
+{
+	int64_t revision = put_config("{}");
+	struct told told;
+
+	(void)state;
+	for (int64_t ttl_s = -1; ttl_s <= 0; ttl_s++) {
+		start_create(ttl_s, revision, &told);
+		while (!is_there(KEY))
+			loop_turn(loop, 10);
+		revision = put_config("{}");
+		memory_set_reachable(kv, false);
+		for (uint64_t end = loop_now_ms() + 300; loop_now_ms() < end;)
+			loop_turn(loop, 10);
+		if (txn_max == 1)
+			assert_false(told.done);
+		memory_set_reachable(kv, true);
+		turn_until(loop, told.done);
+		// With two compares at once it came first, and counts.
+		assert_int_equal(told.r, txn_max == 1 ? -EBUSY : 0);
+		assert_int_equal(is_there(KEY), txn_max != 1);
+		memory_delete(kv, KEY);
+	}
+}
+
+#define FENCE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		FENCE_TEST(test_as_known),
+		FENCE_TEST(test_changed),
+		FENCE_TEST(test_changed_behind_the_create),
+	};
+	int failed;
+
+	txn_max = KV_TXN_MAX;
+	failed = cmocka_run_group_tests_name("two compares at once", tests, NULL, NULL);
+	txn_max = 1;
+	return failed + cmocka_run_group_tests_name("one key at a time", tests, NULL, NULL);
+}
