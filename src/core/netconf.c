@@ -5,6 +5,7 @@
 
 #include "core/json.h"
 #include "core/mem.h"
+#include "core/netconf_freeze.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -292,6 +293,9 @@ int netconf_parse(const char *text, size_t len, struct netconf *ret, struct err 
 		return r;
 	if (!json_is_object(root))
 		return err_set(e, -EINVAL, "must be a JSON object like {\"Network\":\"10.1.0.0/16\"}");
+	r = netconf_freeze_refuse(root, e);
+	if (r < 0)
+		return r;
 	r = read_root(root, &conf, e);
 	if (r < 0)
 		return r;

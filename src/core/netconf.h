@@ -31,7 +31,7 @@ struct netconf {
 };
 
 // Parses and validates (flannel's rules, etcd mode; the message names the member and the value).
-// ret must be zero or freed; on success it owns memory.
+// -EBUSY: the network is frozen (netconf_freeze.h). ret must be zero or freed; on success it owns memory.
 int netconf_parse(const char *text, size_t len, struct netconf *ret, struct err *e);
 void netconf_free(struct netconf *conf);
 void netconf_copy(const struct netconf *src, struct netconf *ret);
