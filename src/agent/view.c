@@ -373,7 +373,10 @@ static void ready_store(const struct network *network, struct strbuf *reasons)
 bool view_network_ready(struct network *network, struct strbuf *reasons)
 {
 	size_t before = reasons->len;
-	if (network->config_error.code != 0)
+	// While a network is frozen a host with a lease lacks nothing.
+	bool is_well = network->config_error.code == -EBUSY &&
+		       fabric_lease_state(network->fabric, NULL) == FABRIC_LEASE_HELD;
+	if (network->config_error.code != 0 && !is_well)
 		(void)strbuf_printf(reasons, "%s\n", network->config_error.msg);
 	if (network->bring_up_error.code != 0)
 		(void)strbuf_printf(reasons, "%s\n", network->bring_up_error.msg);

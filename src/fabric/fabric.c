@@ -95,9 +95,13 @@ static bool take_config_text(struct fabric *fabric, const char *text)
 {
 	struct netconf conf = { 0 };
 	struct err e = { 0 };
+	int r;
 	if (fabric->has_conf && !fabric->conf_error && strcmp(fabric->conf_text, text) == 0)
 		return true;
-	if (netconf_parse(text, strlen(text), &conf, &e) < 0) {
+	r = netconf_parse(text, strlen(text), &conf, &e);
+	fabric->is_frozen = r == -EBUSY;
+	if (r < 0) {
+		fabric->frozen = e;
 		err_wrap(&e, "config");
 		tell_config_error(fabric, &e);
 		return false;
@@ -147,6 +151,10 @@ static void on_config(void *arg, int r, const char *text, int64_t mod_revision,
 		tell_store(fabric, false, e);
 	if (answered && r < 0)
 		tell_config_error(fabric, e);
+	if (answered)
+		fabric->conf_is_absent = r == -ENOENT;
+	if (r < 0 && mod_revision > fabric->conf_revision)
+		fabric->conf_revision = mod_revision;
 	if (r == 0 && mod_revision >= fabric->conf_revision) {
 		fabric->conf_revision = mod_revision;
 		fabric->rests = false;
@@ -266,6 +274,7 @@ static void on_config_put(struct fabric *fabric, const struct registry_event *ev
 		return;
 	fabric->conf_revision = event->revision;
 	fabric->rests = false;
+	fabric->conf_is_absent = false;
 	if (event->err)
 		tell_config_error(fabric, event->err);
 	else
@@ -326,6 +335,7 @@ static void on_event(void *arg, const struct registry_event *event)
 		on_config_put(fabric, event);
 		return;
 	case REGISTRY_CONFIG_DELETE:
+		fabric->conf_is_absent = true;
 		err_set(&e, -ENOENT,
 			"the network's config was deleted from the store; going on with the last one");
 		fabric->rests = fabric->rests || fabric->config.rests_without_config;

@@ -18,6 +18,9 @@ struct fabric {
 	bool has_conf;
 	struct netconf conf;
 	int64_t conf_revision;	     // of the store's key; 0: not known
+	bool conf_is_absent;	     // the store has none at all
+	bool is_frozen;		     // the store's says that nobody gets a new lease
+	struct err frozen;	     // why
 	struct kv_header conf_as_of; // of the answer that it came with
 	char *conf_text;
 	struct netconf base; // the config with which the agent joined

@@ -107,16 +107,10 @@ static void on_created(void *arg, int r, const struct lease *lease, const struct
 			fabric->again = true;
 	} else {
 		wait_without(fabric, FABRIC_LEASE_NONE, e);
+		own_read_again_if_moved(fabric, r);
 	}
 	if (fabric->again)
 		own_step(fabric);
-}
-
-static void create_first(struct fabric *fabric, const struct subnet *subnet)
-{
-	fabric->busy = true;
-	registry_lease_create(fabric->registry, subnet, &fabric->attrs, fabric_ttl_s(fabric),
-			      on_created, fabric);
 }
 
 static void adopt(struct fabric *fabric)
@@ -150,7 +144,9 @@ static void take_candidate(struct fabric *fabric)
 {
 	const struct lease *lease = &fabric->candidate;
 	bool kept = own_is_on_disk(fabric, lease) && !fabric->config.allow_subnet_change;
-	if (!kept && !subnet_fits(&fabric->conf, &lease->subnet)) {
+	if (!kept && !subnet_fits(&fabric->conf, &lease->subnet) && fabric->is_frozen) {
+		wait_without(fabric, FABRIC_LEASE_NONE, &fabric->frozen);
+	} else if (!kept && !subnet_fits(&fabric->conf, &lease->subnet)) {
 		// Containers live in it only if the disk says that it was this host's.
 		fabric->busy = true;
 		registry_lease_delete(fabric->registry, &lease->subnet, lease->mod_revision,
@@ -225,7 +221,7 @@ static void acquire_previous_or_new(struct fabric *fabric)
 	const struct lease *other = NULL;
 	bool usable = fabric->has_previous && subnet_fits(&fabric->conf, &fabric->previous);
 	if (usable && !(other = peer_table_find_overlap(fabric->peers, &fabric->previous))) {
-		create_first(fabric, &fabric->previous);
+		(void)own_create(fabric, &fabric->previous, on_created);
 		return;
 	}
 	if (other && !fabric->config.allow_subnet_change) {
@@ -239,7 +235,7 @@ static void acquire_previous_or_new(struct fabric *fabric)
 	if (choose_subnet(&fabric->conf, fabric->peers, own_address(fabric), fabric->collisions,
 			  &subnet)) {
 		fabric->found_full = false;
-		create_first(fabric, &subnet);
+		(void)own_create(fabric, &subnet, on_created);
 		return;
 	}
 	struct err why;

@@ -131,9 +131,34 @@ static void on_written(void *arg, int r, const struct lease *lease, const struct
 		log_rl(LOG_LEVEL_WARN, "fabric: the lease is not written: %s", err_msg(e));
 		// Lost answers and unreadable keys: what is there now decides.
 		own_retry_later(fabric);
+		own_read_again_if_moved(fabric, r);
 	}
 	if (fabric->again)
 		own_step(fabric);
+}
+
+// Nobody may get a lease by a config that was replaced or frozen, however late his request arrives. A lease
+// that is there is kept and rewritten all the same.
+int own_create(struct fabric *fabric, const struct subnet *subnet, registry_lease_fn *fn)
+{
+	const struct registry_create_terms terms = {
+		.ttl_s = fabric_ttl_s(fabric),
+		.config_revision = fabric->conf_is_absent ? 0 : fabric->conf_revision,
+	};
+	if (fabric->is_frozen) {
+		own_set_state(fabric, fabric->state, &fabric->frozen);
+		own_retry_later(fabric);
+		return -EBUSY;
+	}
+	fabric->busy = true;
+	registry_lease_create_fenced(fabric->registry, subnet, &fabric->attrs, &terms, fn, fabric);
+	return 0;
+}
+
+void own_read_again_if_moved(struct fabric *fabric, int r)
+{
+	if (r == -EBUSY && fabric->watch)
+		fabric_read_again(fabric, "the config changed while a lease was created");
 }
 
 static bool attrs_are_stored(const struct fabric *fabric)
@@ -206,9 +231,7 @@ void own_settle(struct fabric *fabric)
 	} else if ((overlap = peer_table_find_overlap(fabric->peers, &fabric->lease.subnet))) {
 		is_foreign(fabric, overlap);
 	} else {
-		fabric->busy = true;
-		registry_lease_create(fabric->registry, &fabric->lease.subnet, &fabric->attrs,
-				      fabric_ttl_s(fabric), on_written, fabric);
+		(void)own_create(fabric, &fabric->lease.subnet, on_written);
 	}
 }
 

@@ -28,6 +28,10 @@ void own_hold(struct fabric *fabric, const struct lease *lease,
 	      bool fresh);		       // the store confirms it; fresh: just written
 bool own_is_kept(const struct fabric *fabric); // the store confirms it, whether or not it fits the config
 void own_settle(struct fabric *fabric);
+// Begins to create our key, for as long as the config is the one we know. -EBUSY: the network is frozen, and
+// the state says so.
+int own_create(struct fabric *fabric, const struct subnet *subnet, registry_lease_fn *fn);
+void own_read_again_if_moved(struct fabric *fabric, int r); // what creating it ended with
 void own_retry_later(struct fabric *fabric);
 
 // ---- own_renew.c ----
