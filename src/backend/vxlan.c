@@ -302,6 +302,13 @@ static int vxlan_want(const struct backend *backend, const struct lease *peer,
 {
 	const struct vxlan *vxlan = vxlan_of(backend);
 	const struct lease_attrs *attrs = &peer->attrs;
+	// A reservation that its host has not taken yet does not say how packets reach it.
+	if (peer->session == 0 && attrs->backend_type[0] == '\0' && !attrs->backend_data &&
+	    !attrs->backend_v6_data) {
+		ret->path = "none";
+		ret->why = "reserved, and its host has not been here yet";
+		return 0;
+	}
 	if (strcmp(attrs->backend_type, "vxlan") != 0)
 		return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is vxlan",
 			       attrs->backend_type);

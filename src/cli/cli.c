@@ -44,6 +44,14 @@ static const struct flag database_flag[] = {
 	  "FILE",
 	  "The database of an embedded store on this host." },
 };
+static const struct flag host_flag[] = {
+	{ .name = "for",
+	  FLAG_STRING,
+	  AT(host),
+	  NULL,
+	  "PUBLIC-IP[,PUBLIC-IPV6]",
+	  "The host: its public IP, and its public IPv6 if the network has IPv6." },
+};
 static const struct flag peers_flag[] = {
 	{ .name = "peers", FLAG_BOOL, AT(peers), NULL, NULL, "List all peers, however many." },
 };
@@ -58,6 +66,7 @@ static const struct {
 	{ USE_PEERS, peers_flag },
 	{ USE_STORE | USE_AGENT, network_flag },
 	{ USE_DATABASE, database_flag },
+	{ USE_HOST, host_flag },
 	{ ~0U, socket_flag },
 };
 

@@ -26,6 +26,7 @@ enum command_use {
 	USE_FORCE = 1 << 2,
 	USE_PEERS = 1 << 3,
 	USE_DATABASE = 1 << 4, // --db
+	USE_HOST = 1 << 5,     // --for
 };
 
 struct cli_options {
@@ -35,6 +36,7 @@ struct cli_options {
 	char *socket;
 	char *network;
 	char *database;
+	char *host;
 	struct store_options store;
 };
 
@@ -81,6 +83,8 @@ enum cli_exit network_rm(struct cli *cli);
 enum cli_exit lease_list(struct cli *cli);
 enum cli_exit lease_show(struct cli *cli);
 enum cli_exit lease_rm(struct cli *cli);
+enum cli_exit lease_reserve(struct cli *cli);
+enum cli_exit lease_unreserve(struct cli *cli);
 enum cli_exit store_backup(struct cli *cli);
 enum cli_exit store_restore(struct cli *cli);
 enum cli_exit store_check(struct cli *cli);

@@ -32,6 +32,15 @@ const struct command commands[] = {
 	{ "lease rm", "SUBNET", 1, 1, USE_STORE, lease_rm, "delete a lease",
 	  "SUBNET is a subnet (10.1.2.0/24) or a key as `weft lease list` shows it. A running agent whose\n"
 	  "lease is deleted takes the same subnet again.\n" },
+	{ "lease reserve", "SUBNET", 1, 1, USE_STORE | USE_HOST, lease_reserve,
+	  "keep a subnet for one host",
+	  "SUBNET is one that hosts of the network get (10.1.2.0/24, or 10.1.2.0/24,fd00::/64). The host gets\n"
+	  "it whenever it starts, and no other host does. A lease that the host has there becomes a\n"
+	  "reservation, and its agent goes on as before.\n" },
+	{ "lease unreserve", "SUBNET", 1, 1, USE_STORE, lease_unreserve,
+	  "make a reservation an ordinary lease",
+	  "A running agent keeps it by renewing it. Without one it expires within a day; `weft lease rm`\n"
+	  "deletes it at once.\n" },
 	{ "store backup", "FILE", 1, 1, USE_DATABASE, store_backup,
 	  "copy an embedded store's database to FILE",
 	  "The store may be in use meanwhile. A FILE that is there is replaced when the copy is whole and\n"
@@ -119,7 +128,8 @@ static enum cli_exit check_use(const struct cli *cli)
 	} special[] = { { "force", USE_FORCE },
 			{ "peers", USE_PEERS },
 			{ "network", USE_STORE | USE_AGENT },
-			{ "db", USE_DATABASE } };
+			{ "db", USE_DATABASE },
+			{ "for", USE_HOST } };
 	const struct command *command = cli->command;
 	const char *network = cli->options->network;
 	struct err e;

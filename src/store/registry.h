@@ -111,6 +111,20 @@ void registry_lease_ttl(struct registry *registry, int64_t session, kv_session_f
 // nothing.
 void registry_close_session(struct registry *registry, int64_t session);
 
+// ---- reservations: leases without a session ----
+// The subnet is that host's for ever: it gets it when it starts, and nobody else does. host: its public
+// addresses, the rest is not looked at. A lease that the host has there is made one, whatever its
+// agent does meanwhile. r 0: lease is what is now stored, which may have been there before. -EINVAL:
+// no subnet that the config lets hosts have; -EADDRINUSE: another host has it, or this host has
+// another one (the message names it); -EBUSY: the network is frozen.
+void registry_reserve(struct registry *registry, const struct subnet *subnet,
+		      const struct lease_attrs *host, registry_lease_fn *fn, void *arg);
+// Makes a reservation an ordinary lease with LEASE_TTL_S to live. Whether its host is alive the store
+// does not tell: one that is goes on renewing it, one that is not lets it expire. -ENOENT: there is
+// none; -EALREADY: it is no reservation.
+void registry_unreserve(struct registry *registry, const struct subnet *subnet,
+			registry_lease_fn *fn, void *arg);
+
 // ---- changes ----
 enum registry_event_kind {
 	REGISTRY_LEASE_PUT,

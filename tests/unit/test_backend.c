@@ -557,6 +557,26 @@ static void test_attributes_of_the_objects(void **state)
 	backend_free(backend);
 }
 
+// It is no trouble, and there is nothing to do about it.
+static void test_a_reservation_without_its_host(void **state)
+{
+	struct host host = { 0 };
+	struct underlay underlay = underlay_of(0);
+	_cleanup_lease_ struct lease lease;
+	struct wanted wanted = { 0 };
+	(void)state;
+	struct backend *backend = open_backend(CONFIG(V4, VXLAN), &host);
+	make_lease(&(struct peer){ .subnet = "10.5.34.0/24", .ip = "172.16.0.2", .type = "" }, &lease);
+	lease.session = 0;
+	assert_int_equal(backend_want(backend, &lease, &underlay, NULL, &wanted, NULL), 0);
+	assert_int_equal(wanted.count, 0);
+	assert_string_equal(wanted.path, "none");
+	lease.session = 7;
+	assert_int_equal(backend_want(backend, &lease, &underlay, NULL, &wanted, NULL),
+			 -EPROTONOSUPPORT);
+	backend_free(backend);
+}
+
 static void test_peers_that_are_refused(void **state)
 {
 	static const struct {
@@ -723,6 +743,7 @@ int main(void)
 		cmocka_unit_test(test_a_config_change_keeps_ipv6_alive),
 		cmocka_unit_test(test_what_is_wanted),
 		cmocka_unit_test(test_attributes_of_the_objects),
+		cmocka_unit_test(test_a_reservation_without_its_host),
 		cmocka_unit_test(test_peers_that_are_refused),
 		cmocka_unit_test(test_direct_routing),
 	};

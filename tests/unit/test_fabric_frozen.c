@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: tests of what hosts do in a frozen network.
+// Owns: tests of what hosts do in a frozen network, and of reserved subnets.
 #include "fabric_hosts.h"
 
 #include "core/mem.h"
@@ -124,6 +124,112 @@ static void test_other_ends_of_a_config(void **state)
 	}
 }
 
+// ---- reservations ----
+
+struct told {
+	bool done;
+	int r;
+	struct err err;
+};
+
+static void on_reserved(void *arg, int r, const struct lease *lease, const struct err *e)
+{
+	struct told *told = arg;
+
+	(void)lease;
+	told->done = true;
+	told->r = r;
+	if (e)
+		told->err = *e;
+}
+
+static void reserve(struct host *by, const char *key, unsigned int number)
+{
+	struct subnet subnet = subnet_of(key);
+	struct lease_attrs attrs = attrs_of(number);
+	struct told told = { 0 };
+
+	registry_reserve(by->registry, &subnet, &attrs, on_reserved, &told);
+	lease_attrs_free(&attrs);
+	wait_until(told.done);
+	check(told.r == 0, "%s: %s", key, told.err.msg);
+}
+
+static void unreserve(struct host *by, const char *key)
+{
+	struct subnet subnet = subnet_of(key);
+	struct told told = { 0 };
+
+	registry_unreserve(by->registry, &subnet, on_reserved, &told);
+	wait_until(told.done);
+	check(told.r == 0, "%s: %s", key, told.err.msg);
+}
+
+static bool holds(const struct host *host, const char *key)
+{
+	struct subnet subnet = subnet_of(key);
+
+	return is_held(host) && subnet_equal(&fabric_lease(host->fabric)->subnet, &subnet);
+}
+
+// Four subnets for four hosts; one is reserved, and its host comes last.
+static void test_a_reserved_subnet_waits_for_its_host(void **state)
+{
+	struct host *hosts[4];
+
+	(void)state;
+	put("config",
+	    "{\"Network\":\"10.1.0.0/16\",\"SubnetMin\":\"10.1.4.0\",\"SubnetMax\":\"10.1.7.0\",\"Backend\":{\"Type\":\"vxlan\"}}");
+	hosts[0] = host_new(1, NULL);
+	reserve(hosts[0], "10.1.6.0-24", 4);
+	for (unsigned int i = 0; i < 3; i++) {
+		if (i > 0)
+			hosts[i] = host_new(i + 1, NULL);
+		fabric_start(hosts[i]->fabric);
+	}
+	wait_until(is_held(hosts[0]) && is_held(hosts[1]) && is_held(hosts[2]));
+	for (unsigned int i = 0; i < 3; i++)
+		assert_false(holds(hosts[i], "10.1.6.0-24"));
+	hosts[3] = host_start(4, NULL);
+	wait_until(holds(hosts[3], "10.1.6.0-24"));
+	assert_int_equal(fabric_lease(hosts[3]->fabric)->session, 0);
+	wait_until(peer_is_good(hosts[0], "10.1.6.0-24"));
+	for (unsigned int i = 0; i < 4; i++)
+		host_free(hosts[i]);
+}
+
+static void test_a_held_lease_becomes_a_reservation(void **state)
+{
+	struct host *a, *b;
+	char key[256];
+	const char *name;
+
+	(void)state;
+	put("config", CONFIG);
+	a = host_start(1, NULL);
+	b = host_start(2, NULL);
+	wait_until(is_held(a) && is_held(b));
+	key_of(a, key);
+	name = key + strlen(PREFIX "/subnets/");
+	wait_until(peer_is_good(b, name));
+	reserve(b, name, 1);
+	wait_until(fabric_lease(a->fabric)->session == 0);
+	assert_true(holds(a, name));
+	assert_int_equal(fabric_lease_expires_in_s(a->fabric), -1);
+	assert_int_equal(memory_session_count(first_kv), 1);
+	// It is found again after a restart.
+	host_free(a);
+	a = host_start(1, NULL);
+	wait_until(holds(a, name));
+	assert_int_equal(fabric_lease(a->fabric)->session, 0);
+	unreserve(b, name);
+	wait_until(fabric_lease(a->fabric)->session != 0 && fabric_lease_expires_in_s(a->fabric) > 0);
+	assert_true(holds(a, name));
+	assert_int_equal(a->config_errors + b->removed, 0);
+	host_free(a);
+	host_free(b);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, hosts_setup, hosts_teardown)
 
 int main(void)
@@ -133,6 +239,8 @@ int main(void)
 		TEST(test_nobody_joins),
 		TEST(test_the_mark_comes_first),
 		TEST(test_other_ends_of_a_config),
+		TEST(test_a_reserved_subnet_waits_for_its_host),
+		TEST(test_a_held_lease_becomes_a_reservation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
