@@ -152,6 +152,28 @@ static void test_changed_behind_the_create(void **state)
 	}
 }
 
+// The store refuses to take it back for a while: nobody is told anything until it has.
+static void test_the_undoing_fails(void **state)
+{
+	int64_t revision = put_config("{}");
+	struct told told;
+
+	(void)state;
+	memory_set_txn_max(kv, 1);
+	start_create(0, revision, &told);
+	while (!is_there(KEY))
+		loop_turn(loop, 10);
+	put_config("{}");
+	memory_refuse_key(kv, KEY);
+	for (uint64_t end = loop_now_ms() + 300; loop_now_ms() < end;)
+		loop_turn(loop, 10);
+	assert_false(told.done);
+	memory_refuse_key(kv, NULL);
+	turn_until(loop, told.done);
+	assert_int_equal(told.r, -EBUSY);
+	assert_false(is_there(KEY));
+}
+
 #define FENCE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -160,6 +182,7 @@ int main(void)
 		FENCE_TEST(test_as_known),
 		FENCE_TEST(test_changed),
 		FENCE_TEST(test_changed_behind_the_create),
+		FENCE_TEST(test_the_undoing_fails),
 	};
 	int failed;
 
