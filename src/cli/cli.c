@@ -34,7 +34,13 @@ static const struct flag network_flag[] = {
 	  "several, all." },
 };
 static const struct flag force_flag[] = {
-	{ .name = "force", FLAG_BOOL, AT(force), NULL, NULL, "Delete the leases as well." },
+	{ .name = "force",
+	  FLAG_BOOL,
+	  AT(force),
+	  NULL,
+	  NULL,
+	  "network rm: delete the leases as well. migrate: leave out leases that cannot be read; with "
+	  "--abort: undo a migration also when its target may be open." },
 };
 static const struct flag database_flag[] = {
 	{ .name = "db",
@@ -52,6 +58,17 @@ static const struct flag host_flag[] = {
 	  "PUBLIC-IP[,PUBLIC-IPV6]",
 	  "The host: its public IP, and its public IPv6 if the network has IPv6." },
 };
+static const struct flag dry_run_flag[] = {
+	{ .name = "dry-run", FLAG_BOOL, AT(dry_run), NULL, NULL, "Look, and change nothing." },
+};
+static const struct flag abort_flag[] = {
+	{ .name = "abort",
+	  FLAG_BOOL,
+	  AT(abort),
+	  NULL,
+	  NULL,
+	  "Undo a migration that was broken off: open the source again." },
+};
 static const struct flag peers_flag[] = {
 	{ .name = "peers", FLAG_BOOL, AT(peers), NULL, NULL, "List all peers, however many." },
 };
@@ -67,6 +84,8 @@ static const struct {
 	{ USE_STORE | USE_AGENT, network_flag },
 	{ USE_DATABASE, database_flag },
 	{ USE_HOST, host_flag },
+	{ USE_MIGRATE, dry_run_flag },
+	{ USE_MIGRATE, abort_flag },
 	{ ~0U, socket_flag },
 };
 
@@ -79,6 +98,8 @@ struct flag_set *cli_flags_new(struct cli_options *options, unsigned int uses)
 			flag_set_add(set, i == 0 ? "Flags:" : NULL, tables[i].flag, 1, options);
 	if (uses & USE_STORE)
 		store_options_add(set, &options->store);
+	if (uses & USE_MIGRATE)
+		store_options_add_second(set, "The store to move to:", "to-", &options->target);
 	return set;
 }
 
@@ -87,6 +108,7 @@ void cli_options_free(struct cli_options *options)
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		flag_target_free(tables[i].flag, 1, options);
 	store_options_free(&options->store);
+	store_options_free(&options->target);
 }
 
 enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)

@@ -27,17 +27,21 @@ enum command_use {
 	USE_PEERS = 1 << 3,
 	USE_DATABASE = 1 << 4, // --db
 	USE_HOST = 1 << 5,     // --for
+	USE_MIGRATE = 1 << 6,  // --dry-run, --abort and the flags of a second store
 };
 
 struct cli_options {
 	bool json;
 	bool force;
 	bool peers;
+	bool dry_run;
+	bool abort;
 	char *socket;
 	char *network;
 	char *database;
 	char *host;
 	struct store_options store;
+	struct store_options target; // where `weft migrate` moves to
 };
 
 struct cli {
@@ -85,6 +89,7 @@ enum cli_exit lease_show(struct cli *cli);
 enum cli_exit lease_rm(struct cli *cli);
 enum cli_exit lease_reserve(struct cli *cli);
 enum cli_exit lease_unreserve(struct cli *cli);
+enum cli_exit migrate_run(struct cli *cli);
 enum cli_exit store_backup(struct cli *cli);
 enum cli_exit store_restore(struct cli *cli);
 enum cli_exit store_check(struct cli *cli);

@@ -41,6 +41,13 @@ const struct command commands[] = {
 	  "make a reservation an ordinary lease",
 	  "A running agent keeps it by renewing it. Without one it expires within a day; `weft lease rm`\n"
 	  "deletes it at once.\n" },
+	{ "migrate", "", 0, 0, USE_STORE | USE_FORCE | USE_MIGRATE, migrate_run,
+	  "move networks with their leases to another store",
+	  "The source is named by the usual flags, the target by the same ones behind --to-. All networks at\n"
+	  "and below the prefix are moved, or the one of --network. While agents run: first nobody gets a new\n"
+	  "lease in the source any more, then all is copied and compared, then the target is opened. Hosts keep\n"
+	  "their subnets; start their agents with the target's flags one after the other, before the time in\n"
+	  "the table is over. Run it again to go on after a failure.\n" },
 	{ "store backup", "FILE", 1, 1, USE_DATABASE, store_backup,
 	  "copy an embedded store's database to FILE",
 	  "The store may be in use meanwhile. A FILE that is there is replaced when the copy is whole and\n"
@@ -129,7 +136,12 @@ static enum cli_exit check_use(const struct cli *cli)
 			{ "peers", USE_PEERS },
 			{ "network", USE_STORE | USE_AGENT },
 			{ "db", USE_DATABASE },
-			{ "for", USE_HOST } };
+			{ "for", USE_HOST },
+			{ "dry-run", USE_MIGRATE },
+			{ "abort", USE_MIGRATE },
+			{ "to-store", USE_MIGRATE },
+			{ "to-remote", USE_MIGRATE },
+			{ "to-etcd-endpoints", USE_MIGRATE } };
 	const struct command *command = cli->command;
 	const char *network = cli->options->network;
 	struct err e;

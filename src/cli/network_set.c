@@ -227,6 +227,18 @@ static enum cli_exit check_others(struct store_access *store, const struct store
 	return code;
 }
 
+// The mark has the only copy of the config, and what would replace it opens the network.
+static enum cli_exit check_frozen(const struct store_access *store, const struct stored_config *old)
+{
+	_cleanup_netconf_ struct netconf conf = { 0 };
+	struct err e = { 0 };
+
+	if (!old->text || netconf_parse(old->text, strlen(old->text), &conf, &e) != -EBUSY)
+		return CLI_OK;
+	return cli_fail(CLI_FAILED, "%s/config: %s; `weft migrate --abort` opens it again",
+			store->prefix, err_msg(&e));
+}
+
 static enum cli_exit store_config(struct cli *cli, const char *text, const struct netconf *conf)
 {
 	_cleanup_store_ struct store_access store = { 0 };
@@ -241,7 +253,8 @@ static enum cli_exit store_config(struct cli *cli, const char *text, const struc
 	if (r < 0 && r != -ENOENT)
 		return store_access_fail(&store);
 	is_changed = !old.text || strcmp(old.text, text) != 0;
-	if (is_changed)
+	code = check_frozen(&store, &old);
+	if (code == CLI_OK && is_changed)
 		code = check_others(&store, &old, conf);
 	if (is_changed && code == CLI_OK)
 		code = write_config(&store, &old, text);

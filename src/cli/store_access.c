@@ -87,18 +87,48 @@ static int ask_agent(struct cli *cli, struct err *e)
 // ---- opening ----
 
 // After store_options_finish, which cuts the slashes at the end. network "": the one at the prefix itself.
-static char *network_prefix(const struct cli_options *options, const char *network)
+static char *network_prefix(const char *prefix, const char *network)
 {
-	return xasprintf("%s%s%s", options->store.prefix, *network ? "/" : "", network);
+	return xasprintf("%s%s%s", prefix, *network ? "/" : "", network);
 }
 
-static enum cli_exit check_login(const struct cli_options *options)
+static enum cli_exit check_login(const struct store_options *options, const char *variable)
 {
-	if (*options->store.username == '\0' || *options->store.password != '\0')
+	if (*options->username == '\0' || *options->password != '\0')
 		return CLI_OK;
-	return cli_fail(CLI_USAGE,
-			"the store wants the password of %s; put it into FLANNELD_ETCD_PASSWORD",
-			options->store.username);
+	return cli_fail(CLI_USAGE, "the store wants the password of %s; put it into %s",
+			options->username, variable);
+}
+
+static char *describe(const struct store_config *config)
+{
+	const char *const *servers = config->endpoints;
+
+	if (config->path)
+		return xasprintf("%s:%s", config->kind, config->path);
+	if (!servers || !servers[0])
+		return xstrdup(config->kind);
+	return xasprintf("%s %s%s", config->kind, servers[0], servers[1] ? ",..." : "");
+}
+
+static enum cli_exit open_finished(struct cli *cli, const struct store_options *options,
+				   const char *network, const struct store_config *config,
+				   struct store_access *ret)
+{
+	struct err e = { 0 };
+	int r;
+
+	ret->cli = cli;
+	r = kv_open(cli->loop, config, &ret->kv, &e);
+	if (r < 0)
+		return cli_fail(CLI_FAILED, "%s", err_msg(&e));
+	ret->prefix = network_prefix(options->prefix, network);
+	ret->base = network_prefix(options->prefix, "");
+	ret->where = describe(config);
+	r = registry_new(ret->kv, ret->prefix, &ret->registry, &e);
+	if (r < 0)
+		return cli_fail(CLI_USAGE, "--etcd-prefix: %s", err_msg(&e));
+	return CLI_OK;
 }
 
 enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
@@ -116,22 +146,71 @@ enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
 	r = store_options_own_environment(&options->store, cli->flags, environ, &e);
 	if (r < 0)
 		return cli_fail(CLI_USAGE, "%s", err_msg(&e));
-	code = check_login(options);
+	code = check_login(&options->store, "FLANNELD_ETCD_PASSWORD");
 	if (code != CLI_OK)
 		return code;
 	r = store_options_finish(&options->store, &config, &e);
 	if (r < 0)
 		return cli_fail(CLI_USAGE, "%s", err_msg(&e));
-	ret->cli = cli;
-	r = kv_open(cli->loop, &config, &ret->kv, &e);
+	return open_finished(cli, &options->store, options->network, &config, ret);
+}
+
+bool store_access_has_target(const struct cli *cli)
+{
+	static const char *const names[] = { "to-store", "to-remote", "to-etcd-endpoints" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (flag_set_source(cli->flags, names[i]) != FLAG_FROM_DEFAULT)
+			return true;
+	return false;
+}
+
+enum cli_exit store_access_open_target(struct cli *cli, struct store_access *ret)
+{
+	struct cli_options *options = (struct cli_options *)cli->options; // as above
+	struct store_config config = { 0 };
+	struct err e = { 0 };
+	enum cli_exit code;
+	int r = 0;
+
+	if (!store_access_has_target(cli))
+		return cli_fail(CLI_USAGE,
+				"say where to move to: --to-remote, --to-etcd-endpoints or --to-store");
+	if (*options->target.prefix == '\0')
+		r = flag_set_assign(cli->flags, "to-etcd-prefix", options->store.prefix,
+				    FLAG_FROM_DEFAULT, &e);
+	code = check_login(&options->target, "WEFT_TO_ETCD_PASSWORD");
+	if (code != CLI_OK)
+		return code;
+	if (r == 0)
+		r = store_options_finish(&options->target, &config, &e);
 	if (r < 0)
-		return cli_fail(CLI_FAILED, "%s", err_msg(&e));
-	ret->prefix = network_prefix(options, options->network);
-	ret->base = network_prefix(options, "");
-	r = registry_new(ret->kv, ret->prefix, &ret->registry, &e);
-	if (r < 0)
-		return cli_fail(CLI_USAGE, "--etcd-prefix: %s", err_msg(&e));
-	return CLI_OK;
+		return cli_fail(CLI_USAGE, "the store to move to (--to-...): %s", err_msg(&e));
+	return open_finished(cli, &options->target, options->network, &config, ret);
+}
+
+int store_access_network(const struct store_access *store, const char *name,
+			 struct store_access *ret, struct err *e)
+{
+	struct store_access network = { .cli = store->cli, .kv = store->kv };
+	int r;
+
+	network.prefix = network_prefix(store->base, name);
+	r = registry_new(network.kv, network.prefix, &network.registry, e);
+	if (r < 0) {
+		free(network.prefix);
+		return r;
+	}
+	network.base = xstrdup(store->base);
+	network.where = xstrdup(store->where);
+	*ret = network;
+	return 0;
+}
+
+void store_access_leave(struct store_access *network)
+{
+	network->kv = NULL;
+	store_access_close(network);
 }
 
 void store_access_close(struct store_access *store)
@@ -140,6 +219,7 @@ void store_access_close(struct store_access *store)
 	kv_close(store->kv);
 	free(store->prefix);
 	free(store->base);
+	free(store->where);
 	*store = (struct store_access){ 0 };
 }
 

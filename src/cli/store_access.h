@@ -13,6 +13,7 @@ struct store_access {
 	struct registry *registry;
 	char *prefix; // of the network asked for, without a slash at the end
 	char *base;   // above all networks, likewise
+	char *where;  // the store, for people: "etcd3 http://192.0.2.1:2379"
 	// The call being waited for.
 	bool is_done;
 	int r;
@@ -22,7 +23,15 @@ struct store_access {
 // Where the store is: flags and environment; else what the agent on this host uses; else the defaults. CLI_OK, or what was
 // printed.
 enum cli_exit store_access_open(struct cli *cli, struct store_access *ret);
+// The one that the --to- flags name. Its prefix is the source's unless it was given.
+enum cli_exit store_access_open_target(struct cli *cli, struct store_access *ret);
+bool store_access_has_target(const struct cli *cli); // was one named?
 void store_access_close(struct store_access *store);
+// One of the networks below an open store: name "" is the one at the prefix. Shares the connection of store,
+// which must outlive it.
+int store_access_network(const struct store_access *store, const char *name,
+			 struct store_access *ret, struct err *e);
+void store_access_leave(struct store_access *network);
 #define _cleanup_store_ _cleanup_(store_access_close)
 
 // Before a call, and after it: waits for store_access_end, which the call's done function calls, and gives its r.

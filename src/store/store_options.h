@@ -23,6 +23,7 @@ struct store_options {
 	struct consul_options consul;
 	uint64_t request_timeout_ms;
 	uint64_t dead_man_ms;
+	struct flag *renamed; // of a second store
 };
 
 #define STORE_DATABASE_DEFAULT "/var/lib/weft/weft.db" // of "sqlite" without a file
@@ -32,6 +33,10 @@ void store_options_add(struct flag_set *set, struct store_options *options);
 // After flags and environment were read: if the store is Consul, what Consul's own variables say of it. -EINVAL.
 int store_options_own_environment(struct store_options *options, struct flag_set *set,
 				  char *const *environment, struct err *e);
+// The same flags for a second store, "to-etcd-endpoints" for prefix "to-". Of these the prefix of the keys has no
+// default: who uses them fills it in.
+void store_options_add_second(struct flag_set *set, const char *title, const char *prefix,
+			      struct store_options *options);
 // After all flags were read: checks them together and puts endpoints into the form that the store
 // wants ("http://" before a bare host:port, "https://" if a TLS file, a pin or a token was given; no
 // slash at the end). Reads the file of the token. *ret borrows from options. Errors name the flag.
