@@ -3,6 +3,7 @@
 // Owns: the controller's life, its paths, and which keys are its own.
 #include "controller/controller_internal.h"
 
+#include "controller/v1.h"
 #include "core/mem.h"
 #include "store/wire.h"
 
@@ -120,6 +121,10 @@ static void on_request(void *arg, struct http_exchange *exchange)
 		serve_health(controller, exchange, asks_ready);
 		return;
 	}
+	if (v1_is_path(path)) {
+		v1_serve(controller->v1, exchange);
+		return;
+	}
 	if (!http_exchange_is_admitted(exchange)) {
 		access_refuse(exchange);
 		return;
@@ -135,6 +140,10 @@ static void on_request(void *arg, struct http_exchange *exchange)
 
 static bool on_head(void *arg, const struct http_exchange *exchange)
 {
+	const struct controller *controller = arg;
+
+	if (v1_is_path(http_exchange_path(exchange)))
+		return v1_is_open(controller->v1);
 	return access_is_granted(arg, exchange);
 }
 
@@ -142,7 +151,10 @@ static bool on_head(void *arg, const struct http_exchange *exchange)
 
 static void on_mirror_changed(void *arg)
 {
+	const struct controller *controller = arg;
+
 	ranges_go_on(arg);
+	v1_changed(controller->v1);
 	watchers_wake_soon(arg);
 }
 
@@ -152,6 +164,7 @@ static void on_mirror_replaced(void *arg)
 
 	controller->written = 0;
 	watchers_lose(controller);
+	v1_replaced(controller->v1);
 	ranges_go_on(controller);
 }
 
@@ -180,6 +193,7 @@ int controller_new(struct kv *kv, const struct controller_config *config, struct
 	controller->token = xstrdup(config->token);
 	controller->trim = timer_new(controller->loop, range_trim, controller);
 	controller->wake = timer_new(controller->loop, watchers_wake, controller);
+	controller->v1 = v1_new(controller, !config->token || config->http.tls.ca_file);
 	http.connection_memory = CONNECTION_MEMORY;
 	http.body_max = BODY_MAX;
 	http.admit = on_head;
@@ -200,8 +214,10 @@ struct controller *controller_free(struct controller *controller)
 		return NULL;
 	ranges_end(controller);
 	ops_end(controller);
+	v1_end(controller->v1);
 	http_server_free(controller->server);
 	mirror_free(controller->mirror);
+	v1_free(controller->v1);
 	timer_free(controller->late);
 	timer_free(controller->trim);
 	timer_free(controller->wake);

@@ -33,6 +33,7 @@ struct controller {
 	struct op *ops;
 	struct watcher *watchers;
 	size_t watcher_count;
+	struct v1 *v1;
 	struct timer *wake; // gathers changes for the watchers
 	int64_t written;    // the last revision that was written through us: ranges are not older
 };
