@@ -232,6 +232,11 @@ static void acquire_previous_or_new(struct fabric *fabric)
 		wait_without(fabric, FABRIC_LEASE_FOREIGN, &why);
 		return;
 	}
+	if (registry_chooses(fabric->registry)) {
+		fabric->busy = true;
+		registry_lease_acquire(fabric->registry, &fabric->attrs, on_created, fabric);
+		return;
+	}
 	if (choose_subnet(&fabric->conf, fabric->peers, own_address(fabric), fabric->collisions,
 			  &subnet)) {
 		fabric->found_full = false;

@@ -60,6 +60,7 @@ int kv_open(struct loop *loop, const struct store_config *config, struct kv **re
 	kv->ops = ops;
 	kv->loop = loop;
 	kv->txn_max = ops->txn_max;
+	kv->limits = ops->limits;
 	if (filled.request_timeout_ms == 0)
 		filled.request_timeout_ms = REQUEST_TIMEOUT_MS;
 	if (filled.dead_man_ms == 0)
@@ -102,7 +103,7 @@ unsigned int kv_txn_max(const struct kv *kv)
 
 unsigned int kv_limits(const struct kv *kv)
 {
-	return kv->ops->limits;
+	return kv->limits;
 }
 
 const char *kv_kind(const struct kv *kv)

@@ -24,6 +24,7 @@ struct store_config {
 	const char *path; // "sqlite": its file
 	const char *pin; // controller: keys of servers, see io/http_pin.h; NULL: any that the CA vouches for
 	const char *token;	     // controller, Consul; NULL: none
+	const char *prefix; // controller: of flannel's keys, for a server of flannel's that has no others; NULL: "/"
 	uint32_t request_timeout_ms; // 0: 5000
 	uint32_t dead_man_ms;	     // a watch that shows no life for this long is dead; 0: 15000
 };
@@ -139,6 +140,9 @@ enum kv_limit {
 	// has the revision as of which the key is gone. What its owner is to know of the past it must have read through
 	// this kv: where a deletion may be hidden from one who has not, the watch is lost at its start.
 	KV_LIMIT_HISTORY = 16,
+	// It hands out subnets by itself: a lease is got by creating the leases' prefix, "PREFIX/subnets/", and `each` is
+	// given the pair that was made of it. One of a given name can be created, but is surely only compared when chosen.
+	KV_LIMIT_CHOOSES = 32,
 };
 unsigned int kv_limits(const struct kv *kv);
 

@@ -44,6 +44,7 @@ struct kv {
 	unsigned int watches;
 	unsigned int depth;   // of callbacks
 	unsigned int txn_max; // as its ops have it
+	unsigned int limits;
 };
 struct kv_watch {
 	struct kv *kv;

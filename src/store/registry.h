@@ -97,6 +97,10 @@ void registry_lease_create_fenced(struct registry *registry, const struct subnet
 				  const struct lease_attrs *attrs,
 				  const struct registry_create_terms *terms, registry_lease_fn *fn,
 				  void *arg);
+// Of a store that chooses the subnets: any free one. -ENOSPC: none is left.
+bool registry_chooses(const struct registry *registry);
+void registry_lease_acquire(struct registry *registry, const struct lease_attrs *attrs,
+			    registry_lease_fn *fn, void *arg);
 // Overwrites if current->mod_revision still holds; keeps current->session (0 stays a reservation).
 // If that session is gone a new one is opened.
 void registry_lease_update(struct registry *registry, const struct lease *current,

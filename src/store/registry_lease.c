@@ -78,7 +78,7 @@ void registry_leases(struct registry *registry, const struct registry_snapshot_f
 
 // ---- one lease: what the operations share ----
 
-enum lease_op_kind { LEASE_GET, LEASE_CREATE, LEASE_UPDATE, LEASE_DELETE };
+enum lease_op_kind { LEASE_GET, LEASE_CREATE, LEASE_ACQUIRE, LEASE_UPDATE, LEASE_DELETE };
 
 struct lease_op {
 	struct registry_op op;
@@ -387,7 +387,11 @@ static void write_done(void *arg, int r, bool succeeded, const struct kv_header 
 {
 	struct lease_op *op = arg;
 
-	if (r == 0 && succeeded) {
+	if (r == 0 && succeeded && op->found_readable && op->kind == LEASE_ACQUIRE) {
+		lease_op_end(op, 0, NULL); // what the store chose
+	} else if (r == 0 && op->kind == LEASE_ACQUIRE) {
+		lease_op_fail(op, -EPROTO, "the store did not say which lease it gave");
+	} else if (r == 0 && succeeded) {
 		write_succeeded(op, header->revision);
 	} else if (r == 0 && op->found_ours) {
 		// An earlier sending of this very write got through unseen.
@@ -400,6 +404,8 @@ static void write_done(void *arg, int r, bool succeeded, const struct kv_header 
 		write_start(op);
 	} else if (r == 0) {
 		write_refused(op);
+	} else if (r == -EINPROGRESS && op->kind == LEASE_ACQUIRE) {
+		lease_op_end(op, r, e); // asked for again it is the same one
 	} else if (r == -EINPROGRESS) {
 		resolve_start(op);
 	} else if (r == -ENOENT && op->own_session == 0 && op->session != 0) {
@@ -425,7 +431,7 @@ static void write_start(struct lease_op *op)
 	struct kv_compare compares[] = {
 		{
 			.key = op->key,
-			.kind = op->kind == LEASE_CREATE ? KV_ABSENT : KV_MOD_REVISION,
+			.kind = op->kind == LEASE_UPDATE ? KV_MOD_REVISION : KV_ABSENT,
 			.mod_revision = op->mod_revision,
 		},
 		{
@@ -490,6 +496,22 @@ void registry_lease_create_fenced(struct registry *registry, const struct subnet
 	op->fence_revision = terms->config_revision;
 	op->fenced_singly = kv_txn_max(registry->kv) < 2;
 	create_start(op, terms->ttl_s);
+}
+
+bool registry_chooses(const struct registry *registry)
+{
+	return kv_limits(registry->kv) & KV_LIMIT_CHOOSES;
+}
+
+void registry_lease_acquire(struct registry *registry, const struct lease_attrs *attrs,
+			    registry_lease_fn *fn, void *arg)
+{
+	static const struct subnet any = { 0 };
+	struct lease_op *op = write_op_new(registry, LEASE_ACQUIRE, &any, attrs, fn, arg);
+
+	free(op->key);
+	op->key = xstrdup(registry->leases_prefix);
+	kv_session_open(registry->kv, LEASE_TTL_S, session_opened, op);
 }
 
 void registry_lease_update(struct registry *registry, const struct lease *current,

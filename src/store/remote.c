@@ -2,7 +2,7 @@
 // Copyright The weft authors
 // Owns: the operations of the store "controller": what each asks and how its answer is told.
 #include "core/mem.h"
-#include "store/remote_internal.h"
+#include "store/remote_v1.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -29,12 +29,17 @@ struct operation {
 	bool succeeded;
 	int64_t session;
 	int64_t ttl_s;
+	// A range, for asking it of another kind of server.
+	struct remote *remote;
+	bool is_prefix;
+	char key[];
 };
 
-static struct operation *operation_new(kv_pair_fn *each, void *arg)
+static struct operation *operation_new(const char *key, kv_pair_fn *each, void *arg)
 {
-	struct operation *operation = xnew(struct operation);
+	struct operation *operation = xcalloc(1, sizeof(*operation) + strlen(key) + 1);
 
+	memcpy(operation->key, key, strlen(key));
 	operation->each = each;
 	operation->arg = arg;
 	return operation;
@@ -79,23 +84,36 @@ static void range_done(void *arg, int r, const struct err *e)
 {
 	const struct operation *operation = arg;
 
+	if (r == -EPROTONOSUPPORT) {
+		// A server of flannel's, perhaps.
+		v1_range(operation->remote->v1, operation->key, operation->is_prefix, e,
+			 operation->each, operation->done.range, operation->arg);
+		return;
+	}
 	operation->done.range(operation->arg, r, r == 0 ? &operation->header : NULL, e);
 }
 
 static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
 		  kv_range_done_fn *done, void *arg)
 {
-	struct operation *operation = operation_new(each, arg);
+	struct operation *operation;
 	struct remote_request request = {
 		.path = "/v2/range",
-		.body = json_object(),
 		.idempotent = true,
+		.falls_back = true,
 		.line = range_line,
 		.read = range_read,
 		.done = range_done,
-		.arg = operation,
 	};
 
+	if (remote_v1_is_used(remote_of(kv))) {
+		v1_range(remote_of(kv)->v1, key, is_prefix, NULL, each, done, arg);
+		return;
+	}
+	request.arg = operation = operation_new(key, each, arg);
+	request.body = json_object();
+	operation->remote = remote_of(kv);
+	operation->is_prefix = is_prefix;
 	wire_set_bytes(request.body, is_prefix ? "prefix" : "key", key, strlen(key));
 	operation->done.range = done;
 	remote_call_start(remote_of(kv), &request);
@@ -127,15 +145,19 @@ static void txn_done(void *arg, int r, const struct err *e)
 static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_done_fn *done,
 		void *arg)
 {
-	struct operation *operation = operation_new(each, arg);
+	struct operation *operation;
 	struct remote_request request = {
 		.path = "/v2/txn",
-		.body = wire_txn(txn),
 		.read = txn_read,
 		.done = txn_done,
-		.arg = operation,
 	};
 
+	if (remote_v1_is_used(remote_of(kv))) {
+		v1_txn(remote_of(kv)->v1, txn, each, done, arg);
+		return;
+	}
+	request.arg = operation = operation_new("", each, arg);
+	request.body = wire_txn(txn);
 	operation->done.txn = done;
 	remote_call_start(remote_of(kv), &request);
 }
@@ -165,7 +187,7 @@ static void session_done(void *arg, int r, const struct err *e)
 static void session_request(struct kv *kv, const char *path, json_t *body, bool idempotent,
 			    kv_session_fn *done, void *arg)
 {
-	struct operation *operation = operation_new(NULL, arg);
+	struct operation *operation = operation_new("", NULL, arg);
 	struct remote_request request = {
 		.path = path,
 		.body = body,
@@ -182,8 +204,11 @@ static void session_request(struct kv *kv, const char *path, json_t *body, bool 
 // An answer that is lost leaves a session that nobody knows, which ends by itself.
 static void session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void *arg)
 {
-	session_request(kv, "/v2/session/open", json_pack("{s:I}", "ttl_s", (json_int_t)ttl_s),
-			false, done, arg);
+	if (remote_v1_is_used(remote_of(kv)))
+		v1_session_open(remote_of(kv)->v1, ttl_s, done, arg);
+	else
+		session_request(kv, "/v2/session/open",
+				json_pack("{s:I}", "ttl_s", (json_int_t)ttl_s), false, done, arg);
 }
 
 static json_t *session_body(int64_t session)
@@ -193,17 +218,26 @@ static json_t *session_body(int64_t session)
 
 static void session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
 {
-	session_request(kv, "/v2/session/keep-alive", session_body(session), true, done, arg);
+	if (remote_v1_is_used(remote_of(kv)))
+		v1_session_keep_alive(remote_of(kv)->v1, session, done, arg);
+	else
+		session_request(kv, "/v2/session/keep-alive", session_body(session), true, done, arg);
 }
 
 static void session_query(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
 {
-	session_request(kv, "/v2/session/query", session_body(session), true, done, arg);
+	if (remote_v1_is_used(remote_of(kv)))
+		v1_session_query(remote_of(kv)->v1, session, done, arg);
+	else
+		session_request(kv, "/v2/session/query", session_body(session), true, done, arg);
 }
 
 static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
 {
-	session_request(kv, "/v2/session/close", session_body(session), true, done, arg);
+	if (remote_v1_is_used(remote_of(kv)))
+		v1_session_close(remote_of(kv)->v1, session, done, arg);
+	else
+		session_request(kv, "/v2/session/close", session_body(session), true, done, arg);
 }
 
 // ---- open and close ----
@@ -224,6 +258,7 @@ static int remote_open(struct kv *kv, const struct store_config *config, struct 
 	remote->dead_man_ms = config->dead_man_ms;
 	if (config->token)
 		remote->authorization = xasprintf("Authorization: Bearer %s", config->token);
+	remote->v1 = remote_v1_new(remote, config->prefix);
 	r = endpoint_set_open(&remote->endpoints, config, e);
 	if (r == 0)
 		r = http_client_new(kv->loop, &http, &remote->http, e);
@@ -235,6 +270,7 @@ static void remote_close(struct kv *kv)
 	struct remote *remote = remote_of(kv);
 
 	remote_calls_end(remote);
+	remote_v1_free(remote->v1);
 	http_client_free(remote->http);
 	endpoint_set_free(&remote->endpoints);
 	free(remote->authorization);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define HTTP_UNAUTHORIZED 401
+#define HTTP_NOT_FOUND 404
 #define LINES_IDLE_FACTOR 3 // a stream of any length may take its time, but not stand still
 // A stream of any length may take its time, but not stand still, nor go on for ever.
 #define LINES_IDLE_FACTOR 3
@@ -35,7 +36,8 @@ struct remote_call {
 	size_t line_count; // that were taken: what was handed on cannot be taken back
 	size_t endpoint;
 	uint64_t tried;
-	struct err err; // of the last endpoint
+	bool is_unknown; // to some server: no path of its
+	struct err err;	 // of the last endpoint
 };
 
 static void attempt(struct remote_call *call);
@@ -73,6 +75,8 @@ void remote_calls_end(struct remote *remote)
 
 static void finish(struct remote_call *call, int r)
 {
+	if (r < 0 && call->is_unknown && call->request.falls_back)
+		r = -EPROTONOSUPPORT;
 	call->request.done(call->request.arg, r, r < 0 ? &call->err : NULL);
 	call_end(call);
 }
@@ -133,6 +137,8 @@ static void refused(struct remote_call *call, const struct http_response *respon
 	bool is_foreign;
 	int r = remote_read_refusal(call->remote, response, &is_foreign, &call->err);
 
+	if (response->status == HTTP_NOT_FOUND && is_foreign)
+		call->is_unknown = true;
 	if (response->status == HTTP_UNAUTHORIZED) {
 		move_on(call, false); // another one may know us
 		return;

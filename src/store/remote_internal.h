@@ -17,6 +17,7 @@ struct remote {
 	uint32_t dead_man_ms;
 	char *authorization; // a header with the token; NULL: none
 	struct remote_call *calls;
+	struct remote_v1 *v1; // for a server of flannel 0.5 to 0.7, see remote_v1.h
 };
 
 // ---- lines, remote_lines.c ----
@@ -35,8 +36,9 @@ void remote_lines_free(struct remote_lines *lines);
 // ---- calls, remote_call.c ----
 struct remote_request {
 	const char *path;
-	json_t *body;	      // taken over
-	bool idempotent;      // may be sent again when an answer was lost
+	json_t *body;	 // taken over
+	bool idempotent; // may be sent again when an answer was lost
+	bool falls_back; // -EPROTONOSUPPORT in place of other errors if a server was asked that knows no such path
 	remote_line_fn *line; // NULL: the answer is one object
 	// The whole answer is there: the object, or NULL after the last line. Negative: it makes no sense.
 	int (*read)(void *arg, const json_t *json, struct err *e);
@@ -73,6 +75,7 @@ struct remote_watch {
 	size_t skip_end;   // to here
 	uint64_t alive_ms;
 	uint64_t up_since_ms;
+	struct v1_watch *v1; // does all of it; NULL: the server is a controller
 	bool up;
 	bool down_told;
 	bool parsing;	// a line is being read

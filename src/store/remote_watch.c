@@ -16,7 +16,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "store/remote_internal.h"
+#include "store/remote_v1.h"
 
 #include <errno.h>
 #include <string.h>
@@ -329,6 +329,11 @@ void remote_watch_start(struct kv_watch *base, const char *const *prefixes, int6
 	watch->remote = (struct remote *)base->kv;
 	for (; prefixes[watch->prefix_count]; watch->prefix_count++)
 		watch->prefixes[watch->prefix_count] = xstrdup(prefixes[watch->prefix_count]);
+	if (remote_v1_is_used(watch->remote)) {
+		watch->v1 = v1_watch_start(watch->remote->v1, base, watch->prefixes,
+					   watch->prefix_count);
+		return;
+	}
 	watch->next = from;
 	watch->cluster_id = cluster_id;
 	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
@@ -341,6 +346,7 @@ void remote_watch_end(struct kv_watch *base)
 {
 	struct remote_watch *watch = (struct remote_watch *)base;
 
+	watch->v1 = v1_watch_free(watch->v1);
 	stream_drop(watch);
 	watch->timer = timer_free(watch->timer);
 	free(TAKE_PTR(watch->told));

@@ -333,6 +333,7 @@ static void use_controller(const struct store_options *options, struct store_con
 	config->key_file = or_null(options->remote_key_file);
 	config->pin = or_null(options->pin);
 	config->token = store_options_token(options);
+	config->prefix = options->prefix;
 }
 
 int store_options_finish(struct store_options *options, struct store_config *ret, struct err *e)

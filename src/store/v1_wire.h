@@ -9,6 +9,7 @@
 
 #define V1_BODY_MAX LEASE_VALUE_MAX // of a request
 #define V1_NETWORK_MAX 255	    // bytes of a network's name
+#define V1_TTL_S 86400		    // of every lease with an end
 #define V1_NO_NETWORK "_"	    // how the network at the prefix itself is spelled
 
 // A lease of its own kind: IPv4 alone, and with the moment of its end.
