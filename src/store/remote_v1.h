@@ -43,6 +43,7 @@ struct v1_session {
 	char *key;
 	int64_t ttl_s;	     // as granted
 	uint64_t granted_ms; // loop_boottime_ms
+	bool is_doubtful;    // the server was away meanwhile
 };
 
 // Where to go on in a network, by name.
@@ -108,6 +109,7 @@ struct v1_session *v1_session_find(struct remote_v1 *v1, int64_t number);
 struct v1_session *v1_session_of_key(struct remote_v1 *v1, const char *key);
 struct v1_session *v1_session_new(struct remote_v1 *v1, int64_t ttl_s);
 void v1_session_drop(struct remote_v1 *v1, struct v1_session *session);
+void v1_sessions_doubt(struct remote_v1 *v1); // the next renewal of each asks
 int64_t v1_synonym(const char *key, const struct ip *ip);
 // The key's session, as it is to be told.
 int64_t v1_entry_session(struct remote_v1 *v1, const struct v1_entry *entry);

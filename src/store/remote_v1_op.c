@@ -436,6 +436,7 @@ static void tie(struct v1_op *op, const char *key, const struct v1_told *told, i
 	session->synonym = v1_synonym(key, &told->ip);
 	session->ttl_s = granted_s(told, date_ms);
 	session->granted_ms = loop_boottime_ms();
+	session->is_doubtful = false;
 }
 
 // The lease that an answer has. It was done, whatever it is.
@@ -735,7 +736,7 @@ static bool is_fresh(struct remote_v1 *v1, int64_t number, int64_t *ret_left_s)
 	const struct v1_session *session = v1_session_find(v1, number);
 	uint64_t gone_ms = session ? loop_boottime_ms() - session->granted_ms : 0;
 
-	if (!session || gone_ms >= (uint64_t)session->ttl_s * 1000 / FRESH_PART)
+	if (!session || session->is_doubtful || gone_ms >= (uint64_t)session->ttl_s * 1000 / FRESH_PART)
 		return false;
 	*ret_left_s = session->ttl_s - (int64_t)(gone_ms / 1000);
 	return true;

@@ -254,6 +254,12 @@ int64_t v1_entry_session(struct remote_v1 *v1, const struct v1_entry *entry)
 	return session && session->synonym == entry->session ? session->number : entry->session;
 }
 
+void v1_sessions_doubt(struct remote_v1 *v1)
+{
+	for (struct v1_session *session = v1->sessions; session; session = session->next)
+		session->is_doubtful = true;
+}
+
 // ---- cursors ----
 
 static struct v1_cursor *find_cursor(const struct remote_v1 *v1, const char *network)

@@ -18,8 +18,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define HASTE_MS 20 // an answer with nothing in it that comes sooner is an error
-
 struct v1_watch {
 	struct remote_v1 *v1;
 	struct kv_watch *base;
@@ -32,9 +30,8 @@ struct v1_watch {
 	struct v1_call *poll;
 	bool up;
 	bool down_told;
-	bool lists;	   // the poll is a first reading
-	size_t told;	   // events of the poll
-	uint64_t since_ms; // it was started
+	bool lists;  // the poll is a first reading
+	size_t told; // events of the poll
 	uint64_t up_since_ms;
 };
 
@@ -161,11 +158,6 @@ static int poll_read(struct v1_watch *watch, const struct http_response *rest, b
 	    v1_read_next(answer, &cursor, e) < 0)
 		return e->code = -EPROTO;
 	*ret_lost = !watch->lists && watch->told == 0;
-	if (*ret_lost && json_array_size(json_member(answer, "snapshot")) == 0 &&
-	    loop_now_ms() - watch->since_ms < HASTE_MS && strcmp(cursor, watch->cursor) == 0) {
-		free(cursor);
-		return err_set(e, -EPROTO, "an answer without events, and the same cursor");
-	}
 	free(watch->cursor);
 	watch->cursor = cursor;
 	return 0;
@@ -207,7 +199,6 @@ static void poll_start(struct v1_watch *watch)
 
 	watch->lists = watch->cursor == NULL;
 	watch->told = 0;
-	watch->since_ms = loop_now_ms();
 	ask.is_poll = !watch->lists;
 	ask.array = watch->lists ? "snapshot" : "events";
 	ask.path = watch->lists ? TAKE_PTR(path) : xasprintf("%s?next=%s", path, watch->cursor);
@@ -256,6 +247,8 @@ static void check_answered(void *arg, int r, const struct http_response *respons
 	}
 	timer_start(watch->timer, watch->v1->remote->dead_man_ms);
 	if (!watch->up) {
+		if (watch->down_told)
+			v1_sessions_doubt(watch->v1);
 		watch->up = true;
 		watch->down_told = false;
 		watch->up_since_ms = loop_now_ms();

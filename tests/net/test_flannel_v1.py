@@ -138,7 +138,7 @@ def old(lab, fabric):
         net = fabric(hosts=3, etcd=1, agents=False, containers=False)
         server = OldServer(lab.host("srv", net.segments[0]), ttl)
         for host in net.hosts:
-            start_agent(host, server.host)
+            start_agent(host, server.host, *([f"--lease-ttl={ttl}"] if ttl < 86400 else []))
         for host in net.hosts:
             host.agent.wait_ready()
             net.add_container(host)
@@ -185,8 +185,8 @@ def test_an_old_server_goes_and_comes_back(old):
 
 
 def test_leases_of_an_old_server_are_renewed(old):
-    """Each of ten lives would have been over."""
-    net, server = old(ttl=2)
+    """Three lives would have been over by the end."""
+    net, server = old(ttl=3)
     net.ping_all()
     subnets = {subnet(h) for h in net.hosts}
     start = json.loads((server.host.run_dir / "leases").read_text())["index"]
