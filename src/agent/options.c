@@ -44,8 +44,9 @@ static const struct flag interface_flags[] = {
 static const struct flag controller_flags[] = {
 	{ .name = "listen", FLAG_STRING, AT(listen), NULL, "IP:PORT",
 	  "Be a controller in place of an agent: serve what the store has below --etcd-prefix to "
-	  "agents that are started with --remote, so that the store sees one client. Key, "
-	  "certificate and token are made once, in --state-dir, unless others are given." },
+	  "agents that are started with --remote, so that the store sees one client. With --insecure or "
+	  "client certificates also to clients of flannel 0.5 to 0.7. Key, certificate and token are made "
+	  "once, in --state-dir, unless others are given." },
 	{ .name = "agent", FLAG_BOOL, AT(with_agent), NULL, NULL,
 	  "With --listen: be the agent of this host as well." },
 	{ .name = "insecure", FLAG_BOOL, AT(insecure), NULL, NULL,

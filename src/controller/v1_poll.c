@@ -17,7 +17,6 @@
 #include "controller/v1_internal.h"
 
 #include "core/mem.h"
-#include "core/parse.h"
 #include "store/v1_wire.h"
 
 #include <errno.h>
@@ -26,7 +25,6 @@
 #define POLLS_MAX 8192 // of the controller's connections
 #define POLL_MS 600000
 #define BLANK_MS 30000
-#define MARK_DIGITS 5
 
 enum v1_kind { KIND_LEASES, KIND_LEASE, KIND_NETWORKS };
 enum v1_mode { MODE_POLL, MODE_EVENTS, MODE_ASKING, MODE_ASKED, MODE_SNAPSHOT };
@@ -471,24 +469,6 @@ static void place(struct v1_request *request)
 	start(request, !found, number);
 }
 
-// False: it is none of ours.
-static bool read_cursor(const char *text, int64_t *ret_revision, uint64_t *ret_mark)
-{
-	size_t len = strlen(text);
-	char digits[32];
-	uint64_t revision;
-
-	if (len <= MARK_DIGITS || len >= sizeof(digits))
-		return false;
-	memcpy(digits, text, len - MARK_DIGITS);
-	digits[len - MARK_DIGITS] = '\0';
-	if (parse_whole_u64(digits, INT64_MAX - 1, &revision) < 0 ||
-	    parse_whole_u64(text + len - MARK_DIGITS, UINT64_MAX, ret_mark) < 0)
-		return false;
-	*ret_revision = (int64_t)revision;
-	return true;
-}
-
 static void find_store(struct v1_request *request)
 {
 	struct kv_header header = mirror_header(request->v1->controller->mirror);
@@ -496,7 +476,8 @@ static void find_store(struct v1_request *request)
 	int64_t revision = 0;
 	uint64_t mark;
 
-	if (!cursor || !read_cursor(cursor, &revision, &mark) || mark != header.cluster_id % 100000) {
+	if (!cursor || !v1_read_cursor(cursor, &revision, &mark) ||
+	    mark != v1_cursor_mark(header.cluster_id)) {
 		v1_serve_snapshot(request);
 		return;
 	}

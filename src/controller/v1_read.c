@@ -12,10 +12,10 @@
 
 void v1_add_cursor(struct strbuf *out, const struct kv_header *header)
 {
-	uint64_t mark = header->cluster_id % 100000;
+	char text[V1_CURSOR_MAX];
 
-	// The last digits tell the store; nobody but us looks into it.
-	strbuf_printf(out, "\"%lld%05u\"", (long long)header->revision, (unsigned int)mark);
+	v1_cursor(header->revision, header->cluster_id, text);
+	strbuf_printf(out, "\"%s\"", text);
 }
 
 void v1_add_pair(struct strbuf *out, const struct lease *lease, int64_t expires_ms)

@@ -37,8 +37,8 @@ static const struct flag store_flags[] = {
 	  "better place.",
 	  .properties = FLAG_SECRET },
 	{ .name = "remote", FLAG_COMMA_LIST, AT(remote), NULL, "HOST:PORT,...",
-	  "Controllers (weftd --listen) to ask in place of a store; another one is tried when one does "
-	  "not answer." },
+	  "Controllers (weftd --listen), or servers of flannel 0.5 to 0.7, to ask in place of a store; "
+	  "another one is tried when one does not answer." },
 	{ .name = "pin", FLAG_STRING, AT(pin), NULL, "sha256:HEX,...",
 	  "Digest of the controller's public key, as it tells when it starts: no other is spoken to, "
 	  "and no CA is needed. Several for several controllers." },

@@ -3,6 +3,7 @@
 // Owns: the forms of the HTTP API of flannel 0.5 to 0.7.
 #include "store/v1_wire.h"
 
+#include "core/parse.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -111,6 +112,40 @@ int v1_parse_subnet(const char *text, struct ipnet *ret, struct err *e)
 		return err_set(e, -EINVAL, "not a subnet of IPv4 alone");
 	*ret = subnet.v4;
 	return 0;
+}
+
+// ---- cursors ----
+
+#define MARK_DIGITS 5
+#define MARK_LIMIT 100000
+
+uint64_t v1_cursor_mark(uint64_t cluster_id)
+{
+	return cluster_id % MARK_LIMIT;
+}
+
+void v1_cursor(int64_t revision, uint64_t cluster_id, char ret[static V1_CURSOR_MAX])
+{
+	(void)text_format(ret, V1_CURSOR_MAX, "%lld%05u", (long long)revision,
+			  (unsigned int)v1_cursor_mark(cluster_id));
+}
+
+bool v1_read_cursor(const char *text, int64_t *ret_revision, uint64_t *ret_mark)
+{
+	size_t len = strlen(text);
+	char digits[V1_CURSOR_MAX];
+	uint64_t revision, mark;
+
+	if (len <= MARK_DIGITS || len >= sizeof(digits))
+		return false;
+	memcpy(digits, text, len - MARK_DIGITS);
+	digits[len - MARK_DIGITS] = '\0';
+	if (parse_whole_u64(digits, INT64_MAX - 1, &revision) < 0 ||
+	    parse_whole_u64(text + len - MARK_DIGITS, MARK_LIMIT - 1, &mark) < 0)
+		return false;
+	*ret_revision = (int64_t)revision;
+	*ret_mark = mark;
+	return true;
 }
 
 // ---- writing ----

@@ -32,6 +32,12 @@ int v1_read_subnet(const json_t *lease, struct ipnet *ret, struct err *e);
 // "10.1.2.0-24", of a path.
 int v1_parse_subnet(const char *text, struct ipnet *ret, struct err *e);
 
+// Our cursors: a revision, and in its last digits a mark of the store. Nobody but a controller looks into one.
+#define V1_CURSOR_MAX 32
+uint64_t v1_cursor_mark(uint64_t cluster_id);
+void v1_cursor(int64_t revision, uint64_t cluster_id, char ret[static V1_CURSOR_MAX]);
+bool v1_read_cursor(const char *text, int64_t *ret_revision, uint64_t *ret_mark); // false: none of ours
+
 // Appends {"Subnet":..,"Attrs":..,"Expiration":..}; attrs NULL: those of no lease.
 void v1_add_lease(struct strbuf *out, const struct ipnet *subnet, const struct lease_attrs *attrs,
 		  int64_t expires_ms);
