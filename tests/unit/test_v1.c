@@ -6,14 +6,17 @@
 #include "controller/controller.h"
 #include "controller/v1_internal.h"
 #include "core/mem.h"
+#include "io/http_client.h"
 #include "loop_end.h"
 #include "kv_client.h"
 #include "raw_http.h"
 #include "store/memory.h"
 #include "store/v1_wire.h"
+#include "tls_maker.h"
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONFIG "{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"vxlan\"}}"
 #define SUBNET "{\"Subnet\":"
@@ -631,6 +634,93 @@ static void test_token(void **state)
 	assert_int_equal(memory_key_count(behind), 1);
 }
 
+// ---- client certificates: with them no token is wanted here, and without one nobody gets in ----
+
+enum { CA, CRT, KEY, CLIENT_CRT, CLIENT_KEY, FILES };
+
+struct fetched {
+	bool done;
+	int r, status;
+	char *body;
+};
+
+static void on_fetched(void *arg, int r, const struct http_response *response, const struct err *e)
+{
+	struct fetched *fetched = arg;
+
+	(void)e;
+	*fetched = (struct fetched){ true, r, response->status, xstrdup(response->body) };
+}
+
+static struct fetched fetch(const struct http_client_config *config, const char *path)
+{
+	_cleanup_free_ char *url =
+		xasprintf("https://127.0.0.1:%u%s", controller_port(controller), path);
+	struct fetched fetched = { 0 };
+	const struct http_request request = { .method = "GET",
+					      .url = url,
+					      .response_max = 65536,
+					      .connect_timeout_ms = 5000,
+					      .total_timeout_ms = 5000,
+					      .done = on_fetched,
+					      .arg = &fetched };
+	struct http_client *client;
+	struct err e;
+
+	check(http_client_new(loop, config, &client, &e) == 0, "%s", e.msg);
+	http_call_start(client, &request);
+	turn_until(loop, fetched.done);
+	http_client_free(client);
+	return fetched;
+}
+
+static void check_mutual_tls(char files[FILES][64])
+{
+	const struct http_client_config known = { .ca_file = files[CA],
+						  .cert_file = files[CLIENT_CRT],
+						  .key_file = files[CLIENT_KEY] };
+	const struct http_client_config unknown = { .ca_file = files[CA] };
+	struct fetched fetched = fetch(&known, "/v1/_/config");
+
+	assert_int_equal(fetched.status, 200);
+	assert_non_null(strstr(fetched.body, "\"Network\":\"10.1.0.0/16\""));
+	free(fetched.body);
+	fetched = fetch(&known, "/v2/range"); // which wants its token all the same
+	assert_int_equal(fetched.status, 401);
+	free(fetched.body);
+	fetched = fetch(&unknown, "/v1/_/config");
+	assert_true(fetched.r < 0);
+	free(fetched.body);
+}
+
+static void test_mutual_tls(void **state)
+{
+	static const char *const names[FILES] = { "ca", "crt", "key", "client.crt", "client.key" };
+	char directory[] = "/tmp/weft-v1-XXXXXX", files[FILES][64];
+	struct controller_config config = { .prefix = "/p",
+					    .token = "0123456789abcdef0123456789abcdef",
+					    .http = { .address = ip_v4(0x7f000001),
+						      .tls = { files[CRT], files[KEY], files[CA] } } };
+	struct tls_maker *maker = tls_maker_new();
+	struct err e;
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	for (size_t i = 0; i < FILES; i++)
+		(void)text_format(files[i], sizeof(files[i]), "%s/%s", directory, names[i]);
+	tls_maker_write_ca(maker, files[CA]);
+	tls_maker_write_server(maker, files[CRT], files[KEY]);
+	tls_maker_write_client(maker, files[CLIENT_CRT], files[CLIENT_KEY]);
+	tls_maker_free(maker);
+	controller = controller_free(controller);
+	check(controller_new(behind, &config, &controller, &e) == 0, "%s", e.msg);
+	put("/p/config", CONFIG);
+	check_mutual_tls(files);
+	for (size_t i = 0; i < FILES; i++)
+		assert_int_equal(unlink(files[i]), 0);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 static void test_store_away(void **state)
 {
 	struct raw_http peer;
@@ -703,6 +793,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_body, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_token, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mutual_tls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_away, setup, teardown),
 		cmocka_unit_test(test_choose),
 	};
