@@ -3,8 +3,10 @@
 // Owns: what belongs to the host whatever networks it is in: the lock, netlink, the store's client, the API, signals.
 #include "agent/agent_internal.h"
 
+#include "agent/host_identity.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "store/owner.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -114,6 +116,25 @@ static int open_kernel(struct agent *agent, struct err *e)
 	return 0;
 }
 
+// A controller that asks for a token guards what each host owns: it is shown who we are. By plain HTTP that is told nobody.
+static int open_store(struct agent *agent, struct err *e)
+{
+	const struct options *options = agent->options;
+	struct store_config config = options->store;
+	_cleanup_free_ char *identity = NULL;
+	int r = 0;
+	if (config.token)
+		r = host_identity_open(options->state_dir, &identity, e);
+	config.identity = identity;
+	if (r == 0)
+		r = kv_open(agent->loop, &config, &agent->kv, e);
+	if (r < 0 || !identity)
+		return r;
+	owner_of(identity, agent->owner);
+	explicit_bzero(identity, strlen(identity));
+	return 0;
+}
+
 static int open_api(struct agent *agent, struct err *e)
 {
 	const struct options *options = agent->options;
@@ -143,7 +164,7 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 	if (r == 0)
 		r = open_api(agent, e);
 	if (r == 0)
-		r = kv_open(agent->loop, &options->store, &agent->kv, e);
+		r = open_store(agent, e);
 	if (r == 0)
 		r = networks_open(agent, e);
 	if (r < 0) {

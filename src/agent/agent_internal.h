@@ -16,6 +16,7 @@
 #include "kernel/monitor.h"
 #include "kernel/netlink.h"
 #include "reconcile/reconcile.h"
+#include "store/owner.h"
 #include "store/registry.h"
 
 struct network;
@@ -46,6 +47,7 @@ struct agent {
 	struct signal_watch *signals[3];
 	struct timer *watchdog_timer;
 	struct kv *kv;
+	char owner[OWNER_MAX]; // the mark of our leases, store/owner.h; "": none
 	struct api *api;
 	struct view_scope scope;
 

@@ -406,6 +406,8 @@ int network_new(struct agent *agent, const char *name, struct network **ret, str
 	network->reconcile = reconcile_new(agent->loop, agent->nl, &reconcile_source, network,
 					   agent->options->scan_interval_ms);
 	int r = registry_new(agent->kv, network->prefix, &network->registry, e);
+	if (r == 0 && *agent->owner)
+		registry_set_owner(network->registry, agent->owner);
 	if (r == 0)
 		r = open_files(network, e);
 	if (r < 0) {

@@ -23,7 +23,8 @@
 
 struct server {
 	struct loop *loop;
-	struct identity identity; // zero with --insecure
+	struct identity_config identity_config; // borrows from the options
+	struct identity identity;		// zero with --insecure
 	struct kv *kv;
 	struct controller *controller;
 	struct signal_watch *hangup;
@@ -60,15 +61,15 @@ static const char *or_null(const char *text)
 
 static int open_identity(struct server *server, const struct options *options, struct err *e)
 {
-	const struct identity_config config = {
+	server->identity_config = (struct identity_config){
 		.directory = options->state_dir,
 		.address = options->listen_ip,
 		.cert_file = or_null(options->store_flags.remote_cert_file),
 		.key_file = or_null(options->store_flags.remote_key_file),
 		.token = store_options_token(&options->store_flags),
+		.token_file = or_null(options->store_flags.token_file),
 	};
-
-	return options->insecure ? 0 : identity_open(&config, &server->identity, e);
+	return options->insecure ? 0 : identity_open(&server->identity_config, &server->identity, e);
 }
 
 static int open_controller(struct server *server, const struct options *options, struct err *e)
@@ -158,15 +159,24 @@ static void tell_join(const struct server *server, const struct options *options
 		return;
 	(void)address_text(server, &options->listen_ip, "ADDRESS-OF-THIS-HOST", address);
 	log_info("controller: agents join by: weftd --remote=%s --token-file=FILE --pin=%s%s; the token is %s%s",
-		 address, pin, files, identity->token_file ? "in " : "the one that was given",
-		 identity->token_file ? identity->token_file : "");
+		 address, pin, files, identity->join_file ? "in " : "what `weft token create` makes",
+		 identity->join_file ? identity->join_file : "");
 	if (!identity->token_is_new || output_is_log())
 		return;
-	printf("weftd --remote=%s --token=%s --pin=%s%s\n", address, identity->token, pin, files);
+	printf("weftd --remote=%s --token=%s --pin=%s%s\n", address, identity->join_token, pin, files);
 	(void)fflush(stdout); // who closed it does not want it
 }
 
 // ---- life ----
+
+static int read_token(struct server *server, struct err *e)
+{
+	int r = identity_read_token(&server->identity_config, &server->identity, e);
+
+	if (r == 0)
+		controller_set_token(server->controller, server->identity.token);
+	return r;
+}
 
 static void on_hangup(void *arg, int signal_number)
 {
@@ -176,11 +186,13 @@ static void on_hangup(void *arg, int signal_number)
 	(void)signal_number;
 	if (!server->identity.cert_file)
 		log_info("controller: there are no files to read again: it was started with --insecure");
+	else if (read_token(server, &e) < 0)
+		log_error("controller: keep the former token and certificate: %s", err_msg(&e));
 	else if (controller_reload(server->controller, &e) < 0)
 		log_error("controller: keep the former certificate: %s", err_msg(&e));
 	else
-		log_info("controller: read the certificate again; connections that are open keep the "
-			 "former; pin %s",
+		log_info("controller: read the certificate again, and the token; connections that are open "
+			 "keep the former certificate; pin %s",
 			 controller_pin(server->controller));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: whose requests a controller takes: those that carry its token.
+// Owns: who a request comes from: what its token allows, whose identity it shows.
 #include "controller/controller_internal.h"
 
 #include "core/log.h"
@@ -8,25 +8,98 @@
 #include "store/wire.h"
 
 #include <errno.h>
+#include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <string.h>
 #include <strings.h>
 
 #define SCHEME "Bearer "
+#define IDENTITY_HEADER "Weft-Identity"
+#define PROOF_DOMAIN "weft session proof key"
 
-bool access_is_granted(const struct controller *controller, const struct http_exchange *exchange)
+// ---- secrets that follow from the admin token ----
+
+static void secrets_wipe(struct access *access)
+{
+	if (access->admin_token)
+		gnutls_memset(access->admin_token, 0, strlen(access->admin_token));
+	free(access->admin_token);
+	gnutls_memset(access, 0, sizeof(*access));
+}
+
+void access_init(struct access *access, const char *admin_token)
+{
+	secrets_wipe(access);
+	if (!admin_token)
+		return;
+	access->admin_token = xstrdup(admin_token);
+	join_token_of(admin_token, access->join_token);
+	// Only a library that was built without SHA-256 fails here.
+	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, admin_token, strlen(admin_token), PROOF_DOMAIN,
+			     strlen(PROOF_DOMAIN), access->proof_key) < 0)
+		abort();
+}
+
+void access_free(struct access *access)
+{
+	secrets_wipe(access);
+}
+
+// ---- requests ----
+
+static const char *token_of(const struct http_exchange *exchange)
 {
 	const char *given = http_exchange_header(exchange, "Authorization");
-	size_t len;
 
-	if (!controller->token)
-		return true;
 	if (!given || strncasecmp(given, SCHEME, strlen(SCHEME)) != 0)
-		return false;
-	given += strlen(SCHEME);
-	len = strlen(controller->token);
-	// In a time that does not tell how much of it was right. The length is no secret.
-	return strlen(given) == len && gnutls_memcmp(given, controller->token, len) == 0;
+		return NULL;
+	return given + strlen(SCHEME);
+}
+
+// In a time that does not tell how much of it was right. The length is no secret.
+static bool is_token(const char *given, const char *token)
+{
+	size_t len = strlen(token);
+
+	return strlen(given) == len && gnutls_memcmp(given, token, len) == 0;
+}
+
+static enum caller_role role_of(const struct controller *controller, const char *token)
+{
+	const struct access *access = &controller->access;
+
+	if (!access->admin_token)
+		return CALLER_ADMIN;
+	if (!token)
+		return CALLER_STRANGER;
+	if (is_token(token, access->admin_token))
+		return CALLER_ADMIN;
+	if (is_token(token, access->join_token))
+		return CALLER_AGENT;
+	return CALLER_STRANGER;
+}
+
+enum caller_role access_role(const struct controller *controller, const struct http_exchange *exchange)
+{
+	return role_of(controller, token_of(exchange));
+}
+
+void access_caller(const struct controller *controller, const struct http_exchange *exchange,
+		   struct caller *ret)
+{
+	const char *identity = http_exchange_header(exchange, IDENTITY_HEADER);
+
+	*ret = (struct caller){
+		.role = access_role(controller, exchange),
+		.peer = http_exchange_peer(exchange),
+	};
+	if (controller->access.admin_token && identity && owner_check_identity(identity, NULL) == 0)
+		owner_of(identity, ret->owner);
+}
+
+bool access_is_guarded(const struct controller *controller)
+{
+	return controller->access.admin_token != NULL;
 }
 
 void access_refuse(struct http_exchange *exchange)

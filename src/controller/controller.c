@@ -3,6 +3,7 @@
 // Owns: the controller's life, its paths, and which keys are its own.
 #include "controller/controller_internal.h"
 
+#include "controller/guard.h"
 #include "controller/v1.h"
 #include "core/mem.h"
 #include "store/wire.h"
@@ -42,12 +43,14 @@ void answer_error(struct http_exchange *exchange, int r, const char *text)
 
 // ---- keys ----
 
+// Also of a prefix: one that is hidden has nothing to show.
 bool is_our_key(const struct controller *controller, const char *key, size_t len)
 {
 	size_t prefix_len = strlen(controller->prefix);
 
 	return len >= prefix_len && len <= WIRE_KEY_MAX &&
-	       memcmp(key, controller->prefix, prefix_len) == 0;
+	       memcmp(key, controller->prefix, prefix_len) == 0 &&
+	       !guard_is_hidden(controller, key, len);
 }
 
 int read_our_key(const struct controller *controller, const json_t *object, const char *name,
@@ -144,7 +147,7 @@ static bool on_head(void *arg, const struct http_exchange *exchange)
 
 	if (v1_is_path(http_exchange_path(exchange)))
 		return v1_is_open(controller->v1);
-	return access_is_granted(arg, exchange);
+	return access_role(arg, exchange) != CALLER_STRANGER;
 }
 
 // ---- the mirror's news ----
@@ -190,7 +193,7 @@ int controller_new(struct kv *kv, const struct controller_config *config, struct
 	controller->loop = kv_loop(kv);
 	controller->prefix = xasprintf("%.*s/", (int)len, config->prefix);
 	controller->late = timer_new(controller->loop, range_late, controller);
-	controller->token = xstrdup(config->token);
+	access_init(&controller->access, config->token);
 	controller->trim = timer_new(controller->loop, range_trim, controller);
 	controller->wake = timer_new(controller->loop, watchers_wake, controller);
 	controller->v1 = v1_new(controller, !config->token || config->http.tls.ca_file);
@@ -222,7 +225,7 @@ struct controller *controller_free(struct controller *controller)
 	timer_free(controller->trim);
 	timer_free(controller->wake);
 	free(controller->prefix);
-	free(controller->token);
+	access_free(&controller->access);
 	free(controller);
 	return NULL;
 }
@@ -230,6 +233,11 @@ struct controller *controller_free(struct controller *controller)
 int controller_reload(struct controller *controller, struct err *e)
 {
 	return http_server_reload(controller->server, e);
+}
+
+void controller_set_token(struct controller *controller, const char *token)
+{
+	access_init(&controller->access, token);
 }
 
 const char *controller_pin(const struct controller *controller)

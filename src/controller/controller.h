@@ -9,7 +9,9 @@
 
 struct controller_config {
 	const char *prefix; // "/coreos.com/network": nothing else of the store is read, served or written
-	const char *token; // that every request has to carry, but for /healthz and /readyz; NULL: none. Copied
+	// The admin's; from it follows the agents'. Every request but for /healthz and /readyz has to carry one of them. NULL: none.
+	// Copied.
+	const char *token;
 	struct http_server_config http; // address, port and TLS; limits are set here
 };
 
@@ -20,5 +22,7 @@ int controller_new(struct kv *kv, const struct controller_config *config, struct
 struct controller *controller_free(struct controller *controller);
 // The files of TLS anew, as http_server_reload.
 int controller_reload(struct controller *controller, struct err *e);
+// Another admin token in place of the one of config, from the next request on; the agents' follows from it.
+void controller_set_token(struct controller *controller, const char *token);
 const char *controller_pin(const struct controller *controller); // "" without TLS
 uint16_t controller_port(const struct controller *controller);

@@ -3,12 +3,17 @@
 // Owns: what the parts of the controller share.
 #pragma once
 
+#include "controller/caller.h"
 #include "controller/controller.h"
+#include "controller/join_token.h"
 #include "controller/mirror.h"
 #include "core/json.h"
+#include "store/wire.h"
 
 #define TYPE_JSON "application/json"
 #define TYPE_LINES "application/x-ndjson"
+
+#define OP_PAIRS_MAX (KV_TXN_MAX * (size_t)WIRE_LINE_MAX)
 
 // A request that the store is asked for.
 struct op {
@@ -16,15 +21,24 @@ struct op {
 	struct op *previous;
 	struct op *next;
 	struct http_exchange *exchange;
-	struct strbuf pairs; // that came, as they are sent
-	bool surely_writes;  // a transaction that changes something if it succeeds
+	struct strbuf pairs;	 // that came, as they are sent
+	bool surely_writes;	 // a transaction that changes something if it succeeds
+	struct judging *judging; // of a transaction that is not with the store yet; NULL otherwise
+};
+
+// Tokens, and what follows from the admin's, so that all controllers that share it agree.
+#define ACCESS_KEY_BYTES 32
+struct access {
+	char *admin_token; // NULL: nobody is asked for one, and all may do everything
+	char join_token[JOIN_TOKEN_MAX];
+	unsigned char proof_key[ACCESS_KEY_BYTES]; // of guard_proof
 };
 
 struct controller {
 	struct kv *kv;
 	struct loop *loop;
 	char *prefix; // with the slash at its end
-	char *token;  // NULL: nobody is asked for one
+	struct access access;
 	struct mirror *mirror;
 	struct http_server *server;
 	struct timer *late; // for the range that has waited longest
@@ -39,8 +53,13 @@ struct controller {
 };
 
 // ---- access.c ----
-bool access_is_granted(const struct controller *controller, const struct http_exchange *exchange);
-void access_refuse(struct http_exchange *exchange); // answers
+void access_init(struct access *access, const char *admin_token); // anew, too; NULL: as struct access has it
+void access_free(struct access *access);
+enum caller_role access_role(const struct controller *controller, const struct http_exchange *exchange);
+void access_caller(const struct controller *controller, const struct http_exchange *exchange,
+		   struct caller *ret);
+bool access_is_guarded(const struct controller *controller); // false: with --insecure
+void access_refuse(struct http_exchange *exchange);	     // answers
 
 // ---- requests to the store, write.c ----
 struct op *op_new(struct controller *controller, struct http_exchange *exchange);
@@ -61,8 +80,11 @@ void ranges_end(struct controller *controller);
 void range_late(void *arg);
 void range_trim(void *arg);
 
-// ---- write.c ----
+// ---- txn.c ----
+struct judging *judging_free(struct judging *judging);
 void serve_txn(struct controller *controller, struct http_exchange *exchange, const json_t *request);
+
+// ---- sessions, write.c ----
 void serve_session_open(struct controller *controller, struct http_exchange *exchange,
 			const json_t *request);
 void serve_session_keep_alive(struct controller *controller, struct http_exchange *exchange,

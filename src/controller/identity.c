@@ -3,6 +3,7 @@
 // Owns: making and keeping a controller's key, certificate and token.
 #include "controller/identity.h"
 
+#include "controller/join_token.h"
 #include "core/mem.h"
 #include "core/strbuf.h"
 #include "io/file.h"
@@ -297,22 +298,70 @@ static int open_token(const struct identity_config *config, struct identity *ide
 	return r;
 }
 
-// ---- both ----
+// The file is for those who take the token to other hosts; what counts is what follows from the admin's token.
+static int tell_join_token(const struct identity_config *config, struct identity *identity,
+			   struct err *e)
+{
+	char line[JOIN_TOKEN_MAX + 1];
+	int r;
+
+	if (!identity->join_token)
+		identity->join_token = xcalloc(1, JOIN_TOKEN_MAX);
+	join_token_of(identity->token, identity->join_token);
+	if (!identity->token_file)
+		return 0;
+	free(identity->join_file);
+	identity->join_file = xasprintf("%s/controller.join", config->directory);
+	(void)text_format(line, sizeof(line), "%s\n", identity->join_token);
+	r = file_write_atomic(identity->join_file, line, strlen(line), 0600, e);
+	gnutls_memset(line, 0, sizeof(line));
+	return r;
+}
+
+// ---- all ----
 
 int identity_open(const struct identity_config *config, struct identity *ret, struct err *e)
 {
 	int r = open_certificate(config, ret, e);
 
-	return r < 0 ? r : open_token(config, ret, e);
+	if (r == 0)
+		r = open_token(config, ret, e);
+	return r < 0 ? r : tell_join_token(config, ret, e);
+}
+
+static void free_secret(char *secret)
+{
+	if (secret)
+		gnutls_memset(secret, 0, strlen(secret));
+	free(secret);
+}
+
+int identity_read_token(const struct identity_config *config, struct identity *identity, struct err *e)
+{
+	const char *path = identity->token_file ? identity->token_file : config->token_file;
+	char *token = NULL;
+	int r = 0;
+
+	if (!path)
+		return 0;
+	if (identity->token_file)
+		r = check_secret(path, e);
+	if (r == 0)
+		r = token_read_file(path, &token, e);
+	if (r < 0)
+		return r;
+	free_secret(identity->token);
+	identity->token = token;
+	return tell_join_token(config, identity, e);
 }
 
 void identity_free(struct identity *identity)
 {
-	if (identity->token)
-		gnutls_memset(identity->token, 0, strlen(identity->token));
+	free_secret(identity->token);
+	free_secret(identity->join_token);
 	free(identity->cert_file);
 	free(identity->key_file);
-	free(identity->token);
 	free(identity->token_file);
+	free(identity->join_file);
 	*identity = (struct identity){ 0 };
 }

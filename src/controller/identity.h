@@ -19,18 +19,24 @@ struct identity_config {
 	struct ip address;     // the one in the certificate
 	const char *cert_file; // NULL: made, the key too
 	const char *key_file;
-	const char *token; // NULL: made
+	const char *token;	// NULL: made
+	const char *token_file; // that it was read from; NULL: from none
 };
 
 struct identity {
 	char *cert_file;
 	char *key_file;
-	char *token;
+	char *token;	  // the admin's
 	char *token_file; // NULL: it was given
+	char *join_token; // that follows from it, for agents
+	char *join_file;
 	bool token_is_new;
 };
 
 // Blocks for the disk: before the loop runs. ret must be zero; identity_free also after a failure. The message names the
 // file and says what to do.
 int identity_open(const struct identity_config *config, struct identity *ret, struct err *e);
+// The token anew, from its file; that of agents likewise. On an error the former stay. Blocks for the disk, shortly.
+int identity_read_token(const struct identity_config *config, struct identity *identity,
+			struct err *e);
 void identity_free(struct identity *identity);

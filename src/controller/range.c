@@ -8,6 +8,7 @@
 // agents want at once, comes from the mirror, and waits until the mirror has what was last written
 // through this controller: who wrote sees what it wrote.
 #include "controller/controller_internal.h"
+#include "controller/guard.h"
 
 #include "core/mem.h"
 #include "store/wire.h"
@@ -66,6 +67,8 @@ static int range_next(void *arg, struct strbuf *out)
 			add_header(out, &answer->header);
 			return 0;
 		}
+		if (guard_is_hidden(answer->controller, pair->bytes, pair->key_len))
+			continue;
 		text = pair_text(pair, &len);
 		strbuf_puts(out, "{\"pair\":");
 		strbuf_add(out, text, len);

@@ -13,6 +13,7 @@
 // A watcher holds no queue of its own: it has the number of the change that is next. One that reads too
 // slowly falls behind what the mirror keeps, and is lost.
 #include "controller/controller_internal.h"
+#include "controller/guard.h"
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -114,7 +115,7 @@ static bool wants(const struct watcher *watcher, const struct pair *pair)
 		return false;
 	for (size_t i = 0; i < watcher->prefix_count; i++)
 		if (pair_starts_with(pair, watcher->prefixes[i], watcher->prefix_lens[i]))
-			return true;
+			return !guard_is_hidden(watcher->controller, pair->bytes, pair->key_len);
 	return false;
 }
 

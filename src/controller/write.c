@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: what goes through the controller to the store: transactions and sessions.
+// Owns: requests that go through the controller to the store, and the sessions among them.
 #include "controller/controller_internal.h"
+#include "controller/guard.h"
 
 #include "core/mem.h"
 #include "store/wire.h"
 
 #include <errno.h>
 #include <string.h>
-
-#define PAIRS_MAX (KV_TXN_MAX * (size_t)WIRE_LINE_MAX)
 
 // ---- requests to the store ----
 
@@ -19,7 +18,7 @@ struct op *op_new(struct controller *controller, struct http_exchange *exchange)
 
 	op->controller = controller;
 	op->exchange = exchange;
-	op->pairs = STRBUF_INIT(PAIRS_MAX);
+	op->pairs = STRBUF_INIT(OP_PAIRS_MAX);
 	op->next = controller->ops;
 	if (op->next)
 		op->next->previous = op;
@@ -30,6 +29,7 @@ struct op *op_new(struct controller *controller, struct http_exchange *exchange)
 static void op_free(struct op *op)
 {
 	strbuf_free(&op->pairs);
+	judging_free(op->judging);
 	free(op);
 }
 
@@ -55,96 +55,36 @@ void ops_end(struct controller *controller)
 	}
 }
 
-// ---- transactions ----
+// ---- sessions ----
 
-static void on_pair(void *arg, const struct kv_pair *pair)
+static void answer_session(struct http_exchange *exchange, int64_t session, int64_t ttl_s,
+			   const char *proof)
 {
-	struct op *op = arg;
-	_cleanup_free_ char *text = wire_pair_text(pair);
+	json_t *answer =
+		json_pack("{s:I,s:I}", "session", (json_int_t)session, "ttl_s", (json_int_t)ttl_s);
 
-	strbuf_printf(&op->pairs, "%s%s", op->pairs.len > 0 ? "," : "", text);
+	if (proof)
+		json_object_set_new(answer, "proof", json_string(proof));
+	answer_json(exchange, 200, answer);
 }
 
-static void on_txn(void *arg, int r, bool succeeded, const struct kv_header *header,
-		   const struct err *e)
+static void on_opened(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
 {
 	struct op *op = arg;
-	struct strbuf answer = STRBUF_INIT(PAIRS_MAX + 1024);
+	char proof[GUARD_PROOF_MAX];
+	struct caller caller;
 
 	if (r < 0) {
 		answer_error(op->exchange, r, err_msg(e));
+	} else if (!access_is_guarded(op->controller)) {
+		answer_session(op->exchange, session, ttl_s, NULL);
 	} else {
-		_cleanup_json_ json_t *object = wire_header(header);
-		_cleanup_free_ char *text = json_text(object);
-
-		if (succeeded && op->surely_writes && op->controller->written < header->revision)
-			op->controller->written = header->revision;
-		strbuf_printf(&answer, "{\"succeeded\":%s,\"header\":%s,\"pairs\":[",
-			      succeeded ? "true" : "false", text);
-		strbuf_add(&answer, strbuf_text(&op->pairs), op->pairs.len);
-		strbuf_puts(&answer, "]}");
-		http_answer(op->exchange, 200, TYPE_JSON, strbuf_text(&answer), answer.len);
+		access_caller(op->controller, op->exchange, &caller);
+		guard_proof(op->controller, &caller, session, proof);
+		answer_session(op->exchange, session, ttl_s, proof);
 	}
-	strbuf_free(&answer);
 	op_end(op);
 }
-
-static int check_keys(const struct controller *controller, const struct kv_txn *txn, struct err *e)
-{
-	for (size_t i = 0; i < txn->compare_count; i++)
-		if (!is_our_key(controller, txn->compares[i].key, txn->compares[i].key_len))
-			return err_set(e, -EACCES, "compare %zu: not below %s", i, controller->prefix);
-	for (size_t i = 0; i < txn->write_count; i++)
-		if (!is_our_key(controller, txn->writes[i].key, txn->writes[i].key_len))
-			return err_set(e, -EACCES, "write %zu: not below %s", i, controller->prefix);
-	if (txn->compare_count > kv_txn_max(controller->kv) ||
-	    txn->write_count > kv_txn_max(controller->kv))
-		return err_set(e, -EINVAL, "more than this store does at once, which is %u",
-			       kv_txn_max(controller->kv));
-	return 0;
-}
-
-// If the transaction succeeds; what is deleted without asking may have been gone before.
-static bool is_there(const struct kv_txn *txn, const struct kv_write *write)
-{
-	for (size_t i = 0; i < txn->compare_count; i++) {
-		const struct kv_compare *compare = &txn->compares[i];
-
-		if (compare->kind != KV_ABSENT && compare->key_len == write->key_len &&
-		    memcmp(compare->key, write->key, write->key_len) == 0)
-			return true;
-	}
-	return false;
-}
-
-static bool surely_writes(const struct kv_txn *txn)
-{
-	for (size_t i = 0; i < txn->write_count; i++)
-		if (txn->writes[i].value || is_there(txn, &txn->writes[i]))
-			return true;
-	return false;
-}
-
-void serve_txn(struct controller *controller, struct http_exchange *exchange, const json_t *request)
-{
-	struct wire_txn txn;
-	struct err e;
-	int r = wire_read_txn(request, &txn, &e);
-
-	if (r == 0)
-		r = check_keys(controller, &txn.txn, &e);
-	if (r < 0) {
-		answer_error(exchange, r, err_msg(&e));
-	} else {
-		struct op *op = op_new(controller, exchange);
-
-		op->surely_writes = surely_writes(&txn.txn);
-		kv_txn(controller->kv, &txn.txn, on_pair, on_txn, op);
-	}
-	wire_txn_free(&txn);
-}
-
-// ---- sessions ----
 
 static void on_session(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)
 {
@@ -153,9 +93,7 @@ static void on_session(void *arg, int r, int64_t session, int64_t ttl_s, const s
 	if (r < 0)
 		answer_error(op->exchange, r, err_msg(e));
 	else
-		answer_json(op->exchange, 200,
-			    json_pack("{s:I,s:I}", "session", (json_int_t)session, "ttl_s",
-				      (json_int_t)ttl_s));
+		answer_session(op->exchange, session, ttl_s, NULL);
 	op_end(op);
 }
 
@@ -177,7 +115,29 @@ void serve_session_open(struct controller *controller, struct http_exchange *exc
 	int64_t ttl_s;
 
 	if (read_number(exchange, request, "ttl_s", 1, INT32_MAX, &ttl_s))
-		kv_session_open(controller->kv, ttl_s, on_session, op_new(controller, exchange));
+		kv_session_open(controller->kv, ttl_s, on_opened, op_new(controller, exchange));
+}
+
+// The session that the client may ask after, or (writes) keep or end. False: answered.
+static bool read_session(struct controller *controller, struct http_exchange *exchange,
+			 const json_t *request, bool writes, int64_t *ret)
+{
+	const char *proof = NULL;
+	struct caller caller;
+	struct err e;
+	int r;
+
+	if (!read_number(exchange, request, "session", INT64_MIN, INT64_MAX, ret))
+		return false;
+	if (!access_is_guarded(controller))
+		return true;
+	r = json_get_string(request, "proof", &proof, &e);
+	access_caller(controller, exchange, &caller);
+	if (r == 0)
+		r = guard_session(controller, &caller, *ret, proof, writes, &e);
+	if (r < 0)
+		answer_error(exchange, r, err_msg(&e));
+	return r == 0;
 }
 
 void serve_session_keep_alive(struct controller *controller, struct http_exchange *exchange,
@@ -185,7 +145,7 @@ void serve_session_keep_alive(struct controller *controller, struct http_exchang
 {
 	int64_t session;
 
-	if (read_number(exchange, request, "session", INT64_MIN, INT64_MAX, &session))
+	if (read_session(controller, exchange, request, true, &session))
 		kv_session_keep_alive(controller->kv, session, on_session,
 				      op_new(controller, exchange));
 }
@@ -195,7 +155,7 @@ void serve_session_query(struct controller *controller, struct http_exchange *ex
 {
 	int64_t session;
 
-	if (read_number(exchange, request, "session", INT64_MIN, INT64_MAX, &session))
+	if (read_session(controller, exchange, request, false, &session))
 		kv_session_query(controller->kv, session, on_session, op_new(controller, exchange));
 }
 
@@ -204,6 +164,6 @@ void serve_session_close(struct controller *controller, struct http_exchange *ex
 {
 	int64_t session;
 
-	if (read_number(exchange, request, "session", INT64_MIN, INT64_MAX, &session))
+	if (read_session(controller, exchange, request, true, &session))
 		kv_session_close(controller->kv, session, on_session, op_new(controller, exchange));
 }

@@ -341,9 +341,14 @@ struct ip http_exchange_peer(const struct http_exchange *exchange)
 	if (address && address->sa_family == AF_INET)
 		return ip_from_bytes(AF_INET,
 				     &((const struct sockaddr_in *)(const void *)address)->sin_addr);
-	if (address && address->sa_family == AF_INET6)
-		return ip_from_bytes(AF_INET6,
-				     &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+	if (address && address->sa_family == AF_INET6) {
+		const struct in6_addr *v6 =
+			&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+
+		// What a socket of both families calls a client of IPv4.
+		return IN6_IS_ADDR_V4MAPPED(v6) ? ip_from_bytes(AF_INET, &v6->s6_addr[12])
+						: ip_from_bytes(AF_INET6, v6);
+	}
 	return (struct ip){ 0 };
 }
 

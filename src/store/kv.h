@@ -25,6 +25,7 @@ struct store_config {
 	const char *pin; // controller: keys of servers, see io/http_pin.h; NULL: any that the CA vouches for
 	const char *token;	     // controller, Consul; NULL: none
 	const char *prefix; // controller: of flannel's keys, for a server of flannel's that has no others; NULL: "/"
+	const char *identity;	     // controller: ours, see store/owner.h; NULL: none
 	uint32_t request_timeout_ms; // 0: 5000
 	uint32_t dead_man_ms;	     // a watch that shows no life for this long is dead; 0: 15000
 };

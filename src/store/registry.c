@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/strbuf.h"
 #include "core/text.h"
+#include "store/owner.h"
 #include "store/registry_internal.h"
 
 #include <ctype.h>
@@ -82,8 +83,20 @@ struct registry *registry_free(struct registry *registry)
 	free(registry->prefix);
 	free(registry->config_key);
 	free(registry->leases_prefix);
+	free(registry->owner);
 	free(registry);
 	return NULL;
+}
+
+void registry_set_owner(struct registry *registry, const char *owner)
+{
+	free(registry->owner);
+	registry->owner = xstrdup(owner);
+}
+
+bool registry_lease_is_marked(const struct registry *registry, const struct lease *lease)
+{
+	return !registry->owner || owner_is_marked(lease->attrs.extra, registry->owner);
 }
 
 void registry_op_begin(struct registry *registry, struct registry_op *op,

@@ -22,6 +22,10 @@ int registry_network_check(const char *name, struct err *e);
 // prefix: "/coreos.com/network"; slashes at its end are cut. -EINVAL as above. Borrows kv.
 int registry_new(struct kv *kv, const char *prefix, struct registry **ret, struct err *e);
 struct registry *registry_free(struct registry *registry); // frees its watches; pending calls are forgotten
+// Leases that are written from now on get this owner's mark (store/owner.h).
+void registry_set_owner(struct registry *registry, const char *owner);
+// Does the lease have the mark that we would give it?
+bool registry_lease_is_marked(const struct registry *registry, const struct lease *lease);
 
 // ---- config ----
 // text is terminated and borrowed; r -ENOENT (message names the key) when there is none. header: as of

@@ -14,6 +14,7 @@ struct registry {
 	char *prefix; // without a slash at the end
 	char *config_key;
 	char *leases_prefix; // with a slash at the end
+	char *owner;	     // that marks our leases; NULL: they get no mark
 	struct registry_op *ops;
 	struct registry_watch *watches;
 };

@@ -24,6 +24,7 @@
 #include "store/registry.h"
 
 #include "core/mem.h"
+#include "store/owner.h"
 #include "store/registry_internal.h"
 
 #include <errno.h>
@@ -457,6 +458,19 @@ static void write_start(struct lease_op *op)
 	kv_txn(op->op.registry->kv, &txn, compared_found, write_done, op);
 }
 
+// What the lease's value is to be, with our mark in it.
+static char *value_of(const struct registry *registry, const struct lease_attrs *attrs)
+{
+	struct lease_attrs marked = *attrs;
+	_cleanup_free_ char *extra = NULL;
+
+	if (registry->owner) {
+		extra = owner_mark(attrs->extra, registry->owner);
+		marked.extra = extra;
+	}
+	return lease_attrs_format(&marked);
+}
+
 static struct lease_op *write_op_new(struct registry *registry, enum lease_op_kind kind,
 				     const struct subnet *subnet, const struct lease_attrs *attrs,
 				     registry_lease_fn *fn, void *arg)
@@ -464,7 +478,7 @@ static struct lease_op *write_op_new(struct registry *registry, enum lease_op_ki
 	struct lease_op *op = lease_op_new(registry, kind, subnet, arg);
 
 	op->fn = fn;
-	op->value = lease_attrs_format(attrs);
+	op->value = value_of(registry, attrs);
 	op->timer = timer_new(kv_loop(registry->kv), step_again, op);
 	return op;
 }

@@ -16,6 +16,7 @@ static struct remote *remote_of(const struct kv *kv)
 
 // What is kept of a caller until its answer is there.
 struct operation {
+	struct remote *remote;
 	kv_pair_fn *each;
 	union {
 		kv_range_done_fn *range;
@@ -30,16 +31,16 @@ struct operation {
 	int64_t session;
 	int64_t ttl_s;
 	// A range, for asking it of another kind of server.
-	struct remote *remote;
 	bool is_prefix;
 	char key[];
 };
 
-static struct operation *operation_new(const char *key, kv_pair_fn *each, void *arg)
+static struct operation *operation_new(struct kv *kv, const char *key, kv_pair_fn *each, void *arg)
 {
 	struct operation *operation = xcalloc(1, sizeof(*operation) + strlen(key) + 1);
 
 	memcpy(operation->key, key, strlen(key));
+	operation->remote = remote_of(kv);
 	operation->each = each;
 	operation->arg = arg;
 	return operation;
@@ -110,14 +111,36 @@ static void range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *ea
 		v1_range(remote_of(kv)->v1, key, is_prefix, NULL, each, done, arg);
 		return;
 	}
-	request.arg = operation = operation_new(key, each, arg);
+	request.arg = operation = operation_new(kv, key, each, arg);
 	request.body = json_object();
-	operation->remote = remote_of(kv);
 	operation->is_prefix = is_prefix;
 	wire_set_bytes(request.body, is_prefix ? "prefix" : "key", key, strlen(key));
 	operation->done.range = done;
 	remote_call_start(remote_of(kv), &request);
 }
+
+// ---- proofs ----
+
+static void keep_proof(struct remote *remote, int64_t session, const json_t *json)
+{
+	struct remote_proof *proof = &remote->proofs[remote->proof_next];
+	const char *text = NULL;
+
+	if (json_get_string(json, "proof", &text, NULL) < 0 || !text ||
+	    text_copy(proof->text, sizeof(proof->text), text) < 0)
+		return; // of a controller that asks for none
+	proof->session = session;
+	remote->proof_next = (remote->proof_next + 1) % REMOTE_PROOFS_MAX;
+}
+
+static void add_proof(const struct remote *remote, json_t *body, int64_t session)
+{
+	for (size_t i = 0; session != 0 && i < REMOTE_PROOFS_MAX; i++)
+		if (remote->proofs[i].session == session)
+			json_object_set_new(body, "proof", json_string(remote->proofs[i].text));
+}
+
+// ---- transactions ----
 
 static int txn_read(void *arg, const json_t *json, struct err *e)
 {
@@ -156,9 +179,11 @@ static void txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_tx
 		v1_txn(remote_of(kv)->v1, txn, each, done, arg);
 		return;
 	}
-	request.arg = operation = operation_new("", each, arg);
+	request.arg = operation = operation_new(kv, "", each, arg);
 	request.body = wire_txn(txn);
 	operation->done.txn = done;
+	for (size_t i = 0; i < txn->write_count; i++)
+		add_proof(remote_of(kv), request.body, txn->writes[i].session);
 	remote_call_start(remote_of(kv), &request);
 }
 
@@ -172,6 +197,7 @@ static int session_read(void *arg, const json_t *json, struct err *e)
 	    wire_read_int(json, "ttl_s", 0, INT64_MAX, &operation->ttl_s, NULL) < 0 ||
 	    operation->session == 0)
 		return err_set(e, -EPROTO, "not a session of a controller");
+	keep_proof(operation->remote, operation->session, json);
 	return 0;
 }
 
@@ -187,7 +213,7 @@ static void session_done(void *arg, int r, const struct err *e)
 static void session_request(struct kv *kv, const char *path, json_t *body, bool idempotent,
 			    kv_session_fn *done, void *arg)
 {
-	struct operation *operation = operation_new("", NULL, arg);
+	struct operation *operation = operation_new(kv, "", NULL, arg);
 	struct remote_request request = {
 		.path = path,
 		.body = body,
@@ -211,9 +237,12 @@ static void session_open(struct kv *kv, int64_t ttl_s, kv_session_fn *done, void
 				json_pack("{s:I}", "ttl_s", (json_int_t)ttl_s), false, done, arg);
 }
 
-static json_t *session_body(int64_t session)
+static json_t *session_body(struct kv *kv, int64_t session)
 {
-	return json_pack("{s:I}", "session", (json_int_t)session);
+	json_t *body = json_pack("{s:I}", "session", (json_int_t)session);
+
+	add_proof(remote_of(kv), body, session);
+	return body;
 }
 
 static void session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
@@ -221,7 +250,8 @@ static void session_keep_alive(struct kv *kv, int64_t session, kv_session_fn *do
 	if (remote_v1_is_used(remote_of(kv)))
 		v1_session_keep_alive(remote_of(kv)->v1, session, done, arg);
 	else
-		session_request(kv, "/v2/session/keep-alive", session_body(session), true, done, arg);
+		session_request(kv, "/v2/session/keep-alive", session_body(kv, session), true, done,
+				arg);
 }
 
 static void session_query(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
@@ -229,7 +259,7 @@ static void session_query(struct kv *kv, int64_t session, kv_session_fn *done, v
 	if (remote_v1_is_used(remote_of(kv)))
 		v1_session_query(remote_of(kv)->v1, session, done, arg);
 	else
-		session_request(kv, "/v2/session/query", session_body(session), true, done, arg);
+		session_request(kv, "/v2/session/query", session_body(kv, session), true, done, arg);
 }
 
 static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, void *arg)
@@ -237,7 +267,7 @@ static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, v
 	if (remote_v1_is_used(remote_of(kv)))
 		v1_session_close(remote_of(kv)->v1, session, done, arg);
 	else
-		session_request(kv, "/v2/session/close", session_body(session), true, done, arg);
+		session_request(kv, "/v2/session/close", session_body(kv, session), true, done, arg);
 }
 
 // ---- open and close ----
@@ -259,6 +289,8 @@ static int remote_open(struct kv *kv, const struct store_config *config, struct 
 	if (config->token)
 		remote->authorization = xasprintf("Authorization: Bearer %s", config->token);
 	remote->v1 = remote_v1_new(remote, config->prefix);
+	if (config->identity)
+		remote->identity = xasprintf("Weft-Identity: %s", config->identity);
 	r = endpoint_set_open(&remote->endpoints, config, e);
 	if (r == 0)
 		r = http_client_new(kv->loop, &http, &remote->http, e);
@@ -274,6 +306,7 @@ static void remote_close(struct kv *kv)
 	http_client_free(remote->http);
 	endpoint_set_free(&remote->endpoints);
 	free(remote->authorization);
+	free(remote->identity);
 }
 
 static const char *endpoint(const struct kv *kv)

@@ -105,7 +105,8 @@ void remote_headers(const struct remote *remote, const char *ret[static REMOTE_H
 {
 	ret[0] = "Content-Type: application/json";
 	ret[1] = remote->authorization; // NULL ends them
-	ret[2] = NULL;
+	ret[2] = remote->identity;
+	ret[3] = NULL;
 }
 
 int remote_read_refusal(const struct remote *remote, const struct http_response *response,

@@ -9,13 +9,25 @@
 #include "store/remote.h"
 #include "store/wire.h"
 
+// What a controller gave us with a session that we opened, so that any controller of the store knows it for ours before
+// there is a key that says so.
+#define REMOTE_PROOFS_MAX 16
+#define REMOTE_PROOF_MAX 65
+struct remote_proof {
+	int64_t session; // 0: none
+	char text[REMOTE_PROOF_MAX];
+};
+
 struct remote {
 	struct kv base;
 	struct http_client *http;
 	struct endpoint_set endpoints;
 	uint32_t request_timeout_ms;
 	uint32_t dead_man_ms;
-	char *authorization; // a header with the token; NULL: none
+	char *authorization;			       // a header with the token; NULL: none
+	char *identity;				       // a header with who we are; NULL: none
+	struct remote_proof proofs[REMOTE_PROOFS_MAX]; // of the sessions that were opened last
+	size_t proof_next;
 	struct remote_call *calls;
 	struct remote_v1 *v1; // for a server of flannel 0.5 to 0.7, see remote_v1.h
 };
@@ -49,7 +61,7 @@ struct remote_request {
 void remote_call_start(struct remote *remote, const struct remote_request *request);
 void remote_calls_end(struct remote *remote);
 // Of every request, ends with NULL.
-#define REMOTE_HEADERS_MAX 3
+#define REMOTE_HEADERS_MAX 4
 void remote_headers(const struct remote *remote, const char *ret[static REMOTE_HEADERS_MAX]);
 // What an answer other than 200 says; its errno. *ret_foreign: a controller would say it in other words.
 int remote_read_refusal(const struct remote *remote, const struct http_response *response,

@@ -18,17 +18,18 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { KEY, CRT, TOKEN, JOIN, FILES };
+
 struct bench {
 	char parent[32];
 	char directory[48];
-	char paths[3][72]; // KEY, CRT, TOKEN
+	char paths[FILES][72];
 };
-enum { KEY, CRT, TOKEN, FILES };
 
 static int setup(void **state)
 {
 	static const char *const names[FILES] = { "controller.key", "controller.crt",
-						  "controller.token" };
+						  "controller.token", "controller.join" };
 	struct bench *bench = xnew(struct bench);
 
 	assert_int_equal(text_copy(bench->parent, sizeof(bench->parent), "/tmp/weft-id-XXXXXX"), 0);
@@ -130,6 +131,9 @@ static void test_made_once(void **state)
 		before[i] = content(bench->paths[i]);
 	}
 	assert_memory_equal(before[TOKEN], first.token, 64);
+	assert_string_equal(first.join_file, bench->paths[JOIN]);
+	assert_memory_equal(before[JOIN], first.join_token, 64);
+	assert_string_not_equal(first.join_token, first.token);
 	open_good(bench, &second);
 	assert_false(second.token_is_new);
 	assert_string_equal(second.token, first.token);
