@@ -69,6 +69,18 @@ static const struct flag abort_flag[] = {
 	  NULL,
 	  "Undo a migration that was broken off: open the source again." },
 };
+static const struct flag ttl_flag[] = {
+	{ .name = "ttl",
+	  FLAG_DURATION,
+	  AT(ttl_ms),
+	  "24h",
+	  "TIME",
+	  "How long hosts may join by it, as in 30m or 24h; 0: until it is revoked.",
+	  .max = UINT64_C(10) * 366 * 86400 * 1000 },
+};
+static const struct flag admin_flag[] = {
+	{ .name = "admin", FLAG_BOOL, AT(admin), NULL, NULL, "One for operators: it may write everything." },
+};
 static const struct flag peers_flag[] = {
 	{ .name = "peers", FLAG_BOOL, AT(peers), NULL, NULL, "List all peers, however many." },
 };
@@ -82,6 +94,8 @@ static const struct {
 	{ USE_FORCE, force_flag },
 	{ USE_PEERS, peers_flag },
 	{ USE_STORE | USE_AGENT, network_flag },
+	{ USE_TTL, ttl_flag },
+	{ USE_TTL, admin_flag },
 	{ USE_DATABASE, database_flag },
 	{ USE_HOST, host_flag },
 	{ USE_MIGRATE, dry_run_flag },
@@ -96,7 +110,7 @@ struct flag_set *cli_flags_new(struct cli_options *options, unsigned int uses)
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		if (tables[i].use == 0 || (uses & tables[i].use))
 			flag_set_add(set, i == 0 ? "Flags:" : NULL, tables[i].flag, 1, options);
-	if (uses & USE_STORE)
+	if (uses & (USE_STORE | USE_CONTROLLER))
 		store_options_add(set, &options->store);
 	if (uses & USE_MIGRATE)
 		store_options_add_second(set, "The store to move to:", "to-", &options->target);

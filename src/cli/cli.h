@@ -25,9 +25,11 @@ enum command_use {
 	USE_AGENT = 1 << 1, // --socket and --network
 	USE_FORCE = 1 << 2,
 	USE_PEERS = 1 << 3,
-	USE_DATABASE = 1 << 4, // --db
-	USE_HOST = 1 << 5,     // --for
-	USE_MIGRATE = 1 << 6,  // --dry-run, --abort and the flags of a second store
+	USE_DATABASE = 1 << 4,	 // --db
+	USE_HOST = 1 << 5,	 // --for
+	USE_MIGRATE = 1 << 6,	 // --dry-run, --abort and the flags of a second store
+	USE_TTL = 1 << 7,	 // --ttl and --admin
+	USE_CONTROLLER = 1 << 8, // the store's flags, which must name a controller
 };
 
 struct cli_options {
@@ -36,6 +38,8 @@ struct cli_options {
 	bool peers;
 	bool dry_run;
 	bool abort;
+	bool admin;
+	uint64_t ttl_ms;
 	char *socket;
 	char *network;
 	char *database;
@@ -93,6 +97,9 @@ enum cli_exit migrate_run(struct cli *cli);
 enum cli_exit store_backup(struct cli *cli);
 enum cli_exit store_restore(struct cli *cli);
 enum cli_exit store_check(struct cli *cli);
+enum cli_exit token_create(struct cli *cli);
+enum cli_exit token_list(struct cli *cli);
+enum cli_exit token_revoke(struct cli *cli);
 enum cli_exit status_run(struct cli *cli);
 enum cli_exit watch_run(struct cli *cli);
 enum cli_exit plan_run(struct cli *cli);

@@ -59,6 +59,14 @@ const struct command commands[] = {
 	{ "store check", "", 0, 0, USE_DATABASE, store_check,
 	  "tell whether an embedded store's database is sound",
 	  "The store may be in use meanwhile. Exit code 1 when it is not sound.\n" },
+	{ "token create", "", 0, 0, USE_CONTROLLER | USE_TTL, token_create,
+	  "make a token by which hosts join a controller",
+	  "Prints the token, once: the store keeps nothing but a digest of it. Wants an admin token, as in\n"
+	  "the controller's /var/lib/weft/controller.token. Agents whose token has ended are refused, and\n"
+	  "their leases end a day later: give those that stay one with --ttl=0.\n" },
+	{ "token list", "", 0, 0, USE_CONTROLLER, token_list, "list the tokens that were made so", "" },
+	{ "token revoke", "ID", 1, 1, USE_CONTROLLER, token_revoke, "make a token useless",
+	  "ID is what a token begins with. Agents that have it are cut off within seconds.\n" },
 	{ "status", "", 0, 0, USE_AGENT | USE_PEERS, status_run, "tell how this host's agent is doing",
 	  "Problems come first. Exit code 1 when the agent is not ready.\n" },
 	{ "watch", "", 0, 0, USE_AGENT, watch_run, "print events of this host's agent as they come",
@@ -137,6 +145,8 @@ static enum cli_exit check_use(const struct cli *cli)
 			{ "network", USE_STORE | USE_AGENT },
 			{ "db", USE_DATABASE },
 			{ "for", USE_HOST },
+			{ "ttl", USE_TTL },
+			{ "admin", USE_TTL },
 			{ "dry-run", USE_MIGRATE },
 			{ "abort", USE_MIGRATE },
 			{ "to-store", USE_MIGRATE },

@@ -131,16 +131,14 @@ static enum cli_exit open_finished(struct cli *cli, const struct store_options *
 	return CLI_OK;
 }
 
-enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
+enum cli_exit store_access_find(struct cli *cli, struct store_config *ret)
 {
 	// The flags' target: only here is it written after the command line was read.
 	struct cli_options *options = (struct cli_options *)cli->options;
-	struct store_config config = { 0 };
 	struct err e = { 0 };
 	enum cli_exit code;
-	int r;
+	int r = ask_agent(cli, &e);
 
-	r = ask_agent(cli, &e);
 	if (r < 0)
 		return cli_fail_err(r, &e);
 	r = store_options_own_environment(&options->store, cli->flags, environ, &e);
@@ -149,9 +147,18 @@ enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
 	code = check_login(&options->store, "FLANNELD_ETCD_PASSWORD");
 	if (code != CLI_OK)
 		return code;
-	r = store_options_finish(&options->store, &config, &e);
-	if (r < 0)
-		return cli_fail(CLI_USAGE, "%s", err_msg(&e));
+	r = store_options_finish(&options->store, ret, &e);
+	return r < 0 ? cli_fail(CLI_USAGE, "%s", err_msg(&e)) : CLI_OK;
+}
+
+enum cli_exit store_access_open(struct cli *cli, struct store_access *ret)
+{
+	const struct cli_options *options = cli->options;
+	struct store_config config = { 0 };
+	enum cli_exit code = store_access_find(cli, &config);
+
+	if (code != CLI_OK)
+		return code;
 	return open_finished(cli, &options->store, options->network, &config, ret);
 }
 

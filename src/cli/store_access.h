@@ -22,6 +22,8 @@ struct store_access {
 
 // Where the store is: flags and environment; else what the agent on this host uses; else the defaults. CLI_OK, or what was
 // printed.
+// The same without opening it. What *ret points to belongs to the options.
+enum cli_exit store_access_find(struct cli *cli, struct store_config *ret);
 enum cli_exit store_access_open(struct cli *cli, struct store_access *ret);
 // The one that the --to- flags name. Its prefix is the source's unless it was given.
 enum cli_exit store_access_open_target(struct cli *cli, struct store_access *ret);

@@ -2,6 +2,7 @@
 // Copyright The weft authors
 // Owns: who a request comes from: what its token allows, whose identity it shows.
 #include "controller/controller_internal.h"
+#include "controller/tokens.h"
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -76,7 +77,7 @@ static enum caller_role role_of(const struct controller *controller, const char 
 		return CALLER_ADMIN;
 	if (is_token(token, access->join_token))
 		return CALLER_AGENT;
-	return CALLER_STRANGER;
+	return tokens_role(controller, token);
 }
 
 enum caller_role access_role(const struct controller *controller, const struct http_exchange *exchange)
@@ -102,12 +103,21 @@ bool access_is_guarded(const struct controller *controller)
 	return controller->access.admin_token != NULL;
 }
 
-void access_refuse(struct http_exchange *exchange)
+bool access_is_granted(enum caller_role role)
+{
+	return role == CALLER_AGENT || role == CALLER_ADMIN;
+}
+
+void access_refuse(struct http_exchange *exchange, enum caller_role role)
 {
 	bool has_token = http_exchange_header(exchange, "Authorization") != NULL;
 	struct ip peer = http_exchange_peer(exchange);
 	char address[IP_STR_MAX];
 
+	if (role == CALLER_UNKNOWN) {
+		answer_error(exchange, -EAGAIN, "the controller has not read its store yet");
+		return;
+	}
 	log_rl(LOG_LEVEL_WARN, "controller: refuse a request from %s: %s", ip_str(&peer, address),
 	       has_token ? "it has another token" : "it has no token");
 	answer_json(exchange, 401,

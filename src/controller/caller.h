@@ -8,6 +8,7 @@
 
 enum caller_role {
 	CALLER_STRANGER, // without a token of ours
+	CALLER_UNKNOWN,	 // with one that we cannot judge yet
 	CALLER_AGENT,	 // reads, and writes what is its own
 	CALLER_ADMIN,	 // writes everything; where no tokens are asked for, everybody
 	CALLER_ROLE_COUNT

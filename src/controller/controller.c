@@ -4,6 +4,7 @@
 #include "controller/controller_internal.h"
 
 #include "controller/guard.h"
+#include "controller/tokens.h"
 #include "controller/v1.h"
 #include "core/mem.h"
 #include "store/wire.h"
@@ -79,6 +80,9 @@ static const struct route {
 	{ "/v2/session/keep-alive", serve_session_keep_alive },
 	{ "/v2/session/query", serve_session_query },
 	{ "/v2/session/close", serve_session_close },
+	{ "/v2/token/create", serve_token_create },
+	{ "/v2/token/list", serve_token_list },
+	{ "/v2/token/revoke", serve_token_revoke },
 };
 
 static void serve_request(struct controller *controller, struct http_exchange *exchange,
@@ -129,7 +133,7 @@ static void on_request(void *arg, struct http_exchange *exchange)
 		return;
 	}
 	if (!http_exchange_is_admitted(exchange)) {
-		access_refuse(exchange);
+		access_refuse(exchange, access_role(controller, exchange));
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
@@ -147,7 +151,7 @@ static bool on_head(void *arg, const struct http_exchange *exchange)
 
 	if (v1_is_path(http_exchange_path(exchange)))
 		return v1_is_open(controller->v1);
-	return access_role(arg, exchange) != CALLER_STRANGER;
+	return access_is_granted(access_role(arg, exchange));
 }
 
 // ---- the mirror's news ----
@@ -218,6 +222,7 @@ struct controller *controller_free(struct controller *controller)
 	ranges_end(controller);
 	ops_end(controller);
 	v1_end(controller->v1);
+	tokens_end(controller);
 	http_server_free(controller->server);
 	mirror_free(controller->mirror);
 	v1_free(controller->v1);

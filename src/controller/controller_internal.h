@@ -23,6 +23,7 @@ struct op {
 	struct http_exchange *exchange;
 	struct strbuf pairs;	 // that came, as they are sent
 	bool surely_writes;	 // a transaction that changes something if it succeeds
+	json_t *answer;		 // of a token's request that the store did; NULL otherwise
 	struct judging *judging; // of a transaction that is not with the store yet; NULL otherwise
 };
 
@@ -49,6 +50,7 @@ struct controller {
 	size_t watcher_count;
 	struct v1 *v1;
 	struct timer *wake; // gathers changes for the watchers
+	char sweep;	    // stands for the removal of tokens that have ended
 	int64_t written;    // the last revision that was written through us: ranges are not older
 };
 
@@ -59,7 +61,8 @@ enum caller_role access_role(const struct controller *controller, const struct h
 void access_caller(const struct controller *controller, const struct http_exchange *exchange,
 		   struct caller *ret);
 bool access_is_guarded(const struct controller *controller); // false: with --insecure
-void access_refuse(struct http_exchange *exchange);	     // answers
+bool access_is_granted(enum caller_role role);
+void access_refuse(struct http_exchange *exchange, enum caller_role role); // answers
 
 // ---- requests to the store, write.c ----
 struct op *op_new(struct controller *controller, struct http_exchange *exchange);

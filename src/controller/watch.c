@@ -46,6 +46,7 @@ struct watcher {
 	bool up_told;
 	bool down_told;
 	bool alive_due;
+	bool denied;	  // its token is none any more
 	const char *lost; // why; the last line is still to be written
 	bool store_changed;
 };
@@ -194,6 +195,8 @@ static int watcher_next(void *arg, struct strbuf *out)
 	struct watcher *watcher = arg;
 	const struct mirror *mirror = watcher->controller->mirror;
 
+	if (watcher->denied)
+		return -EACCES;
 	if (!watcher->placed && !watcher->checking && !watcher->lost && mirror_is_up(mirror, NULL))
 		place(watcher);
 	if (watcher->placed && mirror_has_dropped(mirror, watcher->number))
@@ -215,6 +218,7 @@ static void on_heartbeat(void *arg)
 	struct watcher *watcher = arg;
 
 	watcher->alive_due = true;
+	watcher->denied = access_role(watcher->controller, watcher->exchange) == CALLER_STRANGER;
 	timer_start(watcher->heartbeat, watcher->heartbeat_ms);
 	http_stream_wake(watcher->exchange);
 }

@@ -29,6 +29,7 @@ struct op *op_new(struct controller *controller, struct http_exchange *exchange)
 static void op_free(struct op *op)
 {
 	strbuf_free(&op->pairs);
+	json_decref(op->answer);
 	judging_free(op->judging);
 	free(op);
 }

@@ -31,7 +31,9 @@ static void on_event(void *arg, const struct registry_event *event);
 
 static void tell_store(struct fabric *fabric, bool up, const struct err *why)
 {
-	if (fabric->up_told && fabric->up == up)
+	// A stream that broke comes back by itself, a token that is refused does not.
+	bool is_refusal = !up && why && why->code == -EACCES && fabric->down_why.code != -EACCES;
+	if (fabric->up_told && fabric->up == up && !is_refusal)
 		return;
 	fabric->up = up;
 	fabric->up_told = true;

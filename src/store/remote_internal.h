@@ -90,6 +90,7 @@ struct remote_watch {
 	struct v1_watch *v1; // does all of it; NULL: the server is a controller
 	bool up;
 	bool down_told;
+	bool refusal_told;
 	bool parsing;	// a line is being read
 	struct err err; // of a line that made no sense
 };

@@ -40,9 +40,11 @@ static void tell_down(struct remote_watch *watch, const struct err *e)
 	struct kv_watch_event event = { .kind = KV_WATCH_DOWN, .err = e };
 
 	watch->up = false;
-	if (watch->down_told)
+	// That we are refused is news also where the stream had broken before: it does not pass by itself.
+	if (watch->down_told && (e->code != -EACCES || watch->refusal_told))
 		return;
 	watch->down_told = true;
+	watch->refusal_told = e->code == -EACCES;
 	kv_watch_emit(&watch->base, &event);
 }
 
@@ -68,6 +70,7 @@ static int line_up(struct remote_watch *watch, const json_t *object)
 		return r;
 	watch->up = true;
 	watch->down_told = false;
+	watch->refusal_told = false;
 	watch->up_since_ms = loop_now_ms();
 	watch->cluster_id = event.header.cluster_id;
 	endpoint_set_works(&watch->remote->endpoints, watch->endpoint);

@@ -52,13 +52,13 @@ class Controlled:
             self.net.add_container(host)
         self.net.ping_all()
 
-    def token(self):
-        """The one that the first controller made; the others are given it."""
-        return (self.controllers[0].lib_dir / "weft/controller.token").read_text()
+    def token(self, name="token"):
+        """The one that the first controller made; the others are given it. "join": the agents'."""
+        return (self.controllers[0].lib_dir / f"weft/controller.{name}").read_text()
 
     def give_token(self, host, text=None):
         if not self.insecure:
-            (host.run_dir / "token").write_text(text or self.token())
+            (host.run_dir / "token").write_text(text or self.token("join"))
 
     def credentials(self):
         pins = [join_of(node)[1] for node in self.controllers]
@@ -168,7 +168,7 @@ def test_nothing_but_weft(lab):
     wait_for(lambda: "controller: serves" in first.agent.log(), "the controller")
     joined = remote, pin = join_of(first)
     assert remote == f"{first.v4}:{PORT}"
-    token = (first.lib_dir / "weft/controller.token").read_text()
+    token = (first.lib_dir / "weft/controller.join").read_text()
     first.run(operator_binary(), "network", "set", f"--remote={remote}", f"--pin={pin}",
               "--token-file=/var/lib/weft/controller.token", json.dumps(DEFAULT_CONFIG))
     for host, how in zip(others, ("--token-file=/run/token", f"--token={token.strip()}"), strict=True):
@@ -264,7 +264,7 @@ def refused(controlled, host, *access):
 
 def test_wrong_token(controlled):
     net, host = controlled.net, controlled.net.hosts[2]
-    token, pin = controlled.token().strip(), controlled.access[2]
+    token, pin = controlled.token("join").strip(), controlled.access[2]
     remote = f"--remote={controlled.remote}"
     host.agent.stop()
     controlled.give_token(host, "0" * 64)
@@ -331,9 +331,9 @@ def test_join_line(lab, fabric):
         return process, shown.read_text(), (node.run_dir / f"log{number}").read_text()
 
     process, shown, log = start(1)
-    token = (node.lib_dir / "weft/controller.token").read_text().strip()
+    token = (node.lib_dir / "weft/controller.join").read_text().strip()
     assert re.fullmatch(rf"weftd --remote={node.v4}:{PORT} --token={token} --pin=sha256:[0-9a-f]{{64}}\n", shown), shown
-    assert token not in log and "/var/lib/weft/controller.token" in log
+    assert token not in log and "/var/lib/weft/controller.join" in log
     host.agent.start("-iface=eth0", f"--etcd-prefix={PREFIX}", *shown.split()[1:], *FAST)
     host.agent.wait_ready()
     process.terminate()
@@ -343,7 +343,7 @@ def test_join_line(lab, fabric):
     (node.lib_dir / "weft/controller.token").unlink()
     node.agent.start(*listen)
     node.agent.wait_log("controller: serves")
-    new_token = (node.lib_dir / "weft/controller.token").read_text().strip()
+    new_token = (node.lib_dir / "weft/controller.join").read_text().strip()
     assert new_token != token and new_token not in node.agent.log()
 
 
@@ -358,3 +358,152 @@ def test_health_without_a_token(controlled):
     net.etcd.kill()
     wait_for(lambda: ask("/readyz").endswith(" 503"), "it to notice")
     assert "2379" in ask("/readyz") and ask("/healthz") == "ok\n 200"
+
+
+# ---- whose is a lease ----
+
+def ask(controlled, host, path, request, identity="f" * 64):
+    """A request as a client of one's own would make it, with the token that agents have."""
+    token = controlled.token("join").strip()
+    answer = host.run("curl", "-sk", "-w", "\n%{http_code}", "-H", f"Authorization: Bearer {token}",
+                      "-H", f"Weft-Identity: {identity}", "-d", json.dumps(request),
+                      f"https://{controlled.controllers[0].v4}:{PORT}{path}").stdout
+    text, status = answer.rsplit("\n", 1)
+    return int(status), [json.loads(line) for line in text.splitlines()]
+
+
+def lease_of(controlled, host):
+    status, lines = ask(controlled, host, "/v2/range", {"prefix": f"{PREFIX}/subnets/"})
+    assert status == 200, lines
+    [pair] = [line["pair"] for line in lines if "pair" in line and f'"{host.v4}"' in line["pair"]["value"]]
+    return pair
+
+
+def test_forged_lease(controlled):
+    """Who has the token and nothing else cannot change, delete or outlive what other hosts wrote."""
+    net, attacker = controlled.net, controlled.net.hosts[2]
+    victim = lease_of(controlled, net.hosts[0])
+    key = victim["key"]
+    forged = json.dumps({"PublicIP": attacker.v4, "BackendType": "vxlan",
+                         "BackendData": {"VNI": 1, "VtepMAC": "02:66:66:66:66:66"}})
+    compares = [{"key": key, "mod": victim["mod"]}]
+    for write in ({"key": key, "value": forged, "session": victim["session"]}, {"key": key, "delete": True},
+                  {"key": key, "value": victim["value"], "session": victim["session"]}):
+        status, [answer] = ask(controlled, attacker, "/v2/txn", {"compares": compares, "writes": [write]})
+        assert status == 403 and answer["error"]["code"] == "denied" and key in answer["error"]["text"], answer
+    for what in ("close", "keep-alive"):
+        status, [answer] = ask(controlled, attacker, f"/v2/session/{what}", {"session": victim["session"]})
+        assert status == 403 and answer["error"]["code"] == "denied", answer
+    done = attacker.run(operator_binary(), "lease", "rm", key.rsplit("/", 1)[1], check=False)
+    assert done.returncode != 0 and key in done.stderr, done.stderr
+    done = attacker.run(operator_binary(), "network", "set", json.dumps({**net.config, "Network": "10.9.0.0/16"}),
+                        check=False)
+    assert done.returncode != 0 and f"{PREFIX}/config" in done.stderr and "admin" in done.stderr, done.stderr
+    assert lease_of(controlled, net.hosts[0]) == victim
+    assert f"refuse a write of {attacker.v4}: key {key}" in controlled.controllers[0].agent.log()
+    net.ping_all()
+
+
+def test_lease_after_restarts(controlled):
+    """A host knows its lease for its own by what it keeps on disk, whatever else it forgets."""
+    net, host = controlled.net, controlled.net.hosts[0]
+    before = lease_of(controlled, host)
+    identity = host.lib_dir / "weft/identity"
+    assert stat.S_IMODE(identity.stat().st_mode) == 0o600
+    assert identity.read_text().strip() not in before["value"] + host.agent.log()
+    host.agent.kill()
+    for path in (host.lib_dir / "weft").iterdir():
+        if path != identity:
+            path.unlink()
+    controlled.controllers[0].agent.restart()
+    host.agent.restart()
+    host.agent.wait_ready()
+    after = lease_of(controlled, host)
+    assert after["key"] == before["key"] and after["session"] == before["session"]
+    net.ping_all()
+    # Without it the lease is another's, until an admin removes it.
+    host.agent.kill()
+    identity.unlink()
+    host.agent.restart()
+    wait_for(lambda: "is another host's" in host.agent.log_since_start(), "the agent to say why")
+    admin = controlled.controllers[0]
+    admin.run(operator_binary(), "lease", "rm", before["key"].rsplit("/", 1)[1], f"--remote={controlled.remote}",
+              controlled.access[2], "--token-file=/var/lib/weft/controller.token", f"--etcd-prefix={PREFIX}")
+    host.agent.wait_ready()
+    wait_for(lambda: lease_of(controlled, host)["value"] != before["value"], "a lease with another mark")
+    net.ping_all()
+
+
+def test_upgrade(controlled):
+    """An agent that had the admin's token, as all had, keeps its lease when it gets its own, also one without a mark."""
+    net, host = controlled.net, controlled.net.hosts[1]
+    marked = lease_of(controlled, host)
+    unmarked = {name: value for name, value in json.loads(marked["value"]).items() if name != "WeftOwner"}
+    host.agent.stop()
+    net.etcd.put(marked["key"], unmarked, lease=marked["session"])
+    for token in (controlled.token(), None):
+        controlled.give_token(host, token)
+        host.agent.restart()
+        host.agent.wait_ready()
+        wait_for(lambda: lease_of(controlled, host)["value"] == marked["value"], "the mark")
+        host.agent.stop()
+    host.agent.restart()
+    net.etcd.put(marked["key"], unmarked, lease=marked["session"])
+    wait_for(lambda: lease_of(controlled, host)["value"] == marked["value"], "the mark, by the agent's own right")
+    host.agent.wait_ready()
+    net.ping_all()
+
+
+def test_tokens(controlled):
+    """weft token: one for a host that joins, which is cut off when it is revoked."""
+    net, node, host = controlled.net, controlled.controllers[0], controlled.net.hosts[2]
+    remote, pin = controlled.access[0], controlled.access[2]
+
+    def token(*words, by=node, file="/var/lib/weft/controller.token", check=True):
+        return by.run(operator_binary(), "token", *words, remote, pin, f"--token-file={file}", check=check)
+
+    assert "no tokens" in token("list").stdout
+    made = token("create", "--ttl=2h").stdout
+    assert re.fullmatch(r"[0-9a-f]{16}\.[0-9a-f]{64}\n", made), made
+    identity = made.split(".")[0]
+    [row] = token("list").stdout.splitlines()[1:]
+    assert row.split()[:2] == [identity, "agents"] and re.search(r" in (2h00m|1h59m)", row), row
+    assert made.strip() not in node.agent.log()
+    host.agent.stop()
+    controlled.give_token(host, made)
+    host.agent.restart()
+    host.agent.wait_ready()
+    net.ping_all()
+    denied = token("create", by=host, file="/run/token", check=False)
+    assert denied.returncode == 1 and "admin token" in denied.stderr and not denied.stdout, denied.stderr
+    assert token("revoke", "0" * 16, check=False).returncode == 3
+    assert token("revoke", identity).stdout == f"{identity}: revoked\n"
+    wait_for(lambda: "refuses our token" in store(host)["error"], "the agent to be told", timeout=20)
+    net.ping_all()      # what the kernel has stays
+    other = json.loads(token("create", "--admin", "--ttl=0", "--json").stdout)
+    (host.run_dir / "other").write_text(other["token"])
+    assert other["expires"] == 0 and other["admin"]
+    controlled.give_token(host, token("create", by=host, file="/run/other").stdout)
+    host.agent.restart()
+    host.agent.wait_ready()
+    done = host.run(operator_binary(), "token", "list", "--etcd-endpoints=http://127.0.0.1:1", check=False)
+    assert done.returncode == 2 and "--remote" in done.stderr, done.stderr
+
+
+def test_another_token(controlled):
+    """The admin's token is read again on SIGHUP, and the agents' follows from it."""
+    net, node, host = controlled.net, controlled.controllers[0], controlled.net.hosts[0]
+    path, before = node.lib_dir / "weft/controller.token", controlled.token("join")
+    path.write_text("short")
+    node.agent.reload()
+    node.agent.wait_log("keep the former token and certificate")
+    host.run(operator_binary(), "lease", "list", *controlled.access)
+    path.write_text("0123456789abcdef" * 4)
+    node.agent.reload()
+    wait_for(lambda: controlled.token("join") != before, "another token for agents")
+    wait_for(lambda: all("refuses our token" in store(h)["error"] for h in net.hosts), "all agents to be told", timeout=20)
+    for each in net.hosts:
+        controlled.give_token(each)
+        each.agent.restart()
+        each.agent.wait_ready()
+    net.ping_all()

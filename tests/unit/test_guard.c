@@ -1,105 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: tests of what an agent may write through a controller, and what not.
-#include "kv_client.h"
-#include "raw_http.h"
+#include "controller_world.h"
 #include "unit.h"
 
-#include "controller/controller.h"
-#include "controller/join_token.h"
 #include "core/mem.h"
-#include "loop_end.h"
-#include "store/memory.h"
 #include "store/owner.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define ADMIN "0123456789abcdef0123456789abcdef"
-#define ALICE "alice-6789abcdef0123456789abcdef"
-#define BOB "bob-456789abcdef0123456789abcdef"
 #define CONFIG "/weft/config"
 #define KEY "/weft/subnets/10.1.3.0-24"
 #define KEY2 "/weft/subnets/10.1.4.0-24"
-
-static struct loop *loop;
-static struct kv *store, *direct; // the controllers', and whoever else writes to it
-static struct controller *first, *second;
-static struct kv *admin, *alice, *bob;
-
-static struct controller *serve(void)
-{
-	const struct controller_config config = {
-		.prefix = "/weft",
-		.token = ADMIN,
-		.http = { .address = ip_v4(0x7f000001) },
-	};
-	struct controller *made;
-	struct err e = { 0 };
-
-	check(controller_new(store, &config, &made, &e) == 0, "%s", e.msg);
-	return made;
-}
-
-static struct kv *client(const struct controller *controller, const char *token, const char *identity)
-{
-	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%u", controller_port(controller));
-	const char *const endpoints[] = { url, NULL };
-	const struct store_config config = {
-		.kind = "controller", .endpoints = endpoints, .token = token, .identity = identity
-	};
-	struct kv *opened;
-
-	assert_int_equal(kv_open(loop, &config, &opened, NULL), 0);
-	return opened;
-}
-
-static struct kv *agent(const struct controller *controller, const char *identity)
-{
-	char token[JOIN_TOKEN_MAX];
-
-	join_token_of(ADMIN, token);
-	return client(controller, token, identity);
-}
-
-// A controller that has read its store.
-static void wait_read(struct kv *of)
-{
-	struct kv_answer answer;
-
-	do_range(of, "/weft/", true, &answer);
-	check(answer.r == 0, "%s", answer.err.msg);
-	kv_answer_free(&answer);
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	loop = loop_new();
-	assert_int_equal(kv_open(loop, &(struct store_config){ .kind = "memory" }, &store, NULL), 0);
-	direct = memory_share(store);
-	first = serve();
-	second = serve();
-	admin = client(first, ADMIN, NULL);
-	alice = agent(first, ALICE);
-	bob = agent(first, BOB);
-	wait_read(admin);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	alice = kv_close(alice);
-	bob = kv_close(bob);
-	admin = kv_close(admin);
-	first = controller_free(first);
-	second = controller_free(second);
-	store = kv_close(store);
-	direct = kv_close(direct);
-	loop = loop_end(loop);
-	return 0;
-}
 
 // ---- what is asked for ----
 
@@ -425,24 +338,6 @@ static void test_proof_at_another_controller(void **state)
 
 // ---- who asks ----
 
-static char *post(const char *token, const char *identity, const char *path, const char *body)
-{
-	_cleanup_free_ char *request = xasprintf(
-		"POST %s HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nAuthorization: Bearer %s\r\n"
-		"Weft-Identity: %s\r\nContent-Length: %zu\r\n\r\n%s",
-		path, token, identity, strlen(body), body);
-	struct ip address = ip_v4(0x7f000001);
-	struct raw_http peer;
-	char *answer;
-
-	raw_http_open_tcp(&peer, loop, &address, controller_port(first));
-	raw_http_send(&peer, request);
-	check(raw_http_expect_end(&peer), "%s: no end", path);
-	answer = xstrdup(strbuf_text(&peer.got));
-	raw_http_close(&peer);
-	return answer;
-}
-
 // A proof is for its session and its owner.
 static void test_forged_proofs(void **state)
 {
@@ -532,20 +427,22 @@ static void test_hidden_keys(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_own_lease, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lease_of_another, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_revision_of_the_moment, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_values, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reservation, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lease_to_reservation, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unmarked_lease, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_session_without_a_key, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_restarts, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_proof_at_another_controller, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_forged_proofs, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_without_identity, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hidden_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_own_lease, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_lease_of_another, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_revision_of_the_moment, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(test_values, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_keys, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_reservation, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_lease_to_reservation, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_unmarked_lease, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_session_without_a_key, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_restarts, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_proof_at_another_controller, world_setup,
+						world_teardown),
+		cmocka_unit_test_setup_teardown(test_forged_proofs, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_without_identity, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_hidden_keys, world_setup, world_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
