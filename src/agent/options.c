@@ -45,7 +45,7 @@ static const struct flag controller_flags[] = {
 	{ .name = "listen", FLAG_STRING, AT(listen), NULL, "IP:PORT",
 	  "Be a controller in place of an agent: serve what the store has below --etcd-prefix to "
 	  "agents that are started with --remote, so that the store sees one client. With --insecure or "
-	  "client certificates also to clients of flannel 0.5 to 0.7. Key, certificate and token are made "
+	  "client certificates also to clients of flannel 0.5 to 0.7. Key, certificate and tokens are made "
 	  "once, in --state-dir, unless others are given." },
 	{ .name = "agent", FLAG_BOOL, AT(with_agent), NULL, NULL,
 	  "With --listen: be the agent of this host as well." },
@@ -87,7 +87,8 @@ static const struct flag host_flags[] = {
 	{ .name = "run-dir", FLAG_STRING, AT(run_dir), "/run/weft", "DIRECTORY",
 	  "Place of the API socket." },
 	{ .name = "state-dir", FLAG_STRING, AT(state_dir), "/var/lib/weft", "DIRECTORY",
-	  "What was known last, for a start while the store is away; a controller's key and token." },
+	  "What was known last, for a start while the store is away; who this host is to controllers; "
+	  "a controller's key and tokens." },
 	{ .name = "no-ip-forward", FLAG_BOOL, AT(no_ip_forward), NULL, NULL,
 	  "Leave the kernel's forwarding switches as they are." },
 	{ .name = "ip-blackhole-route", FLAG_BOOL, AT(ip_blackhole_route), NULL, NULL,

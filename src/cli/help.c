@@ -25,7 +25,8 @@ void help_overview(void)
 	for (size_t i = 0; i < command_count; i++)
 		print_line(&commands[i]);
 	fputs("\nNetworks and leases are in the store that --etcd-endpoints and its like name, or FLANNELD_ETCD_ENDPOINTS\n"
-	      "and its like in the environment, or else the agent on this host. The other commands ask that agent.\n"
+	      "and its like in the environment, or else the agent on this host. Tokens are a controller's, which --remote names.\n"
+	      "The other commands ask that agent.\n"
 	      "--json prints for programs. `weft help COMMAND` tells a command's flags.\n"
 	      "\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 agent or store not reached.\n",
 	      stdout);

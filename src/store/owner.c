@@ -55,7 +55,7 @@ static const char *mark_of(const json_t *object)
 {
 	const json_t *member = json_object_get(object, OWNER_MEMBER);
 
-	return member && json_is_string(member) ? json_string_value(member) : NULL;
+	return json_string_value(member); // NULL for what is no text
 }
 
 bool owner_is_marked(const char *extra, const char *owner)

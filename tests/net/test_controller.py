@@ -501,7 +501,8 @@ def test_another_token(controlled):
     path.write_text("0123456789abcdef" * 4)
     node.agent.reload()
     wait_for(lambda: controlled.token("join") != before, "another token for agents")
-    wait_for(lambda: all("refuses our token" in store(h)["error"] for h in net.hosts), "all agents to be told", timeout=20)
+    wait_for(lambda: all("refuses our token" in store(h)["error"] for h in net.hosts), "all agents to be told",
+             timeout=20)
     for each in net.hosts:
         controlled.give_token(each)
         each.agent.restart()
