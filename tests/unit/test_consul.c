@@ -309,6 +309,39 @@ static void test_deletion_of_own_write(void **state)
 	kv_close(other);
 }
 
+// Whoever waits for a watch to come as far as its own write waits for no change of what is not watched.
+static void test_revision_of_deletion(void **state)
+{
+	struct kv_write elsewhere = { .key = "/elsewhere", .value = "x", .value_len = 1 };
+	struct kv_write gone = { .key = "/seq/a" };
+	struct kv_txn puts = { .writes = &elsewhere, .write_count = 1 };
+	struct kv_txn delete = { .writes = &gone, .write_count = 1 };
+	struct kv *other = open_store((struct store_config){ 0 });
+	struct kv_answer answer, others[8];
+	struct watch_log log = { 0 };
+
+	(void)state;
+	watch_log_start(&log, other, all, now_revision(other, NULL) + 1, 0);
+	for (unsigned int round = 1; round <= 10; round++) {
+		int64_t put = put_tied(kv, "/seq/a", "1", 0);
+
+		turn_until(loop, log.progress >= put);
+		start_txn(kv, &delete, &answer);
+		for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+			start_txn(other, &puts, &others[i]);
+		turn_until(loop, answer.done && log.progress >= answer.header.revision);
+		assert_int_equal(answer.r, 0);
+		assert_int_equal(answer.header.revision, log.last_revision);
+		kv_answer_free(&answer);
+		for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+			turn_until(loop, others[i].done);
+			kv_answer_free(&others[i]);
+		}
+	}
+	watch_log_free(&log);
+	kv_close(other);
+}
+
 static void test_restart_of_server(void **state)
 {
 	struct watch_log log = { 0 };
@@ -569,6 +602,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_watch_freed_within, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deletion_before_watch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deletion_of_own_write, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_revision_of_deletion, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart_of_server, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wiped_server, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_agent_that_hangs, setup, teardown),
