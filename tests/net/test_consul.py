@@ -87,6 +87,10 @@ def store(host):
     return host.agent.status()["store"]
 
 
+def has_foreign(host):
+    return bool(host.ip("route", "show", FOREIGN_SUBNET, "proto", "157"))
+
+
 def mac_of_foreign(host):
     return [n["lladdr"] for n in host.ip_json("neigh", "show", FOREIGN_SUBNET.split("/", maxsplit=1)[0])]
 
@@ -118,7 +122,7 @@ class Watcher:
 
 
 def test_keys_are_flannels(consuled):
-    """By Consul's own program, byte for byte what flannel has in etcd, and locked by sessions that no agent takes along."""
+    """By Consul's own program, byte for byte what flannel has in etcd; locked by sessions that no agent takes along."""
     consul, net = consuled.consul, consuled.net
     assert json.loads(consul.ctl("kv", "get", f"{KEYS}/config").stdout) == DEFAULT_CONFIG
     sessions = {s["ID"]: s for s in consul.sessions()}
@@ -143,7 +147,7 @@ def test_plain_consul_writes(consuled):
     consuled.wait_foreign("0e:00:00:00:00:07")
     consul.ctl("kv", "delete", f"{KEYS}/subnets/{FOREIGN_KEY}")
     for host in hosts:
-        wait_for(lambda h=host: not h.ip("route", "show", FOREIGN_SUBNET, "proto", "157"), "the route to go")
+        wait_for(lambda h=host: not has_foreign(h), "the route to go")
     config = {**DEFAULT_CONFIG, "Backend": {**DEFAULT_CONFIG["Backend"], "MTU": 1400}}
     consul.ctl("kv", "put", f"{KEYS}/config", json.dumps(config))
     for host in hosts:
@@ -181,7 +185,7 @@ def test_server_goes_and_comes_back(consuled, how):
 
 def test_changes_while_nobody_could_watch(consuled):
     """What was put and deleted meanwhile is told, though Consul has no history."""
-    consul, net = consuled.consul, consuled.net
+    net = consuled.net
     consuled.wait_foreign("0e:00:00:00:00:07")
     with undisturbed(net):
         for local in consuled.locals:
@@ -195,7 +199,7 @@ def test_changes_while_nobody_could_watch(consuled):
         for host in net.hosts:
             wait_for(lambda h=host: "0e:11:22:33:44:74" in h.ip("neigh", "show", "10.1.202.0"),
                      "the lease that came", WAIT_S)
-            wait_for(lambda h=host: not h.ip("route", "show", FOREIGN_SUBNET, "proto", "157"), "the lease to go", WAIT_S)
+            wait_for(lambda h=host: not has_foreign(h), "the lease to go", WAIT_S)
 
 
 def test_emptied_server(consuled):
@@ -246,7 +250,8 @@ def test_behind_a_controller(made, lab, fabric):
     consuled = Consuled(lab, fabric, local=False, agents=False)
     net, consul = consuled.net, consuled.consul
     node = lab.host("ctl1", net.segments[0])
-    node.agent.start(f"--listen={node.v4}:{CONTROLLER_PORT}", "--insecure", f"--etcd-prefix={PREFIX}", *FAST, etcd=consul)
+    node.agent.start(f"--listen={node.v4}:{CONTROLLER_PORT}", "--insecure", f"--etcd-prefix={PREFIX}", *FAST,
+                     etcd=consul)
     node.agent.wait_log("controller: serves")
     for host in net.hosts:
         host.agent.start("-iface=eth0", f"--etcd-prefix={PREFIX}", f"--remote={node.v4}:{CONTROLLER_PORT}", *FAST)
