@@ -527,6 +527,8 @@ static void test_watch(void **state)
 		"PUT /p/subnets/10.1.5.0-24=" VALUE("192.0.2.1") "\nPUT /p/subnets/10.1.6.0-24=" VALUE(
 			"192.0.2.2") "\nDELETE /p/subnets/10.1.5.0-24\nPUT /p/subnets/10.1.7.0-24=null\n");
 	assert_true(log.in_order);
+	assert_non_null(strstr(strbuf_text(&asked), "leases?next=18 \n"));
+	assert_non_null(strstr(strbuf_text(&asked), "leases?next=20 \n"));
 	// The config is looked at meanwhile.
 	say("GET /v1/_/config", 200, "{\"Network\":\"10.2.0.0/16\"}");
 	turn_until(loop, log.events == 5);

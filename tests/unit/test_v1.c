@@ -109,16 +109,35 @@ static int64_t session_of(const char *key)
 	return memory_get(behind, key, &pair) ? pair.session : -1;
 }
 
+static void turn_some(void)
+{
+	uint64_t end_ms = loop_now_ms() + 30;
+
+	while (loop_now_ms() < end_ms)
+		loop_turn(loop, 10);
+}
+
 // ---- bare HTTP; a client of version 1.0 is sent no chunks ----
 
-static void send_request(struct raw_http *peer, const char *method, const char *path, const char *body)
+static void open_peer(struct raw_http *peer)
 {
 	struct ip address = ip_v4(0x7f000001);
+
+	raw_http_open_tcp(peer, loop, &address, controller_port(controller));
+}
+
+static void send_on(struct raw_http *peer, const char *method, const char *path, const char *body)
+{
 	_cleanup_free_ char *text = xasprintf("%s %s HTTP/1.0\r\nContent-Length: %zu\r\n\r\n%s",
 					      method, path, strlen(body), body);
 
-	raw_http_open_tcp(peer, loop, &address, controller_port(controller));
 	raw_http_send(peer, text);
+}
+
+static void send_request(struct raw_http *peer, const char *method, const char *path, const char *body)
+{
+	open_peer(peer);
+	send_on(peer, method, path, body);
 }
 
 // What changes from run to run is replaced: an end by T, a cursor by C (and kept).
@@ -180,14 +199,6 @@ static void poll(struct raw_http *peer, const char *path)
 	send_request(peer, "GET", whole, "");
 	// The head comes at once: the client waits from here on.
 	assert_true(raw_http_expect(peer, "\r\n\r\n"));
-}
-
-static void turn_some(void)
-{
-	uint64_t end_ms = loop_now_ms() + 30;
-
-	while (loop_now_ms() < end_ms)
-		loop_turn(loop, 10);
 }
 
 // ---- the table, row by row ----
@@ -256,24 +267,27 @@ static void test_acquire_unfit(void **state)
 	assert_int_equal(memory_session_count(behind), 1);
 }
 
-// Two at once of one host, and of another one with few subnets to choose from.
+// Several at once of one host, and of another one with few subnets to choose from.
 static void test_acquire_race(void **state)
 {
-	struct raw_http first, second, other;
+	struct raw_http peers[6];
 
 	(void)state;
 	put("/p/config",
-	    "{\"Network\":\"10.1.0.0/16\",\"SubnetMin\":\"10.1.5.0\",\"SubnetMax\":\"10.1.7.0\"}");
+	    "{\"Network\":\"10.1.0.0/16\",\"SubnetMin\":\"10.1.5.0\",\"SubnetMax\":\"10.1.12.0\"}");
 	ask("GET", "/v1/_/leases", "", 200, SNAPSHOT(""));
-	send_request(&first, "POST", "/v1/_/leases", VALUE("192.0.2.1"));
-	send_request(&second, "POST", "/v1/_/leases", VALUE("192.0.2.1"));
-	send_request(&other, "POST", "/v1/_/leases", VALUE("192.0.2.2"));
-	assert_true(raw_http_expect_end(&first) && raw_http_expect_end(&second) &&
-		    raw_http_expect_end(&other));
+	for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
+		open_peer(&peers[i]);
+	turn_some(); // they are accepted one by one, but read at once
+	for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
+		send_on(&peers[i], "POST", "/v1/_/leases",
+			i == 1 ? VALUE("192.0.2.2") : VALUE("192.0.2.1"));
+	for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
+		assert_true(raw_http_expect_end(&peers[i]));
+		check(strstr(strbuf_text(&peers[i].got), " 200 "), "%s", strbuf_text(&peers[i].got));
+		raw_http_close(&peers[i]);
+	}
 	assert_int_equal(memory_key_count(behind), 3); // a config and two leases
-	raw_http_close(&first);
-	raw_http_close(&second);
-	raw_http_close(&other);
 }
 
 static void test_renew(void **state)
@@ -458,6 +472,52 @@ static void test_store_replaced(void **state)
 	expect(&leases, 200, SNAPSHOT(""));
 	expect(&lease, 200, EVENTS(REMOVED(GONE("10.1.6.0/24"))));
 	expect(&networks, 200, SNAPSHOT("\"blue\""));
+}
+
+// What was told before it started it does not know.
+static void test_restarted(void **state)
+{
+	struct raw_http peer;
+
+	(void)state;
+	put("/p/subnets/10.1.6.0-24", VALUE("192.0.2.2"));
+	ask("GET", "/v1/_/leases", "", 200, SNAPSHOT(LEASE("10.1.6.0/24", "192.0.2.2", NO_END)));
+	controller = controller_free(controller);
+	assert_true(memory_delete(behind, "/p/subnets/10.1.6.0-24"));
+	start(NULL);
+	poll(&peer, "/v1/_/leases");
+	expect(&peer, 200, SNAPSHOT(""));
+	// But if nothing happened, the cursor is as good as before.
+	controller = controller_free(controller);
+	start(NULL);
+	poll(&peer, "/v1/_/leases");
+	turn_some();
+	assert_false(peer.ended);
+	put("/p/subnets/10.1.7.0-24", VALUE("192.0.2.2"));
+	expect(&peer, 200, EVENTS(ADDED(LEASE("10.1.7.0/24", "192.0.2.2", NO_END))));
+}
+
+// Its revisions have the same numbers.
+static void test_cursor_of_another_store(void **state)
+{
+	char old[sizeof(cursor)];
+	struct raw_http peer;
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		put("/p/x", "x");
+	ask("GET", "/v1/_/leases", "", 200, SNAPSHOT(""));
+	(void)text_copy(old, sizeof(old), cursor);
+	memory_wipe(behind);
+	turn_some();
+	ask("GET", "/v1/_/leases", "", 200, SNAPSHOT(""));
+	(void)text_copy(cursor, sizeof(cursor), old);
+	put("/p/subnets/10.1.6.0-24", VALUE("192.0.2.2"));
+	for (int i = 0; i < 20; i++)
+		put("/p/x", "x");
+	turn_some();
+	poll(&peer, "/v1/_/leases");
+	expect(&peer, 200, SNAPSHOT(LEASE("10.1.6.0/24", "192.0.2.2", NO_END)));
 }
 
 // A cursor of a controller that is further: the change is awaited, and told.
@@ -786,6 +846,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_snapshot_and_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_strange_cursors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cursor_too_old, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restarted, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cursor_of_another_store, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cursor_ahead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_store_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_lease, setup, teardown),
