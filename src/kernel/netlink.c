@@ -75,7 +75,8 @@ int netlink_open(unsigned int without, struct netlink **ret, struct err *e)
 	int r;
 
 	nl->has[NETLINK_FEATURE_STRICT] = !(without & (1u << NETLINK_FEATURE_STRICT));
-	if ((r = netlink_reopen_requests(nl, e)) < 0 || (r = netlink_reopen_dumps(nl, &nl->dumps, e)) < 0)
+	if ((r = netlink_reopen_requests(nl, e)) < 0 ||
+	    (r = netlink_reopen_dumps(nl, &nl->dumps, e)) < 0)
 		return r;
 	nl->has[NETLINK_FEATURE_STRICT] = nl->dumps.strict;
 	if (!(without & (1u << NETLINK_FEATURE_NEXTHOP))) {
