@@ -24,7 +24,7 @@ check-net:      ## the network tests only (root); K=EXPRESSION chooses some
 check-san:      ## the same tests with AddressSanitizer and UBSan, in build-san/ (root)
 	./check --san
 
-check-long:     ## the long variants: 60 s outages and the like (root)
+check-long:     ## the long variants: 60 s outages, a controller killed 50 times and the like (root)
 	WEFT_BUILD=$(abspath $(BUILD)) ./check --long
 
 check-soak:     ## random events for SOAK_SECONDS (300), SOAK_SEED as an earlier run printed it (root)
@@ -33,8 +33,8 @@ check-soak:     ## random events for SOAK_SECONDS (300), SOAK_SEED as an earlier
 check-clients:  ## weft under Docker, podman and containerd, as README.md sets them up (root); K=EXPRESSION
 	WEFT_BUILD=$(abspath $(BUILD)) ./check --clients $(if $(K),-k '$(K)')
 
-check-vm:       ## the tests that depend on the kernel, and a network, on Debian's own in a virtual machine (root)
-	WEFT_BUILD=$(abspath $(BUILD)) tests/vm/run
+check-vm:       ## kernel, network, and a database whose power fails, in virtual machines; PART=kernel or store (root)
+	WEFT_BUILD=$(abspath $(BUILD)) tests/vm/run $(PART)
 
 bench:          ## measure, beside bare-kernel and etcd figures of the same run (root)
 	WEFT_BUILD=$(abspath $(BUILD)) tests/bench/run $(BENCH)

@@ -89,6 +89,11 @@ class Controller:
         return self._given_token or (self.state / "controller.token").read_text(encoding="ascii").strip()
 
     @property
+    def join_token(self):
+        """The agents' token; that of `token` is the admin's, unless one for all was given."""
+        return self._given_token or (self.state / "controller.join").read_text(encoding="ascii").strip()
+
+    @property
     def join(self):
         """What it tells those who join: (HOST:PORT, pin)."""
         words = join_words(self.host.agent.log_since_start())
@@ -145,7 +150,7 @@ def access_flags(controllers):
     if controllers[0].insecure:
         return [remote]
     file = controllers[0].host.lab.directory / "token"
-    file.write_text(controllers[0].token, encoding="ascii")
+    file.write_text(controllers[0].join_token, encoding="ascii")
     return [remote, f"--token-file={file}", "--pin=" + ",".join(c.join[1] for c in controllers)]
 
 

@@ -81,7 +81,7 @@ def test_killed_often_while_it_writes(database):
 
 # ---- a full disk ----
 
-TTL_S = 2
+TTL_S = 4
 FILLER = "/var/lib/weft/filler"
 
 
@@ -165,7 +165,7 @@ def test_full_disk(lab, small):
     pairs, now = api.range(LEASES)
     assert pairs[f"{LEASES}before"]["value"] == "b" and f"{LEASES}tied" in pairs
     # Nobody can renew a session now, so none ends.
-    watch.await_heartbeats(TTL_S * 20)
+    watch.await_heartbeats(TTL_S * 10 + 5)
     assert api.range(LEASES) == (pairs, now)
     assert f"{DATABASE}: no room to write" in write_until_full(api).text
     assert not [line for line in watch.lines if "down" in line or "lost" in line], watch.lines

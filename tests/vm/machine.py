@@ -15,6 +15,7 @@ PORT = 8889
 BOOT_S = 60             # an emulated processor is slow
 COMMAND_S = 60
 LISTEN = f"10.0.2.15:{PORT}"
+CMDLINE = "console=ttyS0 quiet panic=-1 mitigations=off cryptomgr.notests nokaslr"
 
 
 def make_disk(path, size):
@@ -28,20 +29,20 @@ def make_disk(path, size):
 class Machine:
     """One run of it, from power on to power off; what it wrote to its disk is there in the next one.
 
-    cache=none: what the guest writes to its disk goes to the file at once, past the host's page cache, and what it has not
-    written is in the memory of QEMU alone.
+    cache=none: what the guest writes to its disk goes to the file at once, past the host's page cache, and what it has
+    not written is in the memory of QEMU alone.
     """
 
     def __init__(self, kernel, image, disk, rtc=None):
         self._lines = queue.Queue()
         self.output = []
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig=KILL", "--", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg",
-             "-cpu", "Nehalem,+rdrand", "-m", "384", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
+            ["setpriv", "--pdeathsig=KILL", "--", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-m", "384",
+             "-cpu", "Nehalem,+rdrand", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
              "-drive", f"file={disk},format=raw,if=none,id=disk,cache=none", "-device", "virtio-blk-pci,drive=disk",
              "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{PORT}-{LISTEN}",
              "-device", "virtio-net-pci,netdev=net,romfile=", *(["-rtc", f"base={rtc}"] if rtc else []),
-             "-kernel", kernel, "-initrd", image, "-append", "console=ttyS0 quiet panic=-1 mitigations=off"],
+             "-kernel", kernel, "-initrd", image, "-append", CMDLINE],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         threading.Thread(target=self._read, daemon=True).start()
         try:

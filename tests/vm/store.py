@@ -26,7 +26,7 @@ DISK_SIZE = 64 << 20
 POWER_LOSSES = 20
 WRITES = 300            # at most before the power fails
 UNSYNCED_LOSSES = 3     # of which one at least must be found
-TTL_S = 4
+TTL_S = 6
 LATE_S = 15             # how late a session may end, on an emulated processor
 DAY_S = 86400
 
@@ -111,7 +111,7 @@ class Keeper(threading.Thread):
 
     def run(self):
         try:
-            while not self._ends.wait(TTL_S / 4):
+            while not self._ends.wait(1):
                 self._api.keep_alive(self._session)
                 self.renewals += 1
         except LabError as e:
