@@ -90,8 +90,8 @@ class Controller:
 
     @property
     def join_token(self):
-        """The agents' token; that of `token` is the admin's, unless one for all was given."""
-        return self._given_token or (self.state / "controller.join").read_text(encoding="ascii").strip()
+        """The agents' token, which follows from the admin's."""
+        return (self.state / "controller.join").read_text(encoding="ascii").strip()
 
     @property
     def join(self):
@@ -150,7 +150,10 @@ def access_flags(controllers):
     if controllers[0].insecure:
         return [remote]
     file = controllers[0].host.lab.directory / "token"
-    file.write_text(controllers[0].join_token, encoding="ascii")
+    if not file.exists():       # once: agents that are starting read it
+        new = file.with_suffix(".new")
+        new.write_text(controllers[0].join_token, encoding="ascii")
+        new.rename(file)
     return [remote, f"--token-file={file}", "--pin=" + ",".join(c.join[1] for c in controllers)]
 
 
