@@ -165,7 +165,8 @@ static void is_gone(struct network *network)
 {
 	if (network->gone_timer)
 		return;
-	log_warn("%s: its config is gone from the store", network->who);
+	log_warn("%s: its config is gone from the store: taking it off this host unless it comes back within %llu ms",
+		 network->who, (unsigned long long)network->agent->options->peer_hold_ms);
 	fabric_rest(network->fabric);
 	network->gone_timer = timer_new(network->agent->loop, on_gone_timer, network);
 	timer_start(network->gone_timer, network->agent->options->peer_hold_ms);
