@@ -356,12 +356,12 @@ def test_help_and_version():
     overview = weft("help").stdout
     lines = [line.removeprefix("  weft ") for line in overview.splitlines()
              if line.startswith("  weft ")]
-    assert len(lines) == 15
+    assert len(lines) == 18
     for line in lines:
         name = [word for word in line.split("  ")[0].split() if word.islower() and word.isalpha()]
         assert weft("help", *name).stdout.startswith(f"weft {' '.join(name)}")
         assert weft(*name, "--help").stdout.startswith(f"weft {' '.join(name)}")
-    assert len(weft("help", "lease").stdout.splitlines()) == 3
+    assert len(weft("help", "lease").stdout.splitlines()) == 5
     assert weft("version").stdout == weft("--version").stdout
     assert weft("--help").stdout == overview
     assert weft("lease", "--help").stdout == weft("help", "lease").stdout
@@ -370,16 +370,18 @@ def test_help_and_version():
 # completion: a bash that asks the function as its line editor would
 
 @pytest.mark.parametrize("line, want", [
-    (["weft", ""], ["help", "lease", "network", "plan", "status", "store", "version", "watch"]),
+    (["weft", ""], ["help", "lease", "migrate", "network", "plan", "status", "store", "version", "watch"]),
     (["weft", "s"], ["status", "store"]),
     (["weft", "store", ""], ["backup", "check", "restore"]),
     (["weft", "store", "check", "--d"], ["--db="]),
-    (["weft", "lease", ""], ["list", "rm", "show"]),
+    (["weft", "lease", ""], ["list", "reserve", "rm", "show", "unreserve"]),
     (["weft", "help", "network", "r"], ["rm"]),
     (["weft", "--json", "network", "s"], ["set"]),
     (["weft", "status", "--"], ["--json", "--peers", "--socket="]),
     (["weft", "network", "rm", "--f"], ["--force"]),
     (["weft", "lease", "show", "--etcd-pr"], ["--etcd-prefix="]),
+    (["weft", "lease", "reserve", "10.1.2.0/24", "--fo"], ["--for="]),
+    (["weft", "migrate", "--to-etcd-pr"], ["--to-etcd-prefix="]),
     (["weft", "watch", ""], []),
 ])
 def test_completion(line, want):
