@@ -164,3 +164,34 @@ def test_dual_stack(fabric):
         net.start_agent(one)
     lease = host.agent.status()["lease"]
     assert (lease["subnet"], lease["ipv6_subnet"]) == ("10.1.5.0/24", "fd10:0:0:5::/64")
+
+
+def test_version_2_of_the_api(lab):
+    """There a session is the key's own time to live."""
+    segment = lab.segment("net1", v4="192.168.77.0/24")
+    flags = [*lab.etcd(segment, flags=["--enable-v2"]).agent_flags(), "--store=etcd2"]
+    host = lab.host("h1", segment)
+
+    def weft(*words):
+        return host.run(operator_binary(), *words, *flags).stdout
+
+    def row():
+        (found,) = json.loads(weft("lease", "list", "--json"))["leases"]
+        return found["subnet"], found["reservation"], (found["expires_in_s"] or 0) > 86000
+
+    weft("network", "set", json.dumps(CONFIG))
+    weft("lease", "reserve", RESERVED, f"--for={host.v4}")
+    host.agent.start("-iface=eth0", *flags)
+    host.agent.wait_ready()
+    assert row() == (RESERVED, True, False)
+    assert host.agent.status()["lease"]["subnet"] == RESERVED
+    weft("lease", "unreserve", RESERVED)
+    wait_for(lambda: host.agent.status()["lease"]["expires_in_s"] > 0, "the agent to notice")
+    assert row() == (RESERVED, False, True)
+    weft("lease", "reserve", RESERVED, f"--for={host.v4}")
+    wait_for(lambda: host.agent.status()["lease"]["expires_in_s"] == -1, "the agent to notice")
+    assert row() == (RESERVED, True, False)
+    host.agent.restart()
+    host.agent.wait_ready()
+    assert host.agent.status()["lease"]["subnet"] == RESERVED
+    assert row() == (RESERVED, True, False)
