@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright The weft authors
-"""flannel 0.5 to 0.7 as client and server of each other, written from their description alone: what weft is tested against.
+"""flannel 0.5 to 0.7 as client and server, written from their description alone: what weft is tested against.
 
     flannel_v1.py server ADDRESS:PORT STATE-FILE CONFIG-JSON TTL-SECONDS
     flannel_v1.py client ADDRESS:PORT DIRECTORY PUBLIC-IP VTEP-MAC DEVICE [NETWORK]
 
-The server keeps its leases in a file, as its etcd would, and 1,000 events, as etcd does: who asks for older ones is given
-a snapshot. It writes whatever a renewal says, and answers a poll with one event. The client takes a lease, makes a vxlan
-device, does for each peer what the kernel needs, renews at half of its time, and writes DIRECTORY/subnet.env and
-DIRECTORY/state.json.
+The server keeps its leases in a file, as its etcd would, and 1,000 events, as etcd does: who asks for older ones
+is given a snapshot. It writes whatever a renewal says, and answers a poll with one event. The client takes a
+lease, makes a vxlan device, does for each peer what the kernel needs, renews at half of its time, and writes
+DIRECTORY/subnet.env and DIRECTORY/state.json.
 """
 
 import datetime
@@ -313,8 +313,8 @@ class Client:
                 self.state()
 
     def device_up(self, vni):
-        run("ip", "link", "add", self.device, "address", self.mac, "type", "vxlan", "id", str(vni), "dstport", "8472",
-            "local", self.attrs["PublicIP"], "nolearning")
+        run("ip", "link", "add", self.device, "address", self.mac, "type", "vxlan", "id", str(vni),
+            "dstport", "8472", "local", self.attrs["PublicIP"], "nolearning")
         run("ip", "address", "add", f"{self.lease['Subnet'].split('/')[0]}/32", "dev", self.device)
         run("ip", "link", "set", self.device, "mtu", "1450", "up")
 
@@ -323,7 +323,8 @@ class Client:
         self.lease = self.insist("POST", "leases", self.attrs)
         self.device_up(config["Backend"].get("VNI", 1))
         network = ipaddress.ip_network(self.lease["Subnet"])
-        self.write("subnet.env", f"FLANNEL_NETWORK={config['Network']}\nFLANNEL_SUBNET={network[1]}/{network.prefixlen}\n"
+        self.write("subnet.env", f"FLANNEL_NETWORK={config['Network']}\n"
+                                 f"FLANNEL_SUBNET={network[1]}/{network.prefixlen}\n"
                                  "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n")
         self.state()
         threading.Thread(target=self.watch, daemon=True).start()

@@ -105,7 +105,8 @@ def test_an_old_client_in_a_network_of_weft(mixed):
     wait_for(lambda: set(old.state()["peers"]) == {subnet(h) for h in net.hosts[:2]}, "the old client's peers")
     # One comes, another goes.
     net.put_lease("10.1.200.0-24", "192.168.77.99", "02:99:00:00:00:01")
-    wait_for(lambda: "10.1.200.0/24" in old.state()["peers"] and is_programmed(net.hosts[0], "10.1.200.0/24"), "the new peer")
+    wait_for(lambda: "10.1.200.0/24" in old.state()["peers"], "the new peer at the old client")
+    wait_for(lambda: is_programmed(net.hosts[0], "10.1.200.0/24"), "the new peer at an agent")
     net.delete_lease("10.1.200.0-24")
     wait_for(lambda: "10.1.200.0/24" not in old.state()["peers"], "the peer to go")
     assert net.etcd.metric("etcd_debugging_mvcc_watcher_total") == 1
@@ -153,11 +154,12 @@ def test_agents_of_an_old_server(old):
     assert {value["attrs"]["PublicIP"] for value in leases.values()} == {h.v4 for h in net.hosts}
     assert {subnet(h) for h in net.hosts} == set(leases)
     host = net.hosts[0]
-    listed = host.run(operator_binary(), "lease", "list", f"--remote={server.host.v4}:{PORT}", f"--etcd-prefix={PREFIX}").stdout
+    access = [f"--remote={server.host.v4}:{PORT}", f"--etcd-prefix={PREFIX}"]
+    listed = host.run(operator_binary(), "lease", "list", *access).stdout
     assert all(h.v4 in listed and subnet(h) in listed for h in net.hosts), listed
-    refused = host.run(operator_binary(), "network", "set", "--network=10.9.0.0/16", f"--remote={server.host.v4}:{PORT}",
-                       f"--etcd-prefix={PREFIX}", check=False)
-    assert refused.returncode != 0
+    refused = host.run(operator_binary(), "network", "set", json.dumps({**CONFIG, "SubnetLen": 25}), *access,
+                       check=False)
+    assert refused.returncode != 0 and "etcd" in refused.stderr, refused
     # Restarted, an agent has the same subnet.
     before = subnet(host)
     host.agent.restart()
