@@ -126,7 +126,7 @@ struct v1_told {
 	int64_t expires_ms;
 };
 void v1_told_free(struct v1_told *told);
-int v1_told_read(const json_t *lease, struct v1_told *ret, struct err *e); // -EPROTO
+int v1_told_read(const json_t *object, struct v1_told *ret, struct err *e); // -EPROTO
 // Notes it, and fills *ret, which borrows from key and told.
 void v1_told_pair(struct remote_v1 *v1, const char *key, const struct v1_told *told,
 		  struct kv_pair *ret);

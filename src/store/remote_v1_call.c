@@ -59,8 +59,14 @@ void v1_call_cancel(struct v1_call *call)
 
 void v1_calls_end(struct remote_v1 *v1)
 {
-	while (v1->calls)
-		v1_call_cancel(v1->calls);
+	while (v1->calls) {
+		struct v1_call *call = v1->calls;
+
+		v1->calls = call->next;
+		if (call->http)
+			http_call_cancel(call->http);
+		call_free(call);
+	}
 }
 
 static void finish(struct v1_call *call, int r, const struct http_response *response)

@@ -294,8 +294,13 @@ void v1_cursor_set(struct remote_v1 *v1, const char *network, const char *text)
 
 void v1_table_free(struct remote_v1 *v1)
 {
-	while (v1->sessions)
-		v1_session_drop(v1, v1->sessions);
+	while (v1->sessions) {
+		struct v1_session *session = v1->sessions;
+
+		v1->sessions = session->next;
+		free(session->key);
+		free(session);
+	}
 	for (size_t i = 0; i < V1_BUCKETS; i++)
 		while (v1->entries[i]) {
 			struct v1_entry *entry = v1->entries[i];
