@@ -261,12 +261,17 @@ void v1_replaced(struct v1 *v1)
 
 // ---- life ----
 
+#define POLL_MS 600000
+#define BLANK_MS 30000
+
 struct v1 *v1_new(struct controller *controller, bool is_open)
 {
 	struct v1 *v1 = xnew(struct v1);
 
 	v1->controller = controller;
 	v1->is_open = is_open;
+	v1->poll_ms = POLL_MS;
+	v1->blank_ms = BLANK_MS;
 	v1->tick = timer_new(controller->loop, on_tick, v1);
 	v1->wake = timer_new(controller->loop, on_wake, v1);
 	return v1;

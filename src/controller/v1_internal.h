@@ -39,6 +39,8 @@ struct v1 {
 	struct v1_request *requests;
 	struct v1_poll *polls;
 	size_t poll_count;
+	uint64_t poll_ms;   // how long a poll may say nothing but blanks
+	uint64_t blank_ms;  // and after which time each
 	struct timer *tick; // runs while there are requests or polls: what waited too long
 	struct timer *wake; // gathers changes for the polls
 };

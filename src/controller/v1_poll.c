@@ -23,8 +23,6 @@
 #include <string.h>
 
 #define POLLS_MAX 8192 // of the controller's connections
-#define POLL_MS 600000
-#define BLANK_MS 30000
 
 enum v1_kind { KIND_LEASES, KIND_LEASE, KIND_NETWORKS };
 enum v1_mode { MODE_POLL, MODE_EVENTS, MODE_ASKING, MODE_ASKED, MODE_SNAPSHOT };
@@ -343,7 +341,7 @@ static int next_poll(struct v1_poll *poll, struct strbuf *out)
 		return tell_anew(poll, out);
 	if (now_ms < poll->blank_ms)
 		return -EAGAIN;
-	poll->blank_ms = now_ms + BLANK_MS;
+	poll->blank_ms = now_ms + poll->v1->blank_ms;
 	strbuf_putc(out, '\n');
 	return 1;
 }
@@ -427,8 +425,8 @@ static struct v1_poll *poll_new(struct v1_request *request)
 						      : KIND_LEASES;
 	if (poll->kind == KIND_LEASE)
 		poll->key = v1_lease_key(poll->network, &request->subnet);
-	poll->blank_ms = loop_now_ms() + BLANK_MS;
-	poll->until_ms = loop_now_ms() + POLL_MS - random_below(POLL_MS / 4);
+	poll->blank_ms = loop_now_ms() + v1->blank_ms;
+	poll->until_ms = loop_now_ms() + v1->poll_ms - random_below(v1->poll_ms / 4);
 	poll->next = v1->polls;
 	if (poll->next)
 		poll->next->previous = poll;

@@ -594,6 +594,34 @@ static void test_networks(void **state)
 	ask("GET", "/v1", "", 200, SNAPSHOT("\"blue\",\"green\""));
 }
 
+// While nothing happens there are blanks, and in the end something is told that is known.
+static void test_quiet(void **state)
+{
+	struct raw_http leases, lease, networks, empty;
+
+	(void)state;
+	put("/p/subnets/0junk", "{}");
+	put("/p/subnets/10.1.6.0-24", VALUE("192.0.2.2"));
+	put("/p/subnets/10.1.7.0-24", VALUE("192.0.2.3"));
+	put("/p/red/config", CONFIG);
+	ask("GET", "/v1/_/leases/10.1.7.0-24", "", 200,
+	    SNAPSHOT(LEASE("10.1.7.0/24", "192.0.2.3", NO_END)));
+	controller->v1->blank_ms = 100;
+	poll(&leases, "/v1/_/leases");
+	assert_true(raw_http_expect(&leases, "\r\n\r\n\n\n"));
+	raw_http_close(&leases);
+	turn_until(loop, !controller->v1->polls); // a blank cannot be sent any more
+	controller->v1->poll_ms = 300;
+	poll(&leases, "/v1/_/leases");
+	poll(&lease, "/v1/_/leases/10.1.7.0-24");
+	poll(&networks, "/v1/");
+	poll(&empty, "/v1/red/leases");
+	expect(&leases, 200, EVENTS(ADDED(LEASE("10.1.6.0/24", "192.0.2.2", NO_END))));
+	expect(&lease, 200, EVENTS(ADDED(LEASE("10.1.7.0/24", "192.0.2.3", NO_END))));
+	expect(&networks, 200, SNAPSHOT("\"red\""));
+	expect(&empty, 200, SNAPSHOT(""));
+}
+
 // ---- what is refused ----
 
 static void test_refusals(void **state)
@@ -852,6 +880,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_store_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_lease, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_networks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quiet, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_body, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_token, setup, teardown),
