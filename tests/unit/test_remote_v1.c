@@ -567,6 +567,33 @@ static void test_watch_goes_on(void **state)
 	watch_log_free(&log);
 }
 
+// What it had before it went may be gone: the next renewal asks.
+static void test_doubt(void **state)
+{
+	uint16_t port = http_server_port(server);
+	struct kv_answer answer;
+	struct watch_log log;
+	int64_t session;
+
+	(void)state;
+	say("GET /v1/_/leases?next=17", 0, NULL);
+	start_watch(&log);
+	turn_until(loop, held);
+	say("POST /v1/_/leases", 200, LEASE("10.1.5.0/24", "192.0.2.1", END));
+	acquire(&answer);
+	session = answer.last.session;
+	kv_answer_free(&answer);
+	held = NULL;
+	server = http_server_free(server);
+	turn_until(loop, log.downs == 1);
+	serve(port);
+	turn_until(loop, log.ups == 2);
+	do_session_keep_alive(kv, session, &answer);
+	assert_int_equal(answer.r, -ENOENT); // it has no leases
+	kv_answer_free(&answer);
+	watch_log_free(&log);
+}
+
 // One that answers, but not what is asked: down, and again with a pause.
 static void test_hostile_polls(void **state)
 {
@@ -631,6 +658,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reservation_and_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watch_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_doubt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile_polls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watch_of_another_server, setup, teardown),
 	};
