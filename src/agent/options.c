@@ -52,6 +52,10 @@ static const struct flag controller_flags[] = {
 	{ .name = "insecure", FLAG_BOOL, AT(insecure), NULL, NULL,
 	  "Let --listen speak plain HTTP and ask for no token: whoever reaches the port can change "
 	  "the network." },
+	{ .name = "client-rate", FLAG_INT, AT(client_rate), "50", "NUMBER",
+	  "With --listen: requests a second that one agent may make in the long run, ten times as many "
+	  "at once; all of one address forty times as many.",
+	  .min = 1, .max = 1000000 },
 };
 
 static const struct flag network_flags[] = {

@@ -34,6 +34,7 @@ struct options {
 	struct ip listen_ip; // of it
 	uint16_t listen_port;
 	bool insecure;
+	int64_t client_rate;
 	bool with_agent; // OPTIONS_SERVE, and an agent in the same process
 
 	// the networks below the prefix; none and not watched: the one at the prefix itself

@@ -78,6 +78,7 @@ static int open_controller(struct server *server, const struct options *options,
 	const struct controller_config config = {
 		.prefix = options->store_flags.prefix,
 		.token = identity->token,
+		.rate = (unsigned int)options->client_rate,
 		.http = { .address = options->listen_ip,
 			  .port = options->listen_port,
 			  .tls = { .cert_file = identity->cert_file,

@@ -6,6 +6,7 @@
 #include "controller/guard.h"
 #include "controller/tokens.h"
 #include "controller/v1.h"
+#include "core/log.h"
 #include "core/mem.h"
 #include "store/wire.h"
 
@@ -15,6 +16,9 @@
 #define BODY_MAX (2 * 1024 * 1024) // more than an etcd takes in a request
 #define CONNECTIONS_MAX 12000
 #define CONNECTION_MEMORY (16 * 1024)
+#define PER_ADDRESS_MAX 6000 // half of them: no single address keeps others out
+#define PENDING_MAX 512	     // of one address, that have asked for nothing yet
+#define RETRY_MS 1000	     // for a client that was put off
 #define TYPE_TEXT "text/plain"
 
 // ---- answers ----
@@ -40,6 +44,18 @@ void answer_error(struct http_exchange *exchange, int r, const char *text)
 	else if (r == -EINPROGRESS || r == -ETIMEDOUT)
 		status = 504;
 	answer_json(exchange, status, wire_error(r, text));
+}
+
+void answer_busy(struct http_exchange *exchange, const struct caller *caller, uint32_t retry_ms,
+		 const char *why)
+{
+	json_t *answer = wire_error(-EBUSY, why);
+	char address[IP_STR_MAX];
+
+	log_rl(LOG_LEVEL_WARN, "controller: put off a client at %s: %s",
+	       ip_str(&caller->peer, address), why);
+	json_object_set_new(answer, "retry_ms", json_integer(retry_ms));
+	answer_json(exchange, 429, answer);
 }
 
 // ---- keys ----
@@ -118,6 +134,26 @@ static void serve_health(const struct controller *controller, struct http_exchan
 	}
 }
 
+// Clients of the API of flannel's have no token.
+static bool is_granted(const struct controller *controller, const struct http_exchange *exchange,
+		       const struct caller *caller)
+{
+	return v1_is_path(http_exchange_path(exchange)) ? v1_is_open(controller->v1)
+							: access_is_granted(caller->role);
+}
+
+// One whose token is good was not admitted because there were too many before it.
+static void refuse(struct controller *controller, struct http_exchange *exchange)
+{
+	struct caller caller;
+
+	access_caller(controller, exchange, &caller);
+	if (is_granted(controller, exchange, &caller))
+		answer_busy(exchange, &caller, RETRY_MS, "too many requests");
+	else
+		access_refuse(exchange, caller.role);
+}
+
 static void on_request(void *arg, struct http_exchange *exchange)
 {
 	struct controller *controller = arg;
@@ -128,12 +164,12 @@ static void on_request(void *arg, struct http_exchange *exchange)
 		serve_health(controller, exchange, asks_ready);
 		return;
 	}
-	if (v1_is_path(path)) {
+	if (v1_is_path(path) && (http_exchange_is_admitted(exchange) || !v1_is_open(controller->v1))) {
 		v1_serve(controller->v1, exchange);
 		return;
 	}
 	if (!http_exchange_is_admitted(exchange)) {
-		access_refuse(exchange, access_role(controller, exchange));
+		refuse(controller, exchange);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
@@ -148,10 +184,11 @@ static void on_request(void *arg, struct http_exchange *exchange)
 static bool on_head(void *arg, const struct http_exchange *exchange)
 {
 	const struct controller *controller = arg;
+	struct caller caller;
 
-	if (v1_is_path(http_exchange_path(exchange)))
-		return v1_is_open(controller->v1);
-	return access_is_granted(access_role(arg, exchange));
+	access_caller(controller, exchange, &caller);
+	return is_granted(controller, exchange, &caller) &&
+	       limits_take(controller->limits, &caller) == 0;
 }
 
 // ---- the mirror's news ----
@@ -198,6 +235,7 @@ int controller_new(struct kv *kv, const struct controller_config *config, struct
 	controller->prefix = xasprintf("%.*s/", (int)len, config->prefix);
 	controller->late = timer_new(controller->loop, range_late, controller);
 	access_init(&controller->access, config->token);
+	controller->limits = limits_new(config->rate);
 	controller->trim = timer_new(controller->loop, range_trim, controller);
 	controller->wake = timer_new(controller->loop, watchers_wake, controller);
 	controller->v1 = v1_new(controller, !config->token || config->http.tls.ca_file);
@@ -205,6 +243,8 @@ int controller_new(struct kv *kv, const struct controller_config *config, struct
 	http.body_max = BODY_MAX;
 	http.admit = on_head;
 	http.connections_max = CONNECTIONS_MAX;
+	http.per_address_max = PER_ADDRESS_MAX;
+	http.pending_max = PENDING_MAX;
 	r = http_server_new(controller->loop, &http, on_request, controller, &controller->server, e);
 	if (r < 0) {
 		controller_free(controller);
@@ -231,6 +271,7 @@ struct controller *controller_free(struct controller *controller)
 	timer_free(controller->wake);
 	free(controller->prefix);
 	access_free(&controller->access);
+	limits_free(controller->limits);
 	free(controller);
 	return NULL;
 }

@@ -12,6 +12,7 @@ struct controller_config {
 	// The admin's; from it follows the agents'. Every request but for /healthz and /readyz has to carry one of them. NULL: none.
 	// Copied.
 	const char *token;
+	unsigned int rate; // requests a second of one client, see limits.h; 0: LIMITS_RATE_DEFAULT
 	struct http_server_config http; // address, port and TLS; limits are set here
 };
 

@@ -6,6 +6,7 @@
 #include "controller/caller.h"
 #include "controller/controller.h"
 #include "controller/join_token.h"
+#include "controller/limits.h"
 #include "controller/mirror.h"
 #include "core/json.h"
 #include "store/wire.h"
@@ -40,6 +41,7 @@ struct controller {
 	struct loop *loop;
 	char *prefix; // with the slash at its end
 	struct access access;
+	struct limits *limits;
 	struct mirror *mirror;
 	struct http_server *server;
 	struct timer *late; // for the range that has waited longest
@@ -71,6 +73,8 @@ void ops_end(struct controller *controller); // the store is not to answer any m
 // Takes value over.
 void answer_json(struct http_exchange *exchange, unsigned int status, json_t *value);
 void answer_error(struct http_exchange *exchange, int r, const char *text);
+void answer_busy(struct http_exchange *exchange, const struct caller *caller, uint32_t retry_ms,
+		 const char *why); // 429
 // Of a request: a key or prefix that is ours to serve, terminated, caller frees. -EINVAL, -EACCES.
 int read_our_key(const struct controller *controller, const json_t *object, const char *name,
 		 char **ret, size_t *ret_len, struct err *e);

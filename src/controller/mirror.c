@@ -35,6 +35,7 @@ struct mirror {
 	uint64_t first; // number of the oldest
 	uint64_t next;	// number of the one to come
 	int64_t floor;	// changes up to this revision may be missing
+	size_t bytes;	// of the pairs in them
 };
 
 static void read_all(void *arg);
@@ -57,11 +58,18 @@ static struct change *change_at(const struct mirror *mirror, uint64_t number)
 	return &mirror->changes[number & (mirror->capacity - 1)];
 }
 
+// What it takes, with its text, which may be made later.
+static size_t pair_bytes(const struct pair *pair)
+{
+	return sizeof(*pair) + 2 * (pair->key_len + (pair->has_value ? pair->value_len : 0));
+}
+
 static void drop_first(struct mirror *mirror)
 {
 	struct change *change = change_at(mirror, mirror->first++);
 
 	mirror->floor = change->pair->mod_revision;
+	mirror->bytes -= pair_bytes(change->pair);
 	change->pair = pair_unref(change->pair);
 }
 
@@ -87,6 +95,9 @@ static void add_change(struct mirror *mirror, bool is_delete, struct pair *pair)
 			drop_first(mirror);
 	}
 	*change_at(mirror, mirror->next++) = (struct change){ .is_delete = is_delete, .pair = pair };
+	mirror->bytes += pair_bytes(pair);
+	while (mirror->bytes > MIRROR_BYTES_MAX)
+		drop_first(mirror);
 }
 
 static void forget_changes(struct mirror *mirror)

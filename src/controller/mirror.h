@@ -16,7 +16,8 @@
 #include "controller/pair_set.h"
 #include "core/err.h"
 
-#define MIRROR_CHANGES_MAX 16384 // kept; a power of two
+#define MIRROR_CHANGES_MAX 16384	    // kept; a power of two
+#define MIRROR_BYTES_MAX (32 * 1024 * 1024) // that they may take, whatever their number
 
 struct change {
 	bool is_delete; // then the pair has a key and the deletion's mod_revision

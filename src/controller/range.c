@@ -17,7 +17,8 @@
 #include <string.h>
 
 #define TRIM_MS 5000
-#define WAIT_MS 4000 // below what a client waits for an answer
+#define STREAM_RETRY_MS 1000 // for a client that reads too little of what it asked for
+#define WAIT_MS 4000	     // below what a client waits for an answer
 
 // ---- prefixes ----
 
@@ -38,6 +39,7 @@ struct range_answer {
 	struct pair_position position;
 	char *prefix;
 	size_t prefix_len;
+	struct caller caller;
 };
 
 void range_trim(void *arg)
@@ -83,6 +85,7 @@ static void range_closed(void *arg)
 
 	if (!timer_is_pending(answer->controller->trim))
 		timer_start(answer->controller->trim, TRIM_MS);
+	limits_stream_end(answer->controller->limits, &answer->caller);
 	pair_set_unref(answer->view);
 	free(answer->prefix);
 	free(answer);
@@ -94,6 +97,14 @@ static void answer_range(struct controller *controller, struct http_exchange *ex
 {
 	struct range_answer *answer = xnew(struct range_answer);
 
+	access_caller(controller, exchange, &answer->caller);
+	if (!limits_stream_begin(controller->limits, &answer->caller)) {
+		answer_busy(exchange, &answer->caller, STREAM_RETRY_MS,
+			    "too many answers that are not read");
+		free(prefix);
+		free(answer);
+		return;
+	}
 	answer->controller = controller;
 	answer->view = pair_set_ref(mirror_pairs(controller->mirror));
 	answer->header = mirror_header(controller->mirror);

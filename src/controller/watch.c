@@ -25,6 +25,7 @@
 #define HEARTBEAT_DEFAULT_MS 5000
 #define WATCHERS_A_MS 50 // for each so many changes are gathered for a millisecond
 #define GATHER_MAX_MS 100
+#define STREAM_RETRY_MS 5000 // for a client that has too many
 
 struct watcher {
 	struct controller *controller;
@@ -46,7 +47,8 @@ struct watcher {
 	bool up_told;
 	bool down_told;
 	bool alive_due;
-	bool denied;	  // its token is none any more
+	bool denied; // its token is none any more
+	struct caller caller;
 	const char *lost; // why; the last line is still to be written
 	bool store_changed;
 };
@@ -264,6 +266,7 @@ static void watcher_closed(void *arg)
 	struct watcher *watcher = arg;
 
 	kv_forget(watcher->controller->kv, watcher);
+	limits_stream_end(watcher->controller->limits, &watcher->caller);
 	watcher->controller->watcher_count--;
 	if (watcher->previous)
 		watcher->previous->next = watcher->next;
@@ -318,6 +321,12 @@ void serve_watch(struct controller *controller, struct http_exchange *exchange, 
 	if (r < 0) {
 		watcher_free(watcher);
 		answer_error(exchange, r, err_msg(&e));
+		return;
+	}
+	access_caller(controller, exchange, &watcher->caller);
+	if (!limits_stream_begin(controller->limits, &watcher->caller)) {
+		answer_busy(exchange, &watcher->caller, STREAM_RETRY_MS, "too many watches");
+		watcher_free(watcher);
 		return;
 	}
 	watcher->heartbeat = timer_new(controller->loop, on_heartbeat, watcher);

@@ -3,6 +3,7 @@
 // Owns: one listening socket that speaks HTTP/1.1, by libmicrohttpd's epoll descriptor in our loop.
 #include "io/http_server.h"
 
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "io/listen.h"
@@ -23,6 +24,7 @@
 	1024 // kept for each stream; used for a client of HTTP/1.0 alone, others get chunks
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 #define DEADLINE_DEFAULT_MS 30000
+#define PENDING_SLOTS 8192 // a power of two
 #define SURPLUS_MAX (256 * 1024)
 
 // One connection, from accept to close.
@@ -32,6 +34,8 @@ struct client {
 	struct http_server *server;
 	int fd;
 	bool is_allowed;
+	bool is_pending; // counted among those of its address that have made no admitted request yet
+	uint16_t pending_slot;
 	struct tls_credentials *tls;	// that its session uses
 	uint64_t deadline_ms;		// 0: not the client's time
 	struct http_exchange *exchange; // in hand, or NULL
@@ -58,6 +62,8 @@ struct http_server {
 	uint16_t port;
 	size_t body_max;
 	uint32_t deadline_ms;
+	unsigned int pending_max;
+	uint16_t *pending; // by address, hashed: PENDING_SLOTS; NULL without a limit
 };
 
 struct http_exchange {
@@ -119,6 +125,56 @@ static void on_sweep(void *arg)
 		timer_start(server->sweep, server->deadline_ms / 4 + 1);
 }
 
+// ---- connections that ask for nothing ----
+
+static struct ip ip_of(const struct sockaddr *address)
+{
+	const struct in6_addr *v6;
+
+	if (address && address->sa_family == AF_INET)
+		return ip_from_bytes(AF_INET,
+				     &((const struct sockaddr_in *)(const void *)address)->sin_addr);
+	if (!address || address->sa_family != AF_INET6)
+		return (struct ip){ 0 };
+	v6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+	// What a socket of both families calls a client of IPv4.
+	return IN6_IS_ADDR_V4MAPPED(v6) ? ip_from_bytes(AF_INET, &v6->s6_addr[12])
+					: ip_from_bytes(AF_INET6, v6);
+}
+
+static struct ip peer_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+	return ip_of(info ? info->client_addr : NULL);
+}
+
+// Cut at once if its address has too many.
+static void pending_begin(struct client *client, struct MHD_Connection *connection)
+{
+	struct http_server *server = client->server;
+	struct ip peer = peer_of(connection);
+	char text[IP_STR_MAX];
+
+	if (!server->pending)
+		return;
+	client->pending_slot = hash_bytes(&peer, sizeof(peer)) & (PENDING_SLOTS - 1);
+	client->is_pending = true;
+	if (server->pending[client->pending_slot]++ < server->pending_max)
+		return;
+	log_rl(LOG_LEVEL_WARN, "http: cut a connection of %s: it has %u that ask for nothing",
+	       ip_str(&peer, text), server->pending_max);
+	(void)shutdown(client->fd, SHUT_RDWR);
+}
+
+static void pending_end(struct client *client)
+{
+	if (client->is_pending)
+		client->server->pending[client->pending_slot]--;
+	client->is_pending = false;
+}
+
 // ---- connections ----
 
 static bool client_may_enter(const struct http_server *server, int fd)
@@ -162,6 +218,7 @@ static void client_open(struct http_server *server, struct MHD_Connection *conne
 		client->next->previous = client;
 	server->clients = client;
 	client_clock_start(client);
+	pending_begin(client, connection);
 	*context = client;
 }
 
@@ -173,6 +230,7 @@ static void client_close(struct client *client)
 		client->previous->next = client->next;
 	else
 		client->server->clients = client->next;
+	pending_end(client);
 	// At its limit of connections the daemon stops listening, and only looks at that when it is run.
 	timer_start(client->server->turn, 0);
 	tls_credentials_unref(client->tls);
@@ -276,6 +334,8 @@ static void exchange_admit(struct http_exchange *exchange)
 	const struct http_server *server = exchange->server;
 
 	exchange->is_admitted = !server->admit || server->admit(server->arg, exchange);
+	if (exchange->is_admitted)
+		pending_end(exchange->client);
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
@@ -334,22 +394,7 @@ const char *http_exchange_header(const struct http_exchange *exchange, const cha
 
 struct ip http_exchange_peer(const struct http_exchange *exchange)
 {
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	const struct sockaddr *address = info ? info->client_addr : NULL;
-
-	if (address && address->sa_family == AF_INET)
-		return ip_from_bytes(AF_INET,
-				     &((const struct sockaddr_in *)(const void *)address)->sin_addr);
-	if (address && address->sa_family == AF_INET6) {
-		const struct in6_addr *v6 =
-			&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-
-		// What a socket of both families calls a client of IPv4.
-		return IN6_IS_ADDR_V4MAPPED(v6) ? ip_from_bytes(AF_INET, &v6->s6_addr[12])
-						: ip_from_bytes(AF_INET6, v6);
-	}
-	return (struct ip){ 0 };
+	return peer_of(exchange->connection);
 }
 
 bool http_exchange_is_admitted(const struct http_exchange *exchange)
@@ -605,6 +650,9 @@ int http_server_new(struct loop *loop, const struct http_server_config *config,
 	server->root_only = config->unix_path && config->root_only;
 	server->body_max = config->body_max;
 	server->deadline_ms = config->deadline_ms > 0 ? config->deadline_ms : DEADLINE_DEFAULT_MS;
+	server->pending_max = config->pending_max;
+	if (config->pending_max > 0 && !config->unix_path)
+		server->pending = xnew0_array(uint16_t, PENDING_SLOTS);
 	server->cert_file = xstrdup(config->tls.cert_file);
 	server->key_file = xstrdup(config->tls.key_file);
 	server->ca_file = xstrdup(config->tls.ca_file);
@@ -658,6 +706,7 @@ struct http_server *http_server_free(struct http_server *server)
 	free(server->key_file);
 	free(server->ca_file);
 	free(server->unix_path);
+	free(server->pending);
 	free(server);
 	return NULL;
 }

@@ -44,6 +44,7 @@ struct http_server_config {
 	uint16_t port;		      // TCP; 0: any free one
 	unsigned int connections_max; // more wait in the kernel's queue; 0: 64
 	unsigned int per_address_max; // TCP connections of one client address; 0: no limit of its own
+	unsigned int pending_max; // those of one address that have made no admitted request yet; 0: no limit
 	size_t connection_memory; // bytes of each connection: a request's head, and what is being sent; 0: 32768
 	size_t body_max;      // of a request, larger gets 413; 0: none is accepted
 	uint32_t deadline_ms; // 0: 30000

@@ -19,7 +19,8 @@
 
 #define HTTP_UNAUTHORIZED 401
 #define HTTP_NOT_FOUND 404
-#define LINES_IDLE_FACTOR 3 // a stream of any length may take its time, but not stand still
+#define HTTP_TOO_MANY 429
+#define RETRY_MAX_MS 10000
 // A stream of any length may take its time, but not stand still, nor go on for ever.
 #define LINES_IDLE_FACTOR 3
 #define LINES_TOTAL_FACTOR 20
@@ -36,8 +37,10 @@ struct remote_call {
 	size_t line_count; // that were taken: what was handed on cannot be taken back
 	size_t endpoint;
 	uint64_t tried;
-	bool is_unknown; // to some server: no path of its
-	struct err err;	 // of the last endpoint
+	bool is_unknown;     // to some server: no path of its
+	struct timer *pause; // of one that is to be asked again; NULL: was never put off
+	uint32_t paused_ms;  // in all
+	struct err err;	     // of the last endpoint
 };
 
 static void attempt(struct remote_call *call);
@@ -45,6 +48,7 @@ static void attempt(struct remote_call *call);
 static void call_free(struct remote_call *call)
 {
 	remote_lines_free(&call->lines);
+	timer_free(call->pause);
 	free(call->body);
 	free(call->request.arg);
 	free(call);
@@ -126,6 +130,39 @@ int remote_read_refusal(const struct remote *remote, const struct http_response 
 	return wire_read_error(answer, e);
 }
 
+uint32_t remote_retry_ms(const struct http_response *response)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	int64_t retry_ms = 0;
+
+	if (response->status != HTTP_TOO_MANY ||
+	    json_read(response->body, response->len, ANSWER_MAX, &answer, NULL) < 0 ||
+	    json_get_int(answer, "retry_ms", 1, INT64_MAX, &retry_ms, NULL) < 0)
+		return 0;
+	return retry_ms < RETRY_MAX_MS ? (uint32_t)retry_ms : RETRY_MAX_MS;
+}
+
+static void pause_over(void *arg)
+{
+	attempt(arg);
+}
+
+// We asked too often; nothing was done. Again when the controller says so, within the time that a call has, and not at the
+// same time as all others that were put off. False: it is too late for that.
+static bool try_later(struct remote_call *call, uint32_t retry_ms)
+{
+	struct remote *remote = call->remote;
+
+	retry_ms += (uint32_t)random_below(retry_ms / 2 + 1);
+	if (retry_ms == 0 || call->paused_ms + retry_ms > remote->request_timeout_ms)
+		return false;
+	call->paused_ms += retry_ms;
+	if (!call->pause)
+		call->pause = timer_new(remote->base.loop, pause_over, call);
+	timer_start(call->pause, retry_ms);
+	return true;
+}
+
 // May the request have been done, if nobody says so who knows?
 static bool is_unclear(int status)
 {
@@ -142,6 +179,11 @@ static void refused(struct remote_call *call, const struct http_response *respon
 		call->is_unknown = true;
 	if (response->status == HTTP_UNAUTHORIZED) {
 		move_on(call, false); // another one may know us
+		return;
+	}
+	if (r == -EBUSY) {
+		if (!try_later(call, remote_retry_ms(response)))
+			move_on(call, false);
 		return;
 	}
 	switch (r) {

@@ -67,6 +67,9 @@ void remote_headers(const struct remote *remote, const char *ret[static REMOTE_H
 int remote_read_refusal(const struct remote *remote, const struct http_response *response,
 			bool *ret_foreign, struct err *e);
 
+// When a controller that was asked too often wants to be asked again; 0: it was not that.
+uint32_t remote_retry_ms(const struct http_response *response);
+
 // ---- watches, remote_watch.c ----
 struct remote_watch {
 	struct kv_watch base;
@@ -88,6 +91,7 @@ struct remote_watch {
 	uint64_t alive_ms;
 	uint64_t up_since_ms;
 	struct v1_watch *v1; // does all of it; NULL: the server is a controller
+	uint32_t retry_ms;   // not before, as the controller said; 0: whenever we like
 	bool up;
 	bool down_told;
 	bool refusal_told;

@@ -48,13 +48,22 @@ static void tell_down(struct remote_watch *watch, const struct err *e)
 	kv_watch_emit(&watch->base, &event);
 }
 
+static uint64_t next_try_ms(struct remote_watch *watch)
+{
+	uint64_t backoff_ms = backoff_next_ms(&watch->backoff);
+	uint64_t asked_ms = watch->retry_ms + random_below(watch->retry_ms / 2 + 1);
+
+	watch->retry_ms = 0;
+	return backoff_ms > asked_ms ? backoff_ms : asked_ms;
+}
+
 // The stream broke, or could not be opened: try again later.
 static void go_down(struct remote_watch *watch, const struct err *e)
 {
 	if (watch->up && loop_now_ms() - watch->up_since_ms > watch->backoff.max_ms)
 		backoff_reset(&watch->backoff);
 	stream_drop(watch);
-	timer_start(watch->timer, backoff_next_ms(&watch->backoff));
+	timer_start(watch->timer, next_try_ms(watch));
 	log_debug("controller: watch broke: %s", err_msg(e));
 	tell_down(watch, e);
 }
@@ -235,6 +244,7 @@ static void stream_ended(void *arg, int r, const struct http_response *response,
 	struct err told;
 
 	watch->stream = NULL;
+	watch->retry_ms = r == 0 ? remote_retry_ms(response) : 0;
 	if (r < 0)
 		told = *e;
 	else if (response->status == 200)

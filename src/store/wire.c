@@ -190,6 +190,7 @@ static const struct {
 	{ -EPROTO, "bad-answer" },  { -EINPROGRESS, "unknown-outcome" },
 	{ -ENOENT, "no-session" },  { -ENOSPC, "no-space" },
 	{ -EINVAL, "bad-request" }, { -E2BIG, "too-large" },
+	{ -EBUSY, "too-many" },
 };
 
 json_t *wire_error(int r, const char *text)

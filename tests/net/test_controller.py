@@ -435,7 +435,7 @@ def test_lease_after_restarts(controlled):
 
 
 def test_upgrade(controlled):
-    """An agent that had the admin's token, as all had, keeps its lease when it gets its own, also one without a mark."""
+    """An agent that had the admin's token keeps its lease when it gets its own, also one without a mark."""
     net, host = controlled.net, controlled.net.hosts[1]
     marked = lease_of(controlled, host)
     unmarked = {name: value for name, value in json.loads(marked["value"]).items() if name != "WeftOwner"}

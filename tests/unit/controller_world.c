@@ -15,11 +15,12 @@ struct kv *store, *direct;
 struct controller *first, *second;
 struct kv *admin, *alice, *bob;
 
-struct controller *serve(void)
+struct controller *serve(unsigned int rate)
 {
 	const struct controller_config config = {
 		.prefix = "/weft",
 		.token = ADMIN,
+		.rate = rate,
 		.http = { .address = ip_v4(0x7f000001) },
 	};
 	struct controller *made;
@@ -65,8 +66,8 @@ int world_setup(void **state)
 	loop = loop_new();
 	assert_int_equal(kv_open(loop, &(struct store_config){ .kind = "memory" }, &store, NULL), 0);
 	direct = memory_share(store);
-	first = serve();
-	second = serve();
+	first = serve(RATE);
+	second = serve(RATE);
 	admin = client(first, ADMIN, NULL);
 	alice = agent(first, ALICE);
 	bob = agent(first, BOB);
@@ -88,18 +89,31 @@ int world_teardown(void **state)
 	return 0;
 }
 
-char *post(const char *token, const char *identity, const char *path, const char *body)
+void connect_to(const struct controller *controller, struct raw_http *ret)
+{
+	struct ip address = ip_v4(0x7f000001);
+
+	raw_http_open_tcp(ret, loop, &address, controller_port(controller));
+}
+
+void send_to(struct raw_http *peer, const char *token, const char *identity, const char *path,
+	     const char *body)
 {
 	_cleanup_free_ char *request = xasprintf(
 		"POST %s HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nAuthorization: Bearer %s\r\n"
 		"Weft-Identity: %s\r\nContent-Length: %zu\r\n\r\n%s",
 		path, token, identity, strlen(body), body);
-	struct ip address = ip_v4(0x7f000001);
+
+	raw_http_send(peer, request);
+}
+
+char *post(const char *token, const char *identity, const char *path, const char *body)
+{
 	struct raw_http peer;
 	char *answer;
 
-	raw_http_open_tcp(&peer, loop, &address, controller_port(first));
-	raw_http_send(&peer, request);
+	connect_to(first, &peer);
+	send_to(&peer, token, identity, path, body);
 	check(raw_http_expect_end(&peer), "%s: no end", path);
 	answer = xstrdup(strbuf_text(&peer.got));
 	raw_http_close(&peer);

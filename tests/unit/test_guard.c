@@ -300,7 +300,7 @@ static void test_restarts(void **state)
 				   &lease.revision),
 			 0);
 	second = controller_free(second);
-	second = serve();
+	second = serve(RATE);
 	move(&alice, second, ALICE);
 	move(&bob, second, BOB);
 	wait_read(alice);

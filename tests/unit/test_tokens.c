@@ -187,7 +187,7 @@ static void test_before_the_store_was_read(void **state)
 	make_token("{}", token);
 	memory_set_reachable(store, false);
 	first = controller_free(first);
-	first = serve();
+	first = serve(RATE);
 	check_post(token, "/v2/range", RANGE, " 503 ");
 	check_post("0123456789abcdef0123", "/v2/range", RANGE, " 401 ");
 	memory_set_reachable(store, true);
