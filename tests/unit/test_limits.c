@@ -111,19 +111,27 @@ static void test_put_off(void **state)
 	wait_read(admin);
 }
 
-static void test_watches(void **state)
+// A request of whoever has read everything. Caller frees.
+static char *watch_body(void)
 {
-	struct raw_http peers[LIMITS_STREAMS_MAX + 1];
-	_cleanup_free_ char *body = NULL;
-	char token[JOIN_TOKEN_MAX];
 	struct kv_answer now;
+	char *body;
 
-	(void)state;
-	join_token_of(ADMIN, token);
 	do_range(admin, "/weft/", true, &now);
 	body = xasprintf("{\"prefixes\":[{\"prefix\":\"/weft/\"}],\"from\":%lld}",
 			 (long long)now.header.revision + 1);
 	kv_answer_free(&now);
+	return body;
+}
+
+static void test_watches(void **state)
+{
+	struct raw_http peers[LIMITS_STREAMS_MAX + 1];
+	_cleanup_free_ char *body = watch_body();
+	char token[JOIN_TOKEN_MAX];
+
+	(void)state;
+	join_token_of(ADMIN, token);
 	for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
 		connect_to(first, &peers[i]);
 		send_to(&peers[i], token, ALICE, "/v2/watch", body);
@@ -138,6 +146,27 @@ static void test_watches(void **state)
 			   _cleanup_free_ char *answer = post(token, ALICE, "/v2/range", RANGE);
 			   strstr(answer, " 200 ");
 		   }));
+}
+
+// Those that have asked for something do not count among those that have not.
+static void test_many_agents(void **state)
+{
+	static struct raw_http peers[PENDING_MAX + 50];
+	_cleanup_free_ char *body = watch_body();
+	char token[JOIN_TOKEN_MAX];
+
+	(void)state;
+	join_token_of(ADMIN, token);
+	for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
+		_cleanup_free_ char *identity = xasprintf("%032zu", i);
+
+		connect_to(first, &peers[i]);
+		send_to(&peers[i], token, identity, "/v2/watch", body);
+		check(raw_http_expect(&peers[i], "\"complete\""), "%zu: %s", i,
+		      strbuf_text(&peers[i].got));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
+		raw_http_close(&peers[i]);
 }
 
 static void test_idle_connections(void **state)
@@ -201,6 +230,7 @@ int main(void)
 		cmocka_unit_test(test_many_identities),
 		cmocka_unit_test_setup_teardown(test_put_off, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_watches, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_many_agents, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_idle_connections, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_history_of_large_values, world_setup,
 						world_teardown),
