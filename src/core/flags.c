@@ -20,12 +20,23 @@ struct flag_set *flag_set_new(void)
 	return xnew(struct flag_set);
 }
 
+static void renamed_free(struct flag *flags, size_t count)
+{
+	for (size_t i = 0; flags && i < count; i++) {
+		free((char *)flags[i].name);
+		free((char *)flags[i].help);
+	}
+	free(flags);
+}
+
 struct flag_set *flag_set_free(struct flag_set *set)
 {
 	if (!set)
 		return NULL;
-	for (size_t i = 0; i < set->count; i++)
+	for (size_t i = 0; i < set->count; i++) {
+		renamed_free(set->tables[i].renamed, set->tables[i].count);
 		free(set->tables[i].sources);
+	}
 	free(set->tables);
 	free(set);
 	return NULL;
@@ -63,6 +74,21 @@ void flag_set_add(struct flag_set *set, const char *title, const struct flag *fl
 	};
 	for (size_t i = 0; i < count; i++)
 		store_default(&flags[i], target);
+}
+
+void flag_set_add_again(struct flag_set *set, const char *title, const char *prefix,
+			const struct flag *flags, size_t count, void *target)
+{
+	struct flag *renamed = xnew0_array(struct flag, count);
+
+	flag_set_add(set, title, flags, count, target);
+	for (size_t i = 0; i < count; i++) {
+		renamed[i] = flags[i];
+		renamed[i].name = xasprintf("%s%s", prefix, flags[i].name);
+		renamed[i].help = xasprintf("As --%s.", flags[i].name);
+		renamed[i].standard = NULL; // stored above, and told with the other flag
+	}
+	set->tables[set->count - 1].flags = set->tables[set->count - 1].renamed = renamed;
 }
 
 void flag_target_free(const struct flag *flags, size_t count, void *target)

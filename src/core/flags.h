@@ -68,6 +68,10 @@ static inline void flag_set_freep(struct flag_set **set)
 // table with a title is one part of help.
 void flag_set_add(struct flag_set *set, const char *title, const struct flag *flags, size_t count,
 		  void *target);
+// The same table once more for a second target, its names behind prefix ("to-"). Borrows flags, title and target. Help says
+// of each flag which one it is like.
+void flag_set_add_again(struct flag_set *set, const char *title, const char *prefix,
+			const struct flag *flags, size_t count, void *target);
 // Frees the strings and lists that the table's members own and zeroes these.
 void flag_target_free(const struct flag *flags, size_t count, void *target);
 

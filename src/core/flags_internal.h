@@ -8,6 +8,7 @@
 struct flag_table {
 	const char *title;
 	const struct flag *flags;
+	struct flag *renamed;	   // of a table that is there for the second time; NULL
 	enum flag_source *sources; // one for each flag
 	size_t count;
 	char *target;

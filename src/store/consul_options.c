@@ -52,6 +52,11 @@ void consul_options_add(struct flag_set *set, struct consul_options *options)
 	flag_set_add(set, NULL, consul_flags, ARRAY_SIZE(consul_flags), options);
 }
 
+void consul_options_add_second(struct flag_set *set, const char *prefix, struct consul_options *options)
+{
+	flag_set_add_again(set, NULL, prefix, consul_flags, ARRAY_SIZE(consul_flags), options);
+}
+
 void consul_options_free(struct consul_options *options)
 {
 	flag_target_free(consul_flags, ARRAY_SIZE(consul_flags), options);

@@ -78,32 +78,13 @@ void store_options_add(struct flag_set *set, struct store_options *options)
 void store_options_add_second(struct flag_set *set, const char *title, const char *prefix,
 			      struct store_options *options)
 {
-	options->renamed = xnew0_array(struct flag, ARRAY_SIZE(store_flags));
-	for (size_t i = 0; i < ARRAY_SIZE(store_flags); i++) {
-		struct flag *flag = &options->renamed[i];
-
-		*flag = store_flags[i];
-		flag->name = xasprintf("%s%s", prefix, store_flags[i].name);
-		flag->help = xasprintf("As --%s.", store_flags[i].name);
-		if (flag->offset == offsetof(struct store_options, prefix))
-			flag->standard = NULL;
-	}
-	flag_set_add(set, title, options->renamed, ARRAY_SIZE(store_flags), options);
-}
-
-static void free_renamed(struct store_options *options)
-{
-	for (size_t i = 0; options->renamed && i < ARRAY_SIZE(store_flags); i++) {
-		free((char *)options->renamed[i].name);
-		free((char *)options->renamed[i].help);
-	}
-	free(options->renamed);
-	options->renamed = NULL;
+	flag_set_add_again(set, title, prefix, store_flags, ARRAY_SIZE(store_flags), options);
+	consul_options_add_second(set, prefix, &options->consul);
+	options->prefix[0] = '\0';
 }
 
 void store_options_free(struct store_options *options)
 {
-	free_renamed(options);
 	flag_target_free(store_flags, ARRAY_SIZE(store_flags), options);
 	consul_options_free(&options->consul);
 	free(options->kind);

@@ -23,7 +23,6 @@ struct store_options {
 	struct consul_options consul;
 	uint64_t request_timeout_ms;
 	uint64_t dead_man_ms;
-	struct flag *renamed; // of a second store
 };
 
 #define STORE_DATABASE_DEFAULT "/var/lib/weft/weft.db" // of "sqlite" without a file

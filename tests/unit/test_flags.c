@@ -323,6 +323,29 @@ static void test_help(void **state)
 	assert_null(strstr(out.data, "hidden-number"));
 }
 
+static void test_a_table_twice(void **state)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT(65536);
+	struct fixture *f = *state;
+	struct target other = { 0 };
+
+	flag_set_add_again(f->set, "Other things:", "to-", flags, ARRAY_SIZE(flags), &other);
+	assert_int_equal(other.number, 5);
+	assert_string_equal(other.text, "abc");
+	assert_int_equal(GIVE(f, "--to-text=x", "--number-of-things=7", "-to-list=q"), 0);
+	assert_string_equal(other.text, "x");
+	assert_string_equal(f->target.text, "abc");
+	assert_int_equal(other.number, 5);
+	assert_int_equal(f->target.number, 7);
+	assert_int_equal(other.list.count, 1);
+	assert_int_equal(flag_set_source(f->set, "to-text"), FLAG_FROM_ARGUMENT);
+	assert_int_equal(flag_set_source(f->set, "text"), FLAG_FROM_DEFAULT);
+	flag_set_help(f->set, &out);
+	assert_non_null(strstr(out.data, "  --to-number-of-things=N         As --number-of-things.\n"));
+	assert_null(strstr(out.data, "to-hidden"));
+	flag_target_free(flags, ARRAY_SIZE(flags), &other);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -338,6 +361,7 @@ int main(void)
 		TEST(test_bad_variables),
 		TEST(test_assign),
 		TEST(test_help),
+		TEST(test_a_table_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
