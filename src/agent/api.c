@@ -200,13 +200,17 @@ static void serve_peers(struct api *api, struct http_exchange *exchange)
 
 // ---- plan: made once for all who ask meanwhile ----
 
-static void plan_job_free(struct plan_job *job)
+static void plan_job_unlink(struct plan_job *job)
 {
 	struct plan_job **link = &job->api->plans;
 
 	while (*link != job)
 		link = &(*link)->next;
 	*link = job->next;
+}
+
+static void plan_job_free(struct plan_job *job)
+{
 	free(job->network);
 	free(job);
 }
@@ -222,6 +226,7 @@ static void on_plan(void *arg, int r, json_t *plan, const struct err *e)
 			answer_json(job->waiters[i], 200, json_incref(plan));
 	}
 	json_decref(plan);
+	plan_job_unlink(job);
 	plan_job_free(job);
 }
 
@@ -473,13 +478,17 @@ int api_new(struct loop *loop, const struct api_config *config, const struct age
 
 struct api *api_free(struct api *api)
 {
+	struct plan_job *job;
+
 	if (!api)
 		return NULL;
 	http_server_free(api->local);
 	http_server_free(api->health);
 	timer_free(api->heartbeat);
-	while (api->plans)
-		plan_job_free(api->plans);
+	while ((job = api->plans)) {
+		api->plans = job->next;
+		plan_job_free(job);
+	}
 	free(api);
 	return NULL;
 }

@@ -5,6 +5,7 @@
 
 #include "core/mem.h"
 
+#include <assert.h>
 #include <errno.h>
 
 // A plan of all networks: made of those of each, which are made side by side.
@@ -75,39 +76,36 @@ void view_plan_end(struct network *network)
 	plan_done(network, e.code, &e);
 }
 
+static int check_plannable(const struct network *network, struct err *e)
+{
+	if (network->backend && network->peers_known)
+		return 0;
+	return err_set(e, -EAGAIN, "nothing to plan yet: %s",
+		       network->bring_up_error.code != 0
+			       ? network->bring_up_error.msg
+			       : "config, interface and peers are not all known");
+}
+
+// Of a plannable network. done is not called before this returns.
 static void plan_network(struct network *network, api_plan_fn *done, void *done_arg)
 {
-	struct err e = { 0 };
-	if (!network->backend || !network->peers_known) {
-		err_set(&e, -EAGAIN, "nothing to plan yet: %s",
-			network->bring_up_error.code != 0
-				? network->bring_up_error.msg
-				: "config, interface and peers are not all known");
-		done(done_arg, e.code, NULL, &e);
-		return;
-	}
 	bool is_first = !network->plan_askers;
 	struct plan_asker *asker = xnew(struct plan_asker);
 	*asker = (struct plan_asker){ network->plan_askers, done, done_arg };
 	network->plan_askers = asker;
 	if (!is_first)
 		return;
-	json_decref(network->plan_changes);
 	network->plan_changes = json_array();
 	network->plan_total = 0;
 	int r = reconcile_plan(network->reconcile, plan_change, plan_done, network);
-	if (r < 0) {
-		err_set(&e, r, "another plan is being made");
-		plan_done(network, r, &e);
-	}
+	assert(r == 0); // nobody but us asks for plans
+	(void)r;
 }
 
 // ---- of all ----
 
-static void host_plan_part_over(struct host_plan *whole)
+static void host_plan_end(struct host_plan *whole)
 {
-	if (--whole->running > 0)
-		return;
 	whole->done(whole->done_arg, 0,
 		    json_pack("{s:o, s:I, s:o}", "changes", whole->changes, "total", whole->total,
 			      "errors", whole->errors),
@@ -139,7 +137,8 @@ static void host_plan_part_done(void *arg, int r, json_t *plan, const struct err
 	json_decref(plan);
 	free(part->name);
 	free(part);
-	host_plan_part_over(whole);
+	if (--whole->running == 0)
+		host_plan_end(whole);
 }
 
 static void plan_host(struct agent *agent, api_plan_fn *done, void *done_arg)
@@ -148,16 +147,21 @@ static void plan_host(struct agent *agent, api_plan_fn *done, void *done_arg)
 	*whole = (struct host_plan){ .agent = agent,
 				     .done = done,
 				     .done_arg = done_arg,
-				     .running = 1, // us, until all were asked
 				     .changes = json_array(),
 				     .errors = json_object() };
 	for (struct network *network = agent->networks; network; network = network->next) {
+		struct err e = { 0 };
+		if (check_plannable(network, &e) < 0) {
+			json_object_set_new(whole->errors, network->name, json_string(e.msg));
+			continue;
+		}
 		struct host_plan_part *part = xnew(struct host_plan_part);
 		*part = (struct host_plan_part){ whole, xstrdup(network->name) };
 		whole->running++;
 		plan_network(network, host_plan_part_done, part);
 	}
-	host_plan_part_over(whole);
+	if (whole->running == 0)
+		host_plan_end(whole);
 }
 
 void view_plan(void *arg, api_plan_fn *done, void *done_arg)
@@ -166,8 +170,11 @@ void view_plan(void *arg, api_plan_fn *done, void *done_arg)
 	struct network *network = scope->network;
 	if (!network && !scope->agent->has_several)
 		network = scope->agent->networks;
-	if (network)
-		plan_network(network, done, done_arg);
-	else
+	struct err e = { 0 };
+	if (!network)
 		plan_host(scope->agent, done, done_arg);
+	else if (check_plannable(network, &e) < 0)
+		done(done_arg, e.code, NULL, &e);
+	else
+		plan_network(network, done, done_arg);
 }
