@@ -228,7 +228,7 @@ def test_a_network_that_went_while_the_agent_was_down(fabric):
 
 def test_without_the_store(fabric):
     """A start without it serves all networks of the last life; an empty store ends none."""
-    # A host that was away itself does not see that the store is another one: it drops a peer that is slower than --peer-hold.
+    # A host that was away itself does not see that the store is another one: a peer slower than --peer-hold is dropped.
     nets = Networks(fabric, "ab", ["-watch-networks"], hosts=2)
     host = nets.hosts[0]
     for name in "ab":
