@@ -10,7 +10,6 @@
 
 // A plan of all networks: made of those of each, which are made side by side.
 struct host_plan {
-	struct agent *agent;
 	api_plan_fn *done;
 	void *done_arg;
 	size_t running;
@@ -144,11 +143,9 @@ static void host_plan_part_done(void *arg, int r, json_t *plan, const struct err
 static void plan_host(struct agent *agent, api_plan_fn *done, void *done_arg)
 {
 	struct host_plan *whole = xnew(struct host_plan);
-	*whole = (struct host_plan){ .agent = agent,
-				     .done = done,
-				     .done_arg = done_arg,
-				     .changes = json_array(),
-				     .errors = json_object() };
+	*whole = (struct host_plan){
+		.done = done, .done_arg = done_arg, .changes = json_array(), .errors = json_object()
+	};
 	for (struct network *network = agent->networks; network; network = network->next) {
 		struct err e = { 0 };
 		if (check_plannable(network, &e) < 0) {
