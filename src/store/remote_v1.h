@@ -133,7 +133,7 @@ void v1_told_pair(struct remote_v1 *v1, const char *key, const struct v1_told *t
 // The cursor, as text, caller frees. -EPROTO.
 int v1_read_next(const json_t *answer, char **ret, struct err *e);
 
-// ---- remote_v1_op.c: the operations of kv.h ----
+// ---- remote_v1_op.c: the operations of kv.h, see remote_v1_op.h ----
 // refusal: what a server said that may be one of flannel's, to be told if it is not; NULL: it is.
 void v1_range(struct remote_v1 *v1, const char *key, bool is_prefix, const struct err *refusal,
 	      kv_pair_fn *each, kv_range_done_fn *done, void *arg);
