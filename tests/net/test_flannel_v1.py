@@ -64,6 +64,9 @@ class OldServer:
         path = self.host.directory / "old-server.log"
         return path.read_text() if path.exists() else ""
 
+    def index(self):
+        return json.loads((self.host.run_dir / "leases").read_text())["index"]
+
     def leases(self):
         return json.loads((self.host.run_dir / "leases").read_text())["leases"]
 
@@ -191,9 +194,8 @@ def test_leases_of_an_old_server_are_renewed(old):
     net, server = old(ttl=6)
     net.ping_all()
     subnets = {subnet(h) for h in net.hosts}
-    start = json.loads((server.host.run_dir / "leases").read_text())["index"]
-    wait_for(lambda: json.loads((server.host.run_dir / "leases").read_text())["index"] > start + 18, "eighteen renewals",
-             timeout=60)
+    start = server.index()
+    wait_for(lambda: server.index() > start + 18, "eighteen renewals", timeout=60)
     assert set(server.leases()) == subnets == {subnet(h) for h in net.hosts}
     assert all("LOST" not in h.agent.log() and "expired" not in h.agent.log() for h in net.hosts)
     # One that ends is gone everywhere.
