@@ -33,7 +33,8 @@ class Fabric:
     hosts       how many, or a list: how many on each segment ([2, 1] makes two segments and r)
     config      the network config that goes to etcd; None: DEFAULT_CONFIG; False: none is put
     family      of the underlay: 4, 6 or 46
-    store       where the leases are: one of STORES. It is `net.store`; the etcd or Consul itself, if there is one, `net.etcd`
+    store       where the leases are: one of STORES, or None: the caller sees to it. It is `net.store`; the etcd or Consul
+                itself, if there is one, is `net.etcd`
     etcd        how many members
     store_options   of the etcd or the Consul
     flags       of every agent, beside the store's and -iface=eth0
@@ -54,8 +55,8 @@ class Fabric:
         for segment, count in zip(self.segments, layout):
             for _ in range(count):
                 self.hosts.append(lab.host(f"h{len(self.hosts) + 1}", segment))
-        self.etcd = self._servers(store.removeprefix("controller-"), etcd, store_options or {})
-        self.store = self.etcd if store in ("etcd3", "etcd2", "consul") else self._controller(store)
+        self.etcd = self._servers((store or "").removeprefix("controller-"), etcd, store_options or {})
+        self.store = self.etcd if store in (None, "etcd3", "etcd2", "consul") else self._controller(store)
         if self.config is not False:
             self.put_config(self.config)
         if agents:

@@ -40,7 +40,7 @@ def lab(request):
 def fabric(lab):
     """A function that makes a Fabric in this test's laboratory."""
     def make(*args, store="etcd3", **kwargs):
-        if "consul" in store:
+        if "consul" in (store or ""):
             try:
                 consul_binary()
             except LabError as e:

@@ -356,7 +356,7 @@ def test_help_and_version():
     overview = weft("help").stdout
     lines = [line.removeprefix("  weft ") for line in overview.splitlines()
              if line.startswith("  weft ")]
-    assert len(lines) == 18
+    assert len(lines) == 21
     for line in lines:
         name = [word for word in line.split("  ")[0].split() if word.islower() and word.isalpha()]
         assert weft("help", *name).stdout.startswith(f"weft {' '.join(name)}")
@@ -370,14 +370,15 @@ def test_help_and_version():
 # completion: a bash that asks the function as its line editor would
 
 @pytest.mark.parametrize("line, want", [
-    (["weft", ""], ["help", "lease", "migrate", "network", "plan", "status", "store", "version", "watch"]),
+    (["weft", ""], ["help", "lease", "migrate", "network", "plan", "status", "store", "token", "version",
+                    "watch"]),
     (["weft", "s"], ["status", "store"]),
     (["weft", "store", ""], ["backup", "check", "restore"]),
     (["weft", "store", "check", "--d"], ["--db="]),
     (["weft", "lease", ""], ["list", "reserve", "rm", "show", "unreserve"]),
     (["weft", "help", "network", "r"], ["rm"]),
     (["weft", "--json", "network", "s"], ["set"]),
-    (["weft", "status", "--"], ["--json", "--peers", "--socket="]),
+    (["weft", "status", "--"], ["--json", "--peers", "--network=", "--socket="]),
     (["weft", "network", "rm", "--f"], ["--force"]),
     (["weft", "lease", "show", "--etcd-pr"], ["--etcd-prefix="]),
     (["weft", "lease", "reserve", "10.1.2.0/24", "--fo"], ["--for="]),

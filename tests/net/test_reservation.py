@@ -59,7 +59,7 @@ class Controller:
 
 @pytest.mark.parametrize("kind", [Etcd, Controller])
 def test_the_last_of_many(fabric, kind):
-    net = fabric(hosts=OTHERS + 1, config=False, agents=False, etcd=1 if kind is Etcd else None)
+    net = fabric(hosts=OTHERS + 1, config=False, agents=False, store="etcd3" if kind is Etcd else None)
     store = kind(net)
     *others, host = net.hosts
     out = store.weft("lease", "reserve", RESERVED, f"--for={host.v4}").stdout
