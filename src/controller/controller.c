@@ -17,7 +17,7 @@
 #define CONNECTIONS_MAX 12000
 #define CONNECTION_MEMORY (16 * 1024)
 #define PER_ADDRESS_MAX 6000 // half of them: no single address keeps others out
-#define PENDING_MAX 512	     // of one address, that have asked for nothing yet
+#define PENDING_MAX 1024     // of one address, that have asked for nothing yet
 #define RETRY_MS 1000	     // for a client that was put off
 #define TYPE_TEXT "text/plain"
 

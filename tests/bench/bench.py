@@ -247,23 +247,25 @@ def bench_env(rounds=7):
             ("median", f"{statistics.median(times) * 1000:.0f} ms"), ("worst", f"{max(times) * 1000:.0f} ms")])
 
 
-def bench_controller(agents=5000, changes=20):
+def bench_controller(agents=5000, changes=20, is_secure=False):
     with Lab() as lab:
         segment = lab.segment("net1", v4="192.168.77.0/24")
         host, etcd = lab.host("ctl1", segment), lab.etcd(segment, members=1)
-        host.agent.start("--listen=127.0.0.1:8889", "--insecure", etcd=etcd)
+        host.agent.start("--listen=127.0.0.1:8889", *([] if is_secure else ["--insecure"]), etcd=etcd)
         wait_for(lambda: "controller: serves" in host.agent.log(), "the controller")
         empty = memory_kb(host.agent.pid)["Rss"]
         answer = host.run_dir / "agents"
         load = host.spawn(PYTHON, str(HERE / "agents.py"), "127.0.0.1", "8889", PREFIX, str(agents), str(changes),
-                          "/run/agents")
+                          "/run/agents",
+                          *([(host.lib_dir / "weft/controller.join").read_text().strip()] if is_secure else []))
         wait_for(answer.exists, "all agents", timeout=300, interval=0.5)
         result = json.loads(answer.read_text())
         time.sleep(6)       # what the ranges took is given back 5 s after the last one
         full = memory_kb(host.agent.pid)["Rss"]
         watchers = etcd.metric("etcd_debugging_mvcc_watcher_total")
         load.terminate()
-        table(f"{agents} agents of one controller before etcd, all started at once", [
+        table(f"{agents} agents of one controller before etcd, all started at once"
+              f"{', over TLS and each with its own' if is_secure else ''}", [
             ("until all hold a lease and watch", f"{result['join_s']:.1f} s"),
             ("a changed lease at all of them", f"p50 {quantile(result['delays_ms'], 0.5):.0f} ms, "
                                                f"p99 {quantile(result['delays_ms'], 0.99):.0f} ms"),
@@ -300,6 +302,7 @@ BENCHES = {
     "env": bench_env,
     "requests": bench_requests,
     "controller": bench_controller,
+    "tls": lambda: bench_controller(is_secure=True),
 }
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from lab.agent import operator_binary
 from lab.fabric import PREFIX
 
 IDLE = 10000
-PENDING = 512           # the controller's limit of connections that ask for nothing
+PENDING = 1024          # the controller's limit of connections that ask for nothing
 STREAMS = 64            # and of open streams of one identity
 MEMORY_KB = 64 * 1024   # what an attack may cost; all that is sent and opened here would take far more
 LOG_LINES = 40

@@ -10,11 +10,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define RANGE "{\"prefix\":\"/weft/\"}"
 #define SLOW 3 // requests a second
 #define BURST (SLOW * LIMITS_BURST_FACTOR)
-#define PENDING_MAX 512 // the controller's
+#define PENDING_MAX 1024 // the controller's
 
 static unsigned int take_all(struct limits *limits, const struct caller *caller, uint32_t *ret_ms)
 {
@@ -225,6 +226,7 @@ static void test_history_of_large_values(void **state)
 
 int main(void)
 {
+	struct rlimit files;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_buckets),
 		cmocka_unit_test(test_many_identities),
@@ -236,5 +238,10 @@ int main(void)
 						world_teardown),
 	};
 
+	// Both ends of each connection are ours.
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
