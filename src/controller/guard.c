@@ -151,13 +151,11 @@ static const struct kv_compare *compare_of(const struct kv_txn *txn, const struc
 	return NULL;
 }
 
-static bool is_said_by(const struct pair *pair, const struct ip *ip)
+// quoted: the address as text. Most leases are told apart by that alone: this looks at all of them.
+static bool is_said_by(const struct pair *pair, const struct ip *ip, const char *quoted)
 {
-	char text[IP_STR_MAX], quoted[IP_STR_MAX + 2];
 	struct owner_claim claim;
 
-	// Most leases are told apart by their text alone: this looks at all of them.
-	(void)text_format(quoted, sizeof(quoted), "\"%s\"", ip_str(ip, text));
 	if (!pair->has_value || !memmem(pair_value(pair), pair->value_len, quoted, strlen(quoted)))
 		return false;
 	owner_read(pair_value(pair), pair->value_len, &claim);
@@ -172,14 +170,15 @@ static int check_address(const struct controller *controller, const struct calle
 	const struct pair_set *pairs = mirror_pairs(controller->mirror);
 	struct pair_position position = pair_set_seek(pairs, write->key, prefix_len);
 	size_t len = kv_key_len(write->key, write->key_len);
-	char shown[KEY_SHOWN_MAX], text[IP_STR_MAX];
+	char shown[KEY_SHOWN_MAX], text[IP_STR_MAX], quoted[IP_STR_MAX + 2];
 	const struct pair *pair;
 
+	(void)text_format(quoted, sizeof(quoted), "\"%s\"", ip_str(ip, text));
 	while (ip_is_set(ip) && (pair = pair_set_next(pairs, &position)) &&
 	       pair_starts_with(pair, write->key, prefix_len)) {
 		bool is_same = pair->key_len == len && memcmp(pair->bytes, write->key, len) == 0;
 
-		if (!is_same && is_said_by(pair, ip) &&
+		if (!is_same && is_said_by(pair, ip, quoted) &&
 		    !owns(caller, pair_value(pair), pair->value_len))
 			return err_set(e, -EACCES,
 				       "key %s: its public address %s is another host's, whose lease is %.*s; `weft lease rm` "
