@@ -33,8 +33,8 @@ class Fabric:
     hosts       how many, or a list: how many on each segment ([2, 1] makes two segments and r)
     config      the network config that goes to etcd; None: DEFAULT_CONFIG; False: none is put
     family      of the underlay: 4, 6 or 46
-    store       where the leases are: one of STORES, or None: the caller sees to it. It is `net.store`; the etcd or Consul
-                itself, if there is one, is `net.etcd`
+    store       where the leases are: one of STORES, or None: the caller sees to it. It is `net.store`; the
+                etcd or Consul itself, if there is one, is `net.etcd`
     etcd        how many members
     store_options   of the etcd or the Consul
     flags       of every agent, beside the store's and -iface=eth0

@@ -15,7 +15,8 @@ struct consul_options {
 
 // Adds the flags to a program's own, behind those of the part of help before; options must be zero.
 void consul_options_add(struct flag_set *set, struct consul_options *options);
-void consul_options_add_second(struct flag_set *set, const char *prefix, struct consul_options *options);
+void consul_options_add_second(struct flag_set *set, const char *prefix,
+			       struct consul_options *options);
 // What is not given by flag is taken from CONSUL_HTTP_ADDR and its like, which are Consul's own. -EINVAL naming the variable.
 int consul_options_environment(struct consul_options *options, struct flag_set *set,
 			       char *const *environment, struct err *e);

@@ -23,7 +23,7 @@ struct store_config {
 	const char *key_file;
 	const char *path; // "sqlite": its file
 	const char *pin; // controller: keys of servers, see io/http_pin.h; NULL: any that the CA vouches for
-	const char *token;	     // controller, Consul; NULL: none
+	const char *token; // controller, Consul; NULL: none
 	const char *prefix; // controller: of flannel's keys, for a server of flannel's that has no others; NULL: "/"
 	const char *identity;	     // controller: ours, see store/owner.h; NULL: none
 	uint32_t request_timeout_ms; // 0: 5000
