@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/if_link.h>
+#include <linux/if_tunnel.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 
@@ -38,6 +39,34 @@ static int decode_vxlan(const struct nlattr_view *data, struct vxlan_link *ret)
 	return 0;
 }
 
+// The kernel tells 0.0.0.0 where there is no address.
+static int decode_tunnel_ip(const struct nlattr_view *attribute, struct ip *ret)
+{
+	struct ip ip = { 0 };
+	int r;
+
+	r = nlattr_ip(attribute, AF_INET, &ip);
+	if (r == 0 && !ip_is_unspecified(&ip))
+		*ret = ip;
+	return r;
+}
+
+static int decode_ipip(const struct nlattr_view *data, struct ipip_link *ret)
+{
+	struct nlattr_view table[IFLA_IPTUN_REMOTE + 1];
+	struct ipip_link ipip = { 0 };
+	int r;
+
+	r = nlattr_index(data->data, data->len, table, IFLA_IPTUN_REMOTE + 1);
+	if (r < 0)
+		return r;
+	if ((r = decode_tunnel_ip(&table[IFLA_IPTUN_LOCAL], &ipip.local)) < 0 ||
+	    (r = decode_tunnel_ip(&table[IFLA_IPTUN_REMOTE], &ipip.remote)) < 0)
+		return r;
+	*ret = ipip;
+	return 0;
+}
+
 static int decode_info(const struct nlattr_view *info, struct link *link)
 {
 	struct nlattr_view table[IFLA_INFO_DATA + 1];
@@ -51,9 +80,13 @@ static int decode_info(const struct nlattr_view *info, struct link *link)
 	r = nlattr_string(&table[IFLA_INFO_KIND], link->kind, sizeof(link->kind));
 	if (r < 0)
 		return r;
-	if (strcmp(link->kind, "vxlan") != 0 || !table[IFLA_INFO_DATA].data)
+	if (!table[IFLA_INFO_DATA].data)
 		return 0;
-	return decode_vxlan(&table[IFLA_INFO_DATA], &link->vxlan);
+	if (strcmp(link->kind, "vxlan") == 0)
+		return decode_vxlan(&table[IFLA_INFO_DATA], &link->vxlan);
+	if (strcmp(link->kind, "ipip") == 0)
+		return decode_ipip(&table[IFLA_INFO_DATA], &link->ipip);
+	return 0;
 }
 
 int decode_link(const struct nlmsg_view *msg, struct link *ret)

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/if_tunnel.h>
 #include <linux/neighbour.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
@@ -223,21 +224,36 @@ static void put_vxlan(struct nlmsg *msg, const struct vxlan_link *vxlan)
 		nlmsg_put_flag(msg, IFLA_VXLAN_GBP);
 }
 
-size_t encode_vxlan_create(const struct link *link, void *buffer)
+static void put_ipip(struct nlmsg *msg, const struct ipip_link *ipip)
+{
+	nlmsg_put_ip(msg, IFLA_IPTUN_LOCAL, &ipip->local);
+	nlmsg_put_ip(msg, IFLA_IPTUN_REMOTE, &ipip->remote);
+	nlmsg_put_u8(msg, IFLA_IPTUN_TTL, 0);
+	nlmsg_put_u8(msg, IFLA_IPTUN_TOS, 0);
+	nlmsg_put_u8(msg, IFLA_IPTUN_PMTUDISC, 0);
+}
+
+static void begin_create(struct nlmsg *msg, const struct link *link, void *buffer)
 {
 	static const struct mac none;
 	struct ifinfomsg header = { .ifi_family = AF_UNSPEC };
+
+	begin(msg, buffer, RTM_NEWLINK, verb_flags(NETLINK_CREATE));
+	nlmsg_put_header(msg, &header, sizeof(header));
+	nlmsg_put_string(msg, IFLA_IFNAME, link->name);
+	if (link->mtu_bytes != 0)
+		nlmsg_put_u32(msg, IFLA_MTU, link->mtu_bytes);
+	if (!mac_equal(&link->mac, &none))
+		nlmsg_put_mac(msg, IFLA_ADDRESS, &link->mac);
+	nlmsg_put_u32(msg, IFLA_TXQLEN, 0);
+}
+
+size_t encode_vxlan_create(const struct link *link, void *buffer)
+{
 	size_t info, data;
 	struct nlmsg msg;
 
-	begin(&msg, buffer, RTM_NEWLINK, verb_flags(NETLINK_CREATE));
-	nlmsg_put_header(&msg, &header, sizeof(header));
-	nlmsg_put_string(&msg, IFLA_IFNAME, link->name);
-	if (link->mtu_bytes != 0)
-		nlmsg_put_u32(&msg, IFLA_MTU, link->mtu_bytes);
-	if (!mac_equal(&link->mac, &none))
-		nlmsg_put_mac(&msg, IFLA_ADDRESS, &link->mac);
-	nlmsg_put_u32(&msg, IFLA_TXQLEN, 0);
+	begin_create(&msg, link, buffer);
 	info = nlmsg_nest_begin(&msg, IFLA_LINKINFO);
 	nlmsg_put_string(&msg, IFLA_INFO_KIND, "vxlan");
 	data = nlmsg_nest_begin(&msg, IFLA_INFO_DATA);
@@ -247,10 +263,43 @@ size_t encode_vxlan_create(const struct link *link, void *buffer)
 	return end(&msg);
 }
 
+static size_t end_ipip(struct nlmsg *msg, const struct ipip_link *ipip)
+{
+	size_t info, data;
+
+	info = nlmsg_nest_begin(msg, IFLA_LINKINFO);
+	nlmsg_put_string(msg, IFLA_INFO_KIND, "ipip");
+	data = nlmsg_nest_begin(msg, IFLA_INFO_DATA);
+	put_ipip(msg, ipip);
+	nlmsg_nest_end(msg, data);
+	nlmsg_nest_end(msg, info);
+	return end(msg);
+}
+
+size_t encode_ipip_create(const struct link *link, void *buffer)
+{
+	struct nlmsg msg;
+
+	begin_create(&msg, link, buffer);
+	return end_ipip(&msg, &link->ipip);
+}
+
 static void begin_link(struct nlmsg *msg, void *buffer, uint16_t type, const struct ifinfomsg *header)
 {
 	begin(msg, buffer, type, NLM_F_ACK);
 	nlmsg_put_header(msg, header, sizeof(*header));
+}
+
+// The kernel computes the MTU of a tunnel anew with its settings, unless it is told one.
+size_t encode_ipip_change(uint32_t ifindex, const struct link *link, void *buffer)
+{
+	struct ifinfomsg header = { .ifi_index = (int)ifindex };
+	struct nlmsg msg;
+
+	begin_link(&msg, buffer, RTM_NEWLINK, &header);
+	if (link->mtu_bytes != 0)
+		nlmsg_put_u32(&msg, IFLA_MTU, link->mtu_bytes);
+	return end_ipip(&msg, &link->ipip);
 }
 
 size_t encode_link_delete(uint32_t ifindex, void *buffer)

@@ -98,17 +98,28 @@ int link_create_refused(struct err *e, const char *kind, const char *name, const
 	return refused(e, "making device", name, ack);
 }
 
-int link_create_vxlan(struct netlink *nl, const struct link *link, struct err *e)
+static int create(struct netlink *nl, const char *kind, const struct link *link,
+		  size_t (*encode)(const struct link *link, void *buffer), struct err *e)
 {
 	uint8_t buffer[ENCODE_REQUEST_MAX];
 	struct nlmsg_ack ack;
 	int r;
 
 	assert(link->name[0] != '\0' && strnlen(link->name, IFNAMSIZ) < IFNAMSIZ);
-	r = exchange_one(nl, buffer, encode_vxlan_create(link, buffer), &ack, e);
+	r = exchange_one(nl, buffer, encode(link, buffer), &ack, e);
 	if (r < 0)
 		return r;
-	return ack.error < 0 ? link_create_refused(e, "vxlan", link->name, &ack) : 0;
+	return ack.error < 0 ? link_create_refused(e, kind, link->name, &ack) : 0;
+}
+
+int link_create_vxlan(struct netlink *nl, const struct link *link, struct err *e)
+{
+	return create(nl, "vxlan", link, encode_vxlan_create, e);
+}
+
+int link_create_ipip(struct netlink *nl, const struct link *link, struct err *e)
+{
+	return create(nl, "ipip", link, encode_ipip_create, e);
 }
 
 static int change(struct netlink *nl, const char *what, uint32_t ifindex, const void *message,
@@ -122,6 +133,14 @@ static int change(struct netlink *nl, const char *what, uint32_t ifindex, const 
 	if (r < 0)
 		return r;
 	return ack.error < 0 ? refused(e, what, by_index(ifindex, buf), &ack) : 0;
+}
+
+int link_change_ipip(struct netlink *nl, uint32_t ifindex, const struct link *link, struct err *e)
+{
+	uint8_t buffer[ENCODE_REQUEST_MAX];
+
+	return change(nl, "setting up the tunnel of device", ifindex, buffer,
+		      encode_ipip_change(ifindex, link, buffer), e);
 }
 
 int link_delete(struct netlink *nl, uint32_t ifindex, struct err *e)

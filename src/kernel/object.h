@@ -37,6 +37,11 @@ struct vxlan_link {
 	bool gbp;
 };
 
+struct ipip_link {
+	struct ip local;
+	struct ip remote; // AF_UNSPEC: the route's gateway
+};
+
 #define LINK_KIND_MAX 16
 
 struct link {
@@ -50,6 +55,7 @@ struct link {
 	bool running; // IFF_RUNNING / operational
 	bool loopback;
 	struct vxlan_link vxlan; // meaningful only if kind is "vxlan"
+	struct ipip_link ipip;	 // meaningful only if kind is "ipip"
 };
 
 struct addr {
