@@ -161,7 +161,7 @@ void note_refusal(struct reconcile *reconcile, const struct subnet *subnet, int 
 {
 	bool ignored = r == -EPROTONOSUPPORT;
 	bool news = ignored ? trouble_ignored(reconcile->trouble, subnet, err_msg(e))
-			    : trouble_failed(reconcile->trouble, subnet, err_msg(e), loop_now_ms());
+			    : trouble_refused(reconcile->trouble, subnet, err_msg(e), loop_now_ms());
 	char text[SUBNET_STR_MAX];
 	if (news)
 		log_rl(LOG_LEVEL_WARN, "reconcile: peer %s %s: %s", subnet_str(subnet, text),
@@ -173,6 +173,7 @@ void want_peer(struct reconcile *reconcile, const struct lease *peer,
 {
 	ret->wanted.count = 0;
 	ret->wanted.path = ret->wanted.why = "";
+	ret->wanted.missing.code = 0;
 	ret->r = reconcile->source.peer(reconcile->arg, peer, &reconcile->underlay, paths,
 					&ret->wanted, &ret->err);
 	if (ret->r < 0)

@@ -84,7 +84,7 @@ struct expanded {
 	struct kernel_object objects[WANTED_OBJECTS_MAX * 2];
 	size_t count;
 	int r;
-	struct err err;
+	struct err err; // also if r is 0: what is missing (wanted.h)
 };
 
 static void expand(struct reconcile *reconcile, const struct lease *peer,
@@ -92,12 +92,13 @@ static void expand(struct reconcile *reconcile, const struct lease *peer,
 {
 	ret->count = 0;
 	ret->r = 0;
+	ret->err.code = 0;
 	if (!peer)
 		return;
 	struct want_result want;
 	want_peer(reconcile, peer, paths, &want);
 	ret->r = want.r;
-	ret->err = want.err;
+	ret->err = want.r < 0 ? want.err : want.wanted.missing;
 	for (size_t i = 0; i < want.wanted.count; i++) {
 		if (route_over_nexthop(reconcile, &want.wanted.objects[i], &ret->objects[ret->count]))
 			ret->count++;
@@ -212,6 +213,10 @@ static void change_peer(struct reconcile *reconcile, const struct change *change
 	} else if (change->lease) {
 		index = (uint32_t)reconcile->ops.peer_count;
 		reconcile->ops.peers[reconcile->ops.peer_count++] = pending->subnet;
+		if (now.err.code != 0) {
+			reconcile->ops.peer_failed[index] = 1;
+			note_refusal(reconcile, &pending->subnet, now.err.code, &now.err);
+		}
 	} else {
 		trouble_clear(reconcile->trouble, &pending->subnet);
 	}

@@ -42,10 +42,9 @@ static bool ip_differs_if_both(const struct ip *a, const struct ip *b)
 	return ip_is_set(a) && ip_is_set(b) && !ip_equal(a, b);
 }
 
-bool device_is_compatible(const struct link *have, const struct link *wanted)
+static bool is_compatible_vxlan(const struct vxlan_link *a, const struct vxlan_link *b)
 {
-	const struct vxlan_link *a = &have->vxlan, *b = &wanted->vxlan;
-	if (strcmp(have->kind, wanted->kind) != 0 || a->vni != b->vni)
+	if (a->vni != b->vni)
 		return false;
 	if (a->underlay_ifindex && b->underlay_ifindex && a->underlay_ifindex != b->underlay_ifindex)
 		return false;
@@ -54,6 +53,27 @@ bool device_is_compatible(const struct link *have, const struct link *wanted)
 	if (a->port && b->port && a->port != b->port)
 		return false;
 	return a->l2miss == b->l2miss && a->gbp == b->gbp && a->learning == b->learning;
+}
+
+// In both addresses "none" is a value like others.
+static bool is_compatible_ipip(const struct ipip_link *a, const struct ipip_link *b)
+{
+	return ip_equal(&a->local, &b->local) && ip_equal(&a->remote, &b->remote);
+}
+
+bool device_is_compatible(const struct link *have, const struct link *wanted)
+{
+	if (strcmp(have->kind, wanted->kind) != 0)
+		return false;
+	return strcmp(wanted->kind, "ipip") == 0 ? is_compatible_ipip(&have->ipip, &wanted->ipip)
+						 : is_compatible_vxlan(&have->vxlan, &wanted->vxlan);
+}
+
+// Can it be made compatible as it stands, with its routes on it?
+static bool is_changeable(const struct link *have, const struct link *wanted)
+{
+	return strcmp(wanted->kind, "ipip") == 0 &&
+	       ip_is_set(&have->ipip.remote) == ip_is_set(&wanted->ipip.remote);
 }
 
 bool device_is_as_wanted(const struct link *have, const struct link *wanted)
@@ -65,7 +85,9 @@ bool device_is_as_wanted(const struct link *have, const struct link *wanted)
 
 static int create(const struct work *work, struct link *ret, struct err *e)
 {
-	int r = link_create_vxlan(work->nl, &work->wanted->link, e);
+	const struct link *wanted = &work->wanted->link;
+	int r = strcmp(wanted->kind, "ipip") == 0 ? link_create_ipip(work->nl, wanted, e)
+						  : link_create_vxlan(work->nl, wanted, e);
 	if (r < 0)
 		return r;
 	// Router advertisements of containers must not configure the host. The kernel may be built without IPv6.
@@ -96,6 +118,10 @@ static int ensure_link(struct work *work, struct link *ret, struct err *e)
 	if (!may_change_link(work, NETLINK_REPLACE))
 		return left_alone(work, e);
 	uint32_t ifindex = ret->ifindex;
+	if (is_changeable(ret, wanted)) {
+		r = work->dry_run ? 0 : link_change_ipip(work->nl, ifindex, wanted, e);
+		return r < 0 || work->dry_run ? r : link_get_by_name(work->nl, wanted->name, ret, e);
+	}
 	memset(ret, 0, sizeof(*ret));
 	if (work->dry_run)
 		return 0;

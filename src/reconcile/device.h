@@ -10,7 +10,8 @@
 // Asked before each change is made (or, in a dry run, would be); false: leave it alone.
 typedef bool device_change_fn(void *arg, enum netlink_verb verb, const struct kernel_object *object);
 
-// May a vxlan device that is there be kept (and its MAC adopted)? Index, addresses and port count only where both sides name them: flannel's rule.
+// May a device that is there be kept (and its MAC adopted)? Of a vxlan device index, addresses and port count only where both sides name them:
+// flannel's rule.
 bool device_is_compatible(const struct link *have, const struct link *wanted);
 
 // Has a device of ours all that we give it, addresses aside?

@@ -288,6 +288,13 @@ static bool others_are_to_blame(const struct reconcile *reconcile)
 	       !pass->disturbed;
 }
 
+// Is it worth noting (again) that the backend refuses the peer, or a part of it?
+static bool is_news(const struct trouble_entry *trouble, bool waits, const struct err *why)
+{
+	return !waits || (trouble->refused &&
+			  strncmp(trouble->text, err_msg(why), sizeof(trouble->text) - 1) != 0);
+}
+
 static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 			 const struct underlay_path *paths)
 {
@@ -297,7 +304,7 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 	struct want_result want = { 0 };
 	want_peer(reconcile, peer, paths, &want);
 	if (want.r < 0) {
-		if (!pass->dry_run && !waits)
+		if (!pass->dry_run && is_news(trouble, waits, &want.err))
 			note_refusal(reconcile, &peer->subnet, want.r, &want.err);
 		return;
 	}
@@ -305,7 +312,7 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 		.reconcile = reconcile,
 		.peer = peer,
 		.index = (uint32_t)reconcile->ops.peer_count,
-		.silent = (waits && !pass->dry_run) || pass->overrun ||
+		.silent = (waits && !trouble->refused && !pass->dry_run) || pass->overrun ||
 			  was_touched(pass, &peer->subnet),
 		.repair = others_are_to_blame(reconcile) && !trouble,
 	};
@@ -322,6 +329,12 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 	if (compare.silent || pass->dry_run)
 		return;
 	reconcile->ops.peers[reconcile->ops.peer_count++] = peer->subnet;
+	if (compare.conflict.code == 0 && want.wanted.missing.code != 0) {
+		reconcile->ops.peer_failed[compare.index] = 1;
+		if (is_news(trouble, waits, &want.wanted.missing))
+			note_refusal(reconcile, &peer->subnet, want.wanted.missing.code,
+				     &want.wanted.missing);
+	}
 	if (compare.conflict.code == 0)
 		return;
 	reconcile->ops.peer_failed[compare.index] = 1;
@@ -363,12 +376,27 @@ static int peers_step(struct reconcile *reconcile)
 
 // ---- sweep ----
 
-// flannel's routes have no protocol number of their own, but a shape: x.y.z.0/n via x.y.z.0 on the device, onlink.
+// Is the device one on which each peer's own public address is the gateway, and the route to a subnet of its network?
+static bool is_on_ipip(const struct reconcile *reconcile, const struct have_entry *entry)
+{
+	struct wanted_devices wanted = { 0 };
+	struct ip dst = ip_from_bytes(entry->family, entry->key);
+	reconcile->source.devices(reconcile->arg, &wanted);
+	for (size_t i = 0; i < wanted.count; i++)
+		if (reconcile->underlay.device_ifindex[i] == entry->ifindex)
+			return strcmp(wanted.devices[i].link.kind, "ipip") == 0 &&
+			       ipnet_contains(&wanted.devices[i].network, &dst);
+	return false;
+}
+
+// flannel's routes have no protocol number of their own, but a shape: x.y.z.0/n via x.y.z.0 on the device, onlink; on an ipip device via the
+// peer's public address.
 static bool is_left_by_flannel(const struct reconcile *reconcile, const struct have_entry *entry)
 {
 	return entry->protocol == RTPROT_BOOT && !entry->foreign && entry->onlink &&
 	       is_own_device(reconcile, entry->ifindex) &&
-	       memcmp(entry->key, entry->value, sizeof(entry->key)) == 0;
+	       (memcmp(entry->key, entry->value, sizeof(entry->key)) == 0 ||
+		is_on_ipip(reconcile, entry));
 }
 
 static bool is_our_route(const struct reconcile *reconcile, const struct have_entry *entry)

@@ -97,8 +97,16 @@ bool trouble_failed(struct trouble *trouble, const struct subnet *subnet, const 
 	uint64_t delay = (uint64_t)RETRY_FIRST_MS << shift;
 	entry->retry_at_ms = now_ms + (delay < RETRY_MAX_MS ? delay : RETRY_MAX_MS);
 	entry->attempts++;
-	entry->ignored = false;
+	entry->ignored = entry->refused = false;
 	return set_text(entry, text);
+}
+
+bool trouble_refused(struct trouble *trouble, const struct subnet *subnet, const char *text,
+		     uint64_t now_ms)
+{
+	bool news = trouble_failed(trouble, subnet, text, now_ms);
+	find(trouble, subnet)->refused = true;
+	return news;
 }
 
 bool trouble_ignored(struct trouble *trouble, const struct subnet *subnet, const char *text)
@@ -107,6 +115,7 @@ bool trouble_ignored(struct trouble *trouble, const struct subnet *subnet, const
 	entry->retry_at_ms = UINT64_MAX;
 	entry->attempts = 0;
 	entry->ignored = true;
+	entry->refused = false;
 	return set_text(entry, text);
 }
 

@@ -14,6 +14,7 @@
 struct trouble_entry {
 	struct subnet subnet;
 	bool ignored; // not for this backend: nothing to retry
+	bool refused; // by the backend, which may say otherwise at the next look: the kernel was not asked
 	unsigned int attempts;
 	uint64_t retry_at_ms; // loop_now_ms clock
 	char text[TROUBLE_TEXT_MAX];
@@ -25,6 +26,9 @@ struct trouble *trouble_free(struct trouble *trouble);
 // Records a failure at now_ms; back-off 1 s doubling to 60 s. True if it is new or says something else than before (worth a log line).
 bool trouble_failed(struct trouble *trouble, const struct subnet *subnet, const char *text,
 		    uint64_t now_ms);
+// The same where the backend has no entries for the peer, or not all: nobody need wait before looking again.
+bool trouble_refused(struct trouble *trouble, const struct subnet *subnet, const char *text,
+		     uint64_t now_ms);
 bool trouble_ignored(struct trouble *trouble, const struct subnet *subnet, const char *text);
 void trouble_clear(struct trouble *trouble, const struct subnet *subnet); // fine again, or gone
 const struct trouble_entry *trouble_find(const struct trouble *trouble, const struct subnet *subnet);

@@ -48,6 +48,7 @@ struct wanted {
 	size_t count;
 	const char *path; // how packets get there, for people: "vxlan", "direct"; "mixed": why says which family how
 	const char *why; // why that path; "" if there was no choice. Static text
+	struct err missing; // code other than 0: why one of the families has no entries, while the other has
 };
 
 struct kernel_object *wanted_add(struct wanted *wanted, enum kernel_kind kind); // zeroed
