@@ -3,43 +3,27 @@
 // Owns: the table of backends and the calls through it.
 #include "backend/backend.h"
 
+#include "core/backend_type.h"
 #include "core/mem.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-static const struct backend_ops *const backends[] = { &backend_alloc, &backend_null, &backend_vxlan };
-
-// Known to flannel but not here, and what to do about it.
-static const struct {
-	const char *name;
-	const char *remedy;
-} refused[] = {
-	{ "udp", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
-	{ "host-gw",
-	  "is not in this version of weft; \"vxlan\" with \"DirectRouting\": true routes plainly on one segment" },
-	{ "wireguard", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
-	{ "ipip", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
-	{ "extension", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
-	{ "ipsec", "is not offered; use wireguard where weft has it" },
-	{ "tencent-vpc", "is not offered; use wireguard where weft has it" },
-};
+static const struct backend_ops *const backends[] = { &backend_alloc, &backend_hostgw,
+						      &backend_ipip, &backend_null, &backend_vxlan };
 
 static int find_ops(const char *type, const struct backend_ops **ret, struct err *e)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+	int r = backend_type_check(type, e);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(backends); i++) {
 		if (strcmp(backends[i]->name, type) == 0) {
 			*ret = backends[i];
 			return 0;
 		}
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-		if (strcmp(refused[i].name, type) == 0)
-			return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" %s", type,
-				       refused[i].remedy);
-	return err_set(e, -EOPNOTSUPP,
-		       "Backend.Type \"%s\" is unknown; there are \"vxlan\" and \"alloc\"", type);
+	assert(r < 0); // what the table of types has is here
+	return r;
 }
 
 static int read_config(const struct netconf *conf, json_t **ret, struct err *e)

@@ -84,5 +84,7 @@ struct backend {
 };
 
 extern const struct backend_ops backend_alloc;
+extern const struct backend_ops backend_hostgw;
+extern const struct backend_ops backend_ipip;
 extern const struct backend_ops backend_null;
 extern const struct backend_ops backend_vxlan;

@@ -10,11 +10,11 @@
 // encapsulation, per family, judged anew whenever routes change.
 #include "backend/backend.h"
 
+#include "backend/direct.h"
 #include "core/mem.h"
 #include "reconcile/device.h"
 
 #include <errno.h>
-#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -246,13 +246,6 @@ static int read_vtep_mac(const struct vxlan *vxlan, const char *data, size_t fam
 	return 0;
 }
 
-static bool is_direct(const struct vxlan *vxlan, const struct underlay_path *path)
-{
-	return vxlan->settings.direct_routing && path->error == 0 &&
-	       path->answer.type == RTN_UNICAST && !ip_is_set(&path->answer.gateway) &&
-	       path->answer.ifindex != 0;
-}
-
 struct peer_family {
 	const struct ipnet *subnet;
 	const struct ip *remote;
@@ -264,34 +257,22 @@ struct peer_family {
 static int want_family(const struct vxlan *vxlan, size_t family, const struct peer_family *peer,
 		       struct wanted *ret, struct err *e)
 {
-	if (!ip_is_usable_endpoint(peer->remote)) {
-		char text[IP_STR_MAX];
-		return err_set(e, -EINVAL,
-			       "its public IPv%d address is %s: packets cannot be sent there",
-			       family == UNDERLAY_V4 ? 4 : 6, ip_str(peer->remote, text));
-	}
 	struct mac mac;
-	int r = read_vtep_mac(vxlan, peer->data, family, &mac, e);
+	int r = direct_check_remote(peer->remote, family == UNDERLAY_V4 ? 4 : 6, e);
+	if (r == 0)
+		r = read_vtep_mac(vxlan, peer->data, family, &mac, e);
 	if (r < 0)
 		return r;
-	if (is_direct(vxlan, peer->path)) {
+	ret->why = "";
+	if (vxlan->settings.direct_routing && direct_judge(peer->path, &ret->why) == DIRECT_YES) {
 		wanted_add_route(ret, peer->subnet, peer->remote, peer->path->answer.ifindex, false);
 		ret->path = "direct";
-		ret->why = "its public address is on the same segment";
 		return 0;
 	}
 	wanted_add_neigh(ret, peer->device_ifindex, &peer->subnet->addr, &mac);
 	wanted_add_fdb(ret, peer->device_ifindex, &mac, peer->remote);
 	wanted_add_route(ret, peer->subnet, &peer->subnet->addr, peer->device_ifindex, true);
 	ret->path = "vxlan";
-	if (!vxlan->settings.direct_routing)
-		ret->why = "";
-	else if (peer->path->error != 0)
-		ret->why = "there is no route to its public address";
-	else if (ip_is_set(&peer->path->answer.gateway))
-		ret->why = "its public address is behind a router";
-	else
-		ret->why = "its public address is not on a link of ours";
 	return 0;
 }
 

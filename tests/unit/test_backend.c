@@ -18,6 +18,8 @@
 	"\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fd10::/32\",\"IPv6SubnetLen\":64"
 #define CONFIG(families, backend) "{" families ",\"Backend\":{" backend "}}"
 #define VXLAN "\"Type\":\"vxlan\""
+#define HOSTGW "\"Type\":\"host-gw\""
+#define IPIP "\"Type\":\"ipip\""
 
 struct host {
 	struct link link;     // name "": there is none
@@ -126,16 +128,25 @@ static void test_refused_configs(void **state)
 		{ CONFIG(V4, VXLAN ",\"DirectRouting\":\"true\""), -EINVAL, "DirectRouting" },
 		{ CONFIG(V4, "\"Type\":\"alloc\""), 0, "" },
 		{ CONFIG(V4, "\"Type\":\"null\""), 0, "" },
+		{ CONFIG(V4, HOSTGW), 0, "" },
+		{ CONFIG(DUAL, HOSTGW), 0, "" },
+		{ CONFIG(V6, HOSTGW ",\"VNI\":\"not its own\""), 0, "" },
+		{ CONFIG(V4, IPIP), 0, "" },
+		{ CONFIG(V4, IPIP ",\"DirectRouting\":true"), 0, "" },
+		{ CONFIG(V4, IPIP ",\"DirectRouting\":1"), -EINVAL, "backend ipip: DirectRouting" },
+		{ CONFIG(DUAL, IPIP), -EINVAL,
+		  "backend ipip: it carries IPv4 only: set EnableIPv6 to false" },
+		{ CONFIG(V6, IPIP), -EINVAL, "IPv4 only" },
 		{ CONFIG(V4, "\"Type\":\"udp\""), -EOPNOTSUPP,
 		  "\"udp\" is not in this version of weft; set Backend.Type to \"vxlan\"" },
-		{ CONFIG(V4, "\"Type\":\"host-gw\""), -EOPNOTSUPP, "\"DirectRouting\": true" },
 		{ CONFIG(V4, "\"Type\":\"wireguard\""), -EOPNOTSUPP, "is not in this version" },
-		{ CONFIG(V4, "\"Type\":\"ipip\""), -EOPNOTSUPP, "is not in this version" },
 		{ CONFIG(V4, "\"Type\":\"extension\""), -EOPNOTSUPP, "is not in this version" },
-		{ CONFIG(V4, "\"Type\":\"ipsec\""), -EOPNOTSUPP, "is not offered" },
-		{ CONFIG(V4, "\"Type\":\"tencent-vpc\""), -EOPNOTSUPP, "is not offered" },
+		{ CONFIG(V4, "\"Type\":\"ipsec\""), -EOPNOTSUPP,
+		  "Backend.Type \"ipsec\" is not offered; use wireguard" },
+		{ CONFIG(V4, "\"Type\":\"tencent-vpc\""), -EOPNOTSUPP,
+		  "Backend.Type \"tencent-vpc\" is not offered; use wireguard" },
 		{ CONFIG(V4, "\"Type\":\"vlxan\""), -EOPNOTSUPP,
-		  "\"vlxan\" is unknown; there are \"vxlan\" and \"alloc\"" },
+		  "\"vlxan\" is unknown; there are \"vxlan\", \"host-gw\", \"ipip\" and \"alloc\"" },
 		{ "{" V4 "}", -EOPNOTSUPP, "\"udp\" is not in this version" }, // COMPAT: flannel's default
 	};
 	(void)state;
@@ -176,6 +187,50 @@ static void test_an_interface_that_does_not_do(void **state)
 	assert_null(backend);
 }
 
+// Peers of host-gw send to the address itself; of ipip the device sends from the interface's, whatever is published.
+static void test_a_public_address_that_is_another_hosts(void **state)
+{
+	static const struct {
+		const char *config;
+		const char *ip4, *ip6;
+		int r;
+		const char *text; // of the message, or the local address of the device
+	} cases[] = {
+		{ CONFIG(V4, HOSTGW), "203.0.113.5", "fd99::1", -EADDRNOTAVAIL,
+		  "backend host-gw: the public address 203.0.113.5 is not that of eth0, 192.168.9.1, which peers would have to route to: leave out --public-ip, choose another interface" },
+		{ CONFIG(V6, HOSTGW), "203.0.113.5", "fd99::9", -EADDRNOTAVAIL,
+		  "the public address fd99::9 is not that of eth0, fd99::1, which peers would have to route to: leave out --public-ipv6, choose another interface, or set Backend.Type to \"vxlan\"" },
+		{ CONFIG(DUAL, HOSTGW), "192.168.9.1", "fd99::9", -EADDRNOTAVAIL, "fd99::9 is not" },
+		{ CONFIG(V4, HOSTGW), "192.168.9.1", "fd99::9", 0, "" }, // not a family of the network
+		{ CONFIG(V4, HOSTGW), "", "fd99::1", -EADDRNOTAVAIL, "the public address none is not" },
+		{ CONFIG(V4, IPIP), "203.0.113.5", "fd99::1", 0, "192.168.9.1" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_netconf_ struct netconf conf = { 0 };
+		struct host plain = { 0 };
+		struct backend_host host = {
+			.find_link = find_link, .find_mac = find_mac, .arg = &plain, .identity = "x"
+		};
+		struct underlay underlay = underlay_of(0);
+		struct ip ip4 = ip_of(cases[i].ip4), ip6 = ip_of(cases[i].ip6);
+		struct backend *backend = NULL;
+		struct wanted_devices devices = { 0 };
+		struct err e = { 0 };
+		char text[IP_STR_MAX];
+		assert_int_equal(netconf_parse(cases[i].config, strlen(cases[i].config), &conf, &e), 0);
+		int r = backend_new(&conf, &underlay, &ip4, &ip6, &host, &backend, &e);
+		check(r == cases[i].r && (r == 0 || strstr(e.msg, cases[i].text)),
+		      "case %zu: %d, %s", i, r, err_msg(&e));
+		if (r == 0)
+			backend_devices(backend, &devices);
+		for (size_t k = 0; k < devices.count; k++)
+			assert_string_equal(ip_str(&devices.devices[k].link.ipip.local, text),
+					    cases[i].text);
+		backend_free(backend);
+	}
+}
+
 static void test_mtu(void **state)
 {
 	static const struct {
@@ -192,6 +247,10 @@ static void test_mtu(void **state)
 		{ CONFIG(DUAL, VXLAN ",\"MTU\":1400"), 1500, 1330, { 1350, 1330 } },
 		{ CONFIG(V4, VXLAN ",\"MTU\":9000"), 1500, 1450, { 1450 } }, // more than fits
 		{ CONFIG(V4, "\"Type\":\"alloc\""), 1500, 1500, { 0 } },
+		{ CONFIG(V4, HOSTGW), 1500, 1500, { 0 } },
+		{ CONFIG(DUAL, HOSTGW), 9000, 9000, { 0 } },
+		{ CONFIG(V4, IPIP), 1500, 1480, { 1480 } },
+		{ CONFIG(V4, IPIP ",\"DirectRouting\":true"), 9000, 8980, { 8980 } },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -233,6 +292,10 @@ static void test_attributes(void **state)
 		  "{\"PublicIP\":\"192.168.9.1\",\"PublicIPv6\":\"fd99::1\"}" },
 		{ CONFIG(V4, "\"Type\":\"null\""),
 		  "{\"PublicIP\":\"192.168.9.1\",\"PublicIPv6\":\"fd99::1\",\"BackendType\":\"null\"}" },
+		{ CONFIG(DUAL, HOSTGW),
+		  "{\"PublicIP\":\"192.168.9.1\",\"PublicIPv6\":\"fd99::1\",\"BackendType\":\"host-gw\"}" },
+		{ CONFIG(V4, IPIP),
+		  "{\"PublicIP\":\"192.168.9.1\",\"PublicIPv6\":\"fd99::1\",\"BackendType\":\"ipip\"}" },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -285,9 +348,30 @@ static void test_devices(void **state)
 	assert_false(ip_is_set(&devices.devices[0].address)); // not yet known
 	backend_free(backend);
 
-	backend = open_backend(CONFIG(V4, "\"Type\":\"alloc\""), NULL);
+	static const char *const without[] = { CONFIG(V4, "\"Type\":\"alloc\""), CONFIG(DUAL, HOSTGW) };
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+		backend = open_backend(without[i], NULL);
+		backend_devices(backend, &devices);
+		assert_int_equal(devices.count, 0);
+		backend_free(backend);
+	}
+
+	backend = open_backend(CONFIG(V4, IPIP), NULL);
 	backend_devices(backend, &devices);
-	assert_int_equal(devices.count, 0);
+	assert_int_equal(devices.count, 1);
+	const struct wanted_device *ipip = &devices.devices[0];
+	assert_string_equal(ipip->link.name, "flannel.ipip");
+	assert_string_equal(ipip->link.kind, "ipip");
+	assert_string_equal(ip_str(&ipip->link.ipip.local, text), "192.168.9.1");
+	assert_false(ip_is_set(&ipip->link.ipip.remote));
+	assert_string_equal(ip_str(&ipip->address, text), "10.0.1.0");
+	assert_int_equal(ipip->address_len, 32);
+	assert_true(ipip->link.up);
+	struct underlay moved = underlay_of(0);
+	moved.ip4 = ip_of("192.168.9.77");
+	backend_set_underlay(backend, &moved, &moved.ip4, &moved.ip6);
+	backend_devices(backend, &devices);
+	assert_string_equal(ip_str(&devices.devices[0].link.ipip.local, text), "192.168.9.77");
 	backend_free(backend);
 }
 
@@ -415,6 +499,31 @@ static void test_config_changes(void **state)
 	}
 }
 
+static void test_ipip_config_changes(void **state)
+{
+	static const struct {
+		const char *config;
+		bool direct;
+		int r;
+	} cases[] = {
+		{ CONFIG(V4, IPIP), false, 0 },
+		{ CONFIG(V4, IPIP ",\"DirectRouting\":true"), true, 0 },
+		{ CONFIG(V4, IPIP ",\"DirectRouting\":\"x\""), false, -EINVAL },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct backend *backend = open_backend(CONFIG(V4, IPIP), NULL);
+		_cleanup_netconf_ struct netconf conf = { 0 };
+		_cleanup_strbuf_ struct strbuf restart = STRBUF_INIT(1024);
+		struct err e = { 0 };
+		assert_int_equal(netconf_parse(cases[i].config, strlen(cases[i].config), &conf, &e), 0);
+		assert_int_equal(backend_set_netconf(backend, &conf, &restart, &e), cases[i].r);
+		assert_int_equal(backend_needs_paths(backend), cases[i].direct);
+		assert_string_equal(strbuf_text(&restart), "");
+		backend_free(backend);
+	}
+}
+
 // A smaller MTU that IPv6 could not live with is not taken over.
 static void test_a_config_change_keeps_ipv6_alive(void **state)
 {
@@ -499,6 +608,8 @@ static int want_text(struct backend *backend, const struct peer *peer,
 	"fdb 02:11:22:33:44:55 dst fd98::2 dev " device "\n"                \
 	"route fd10:0:5:22::/64 via fd10:0:5:22:: dev " device " onlink\n"
 
+#define WANT_IPIP "route 10.5.34.0/24 via 172.16.0.2 dev 7 onlink\n"
+
 static void test_what_is_wanted(void **state)
 {
 	static const struct {
@@ -522,6 +633,19 @@ static void test_what_is_wanted(void **state)
 		{ CONFIG(V4, "\"Type\":\"null\""),
 		  { PEER_V4, .type = "udp" },
 		  "none: the null backend carries no packets\n" },
+		// As long as the way is not known the kernel is left to judge.
+		{ CONFIG(V4, HOSTGW),
+		  { PEER_V4, PEER_V6, .type = "host-gw" },
+		  "route 10.5.34.0/24 via 172.16.0.2 dev 3\ndirect\n" },
+		{ CONFIG(DUAL, HOSTGW),
+		  { PEER_V4, PEER_V6, .type = "host-gw" },
+		  "route 10.5.34.0/24 via 172.16.0.2 dev 3\nroute fd10:0:5:22::/64 via fd98::2 dev 3\ndirect\n" },
+		{ CONFIG(V6, HOSTGW),
+		  { .subnet6 = "fd10:0:5:22::/64", .ip6 = "fd98::2", .type = "host-gw" },
+		  "route fd10:0:5:22::/64 via fd98::2 dev 3\ndirect\n" },
+		{ CONFIG(V4, IPIP),
+		  { .subnet = "10.5.34.0/24", .ip = "172.16.0.2", .type = "ipip" },
+		  WANT_IPIP "ipip\n" },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -716,6 +840,30 @@ static void test_direct_routing(void **state)
 		check(r == 0 && strcmp(text, cases[i].wanted) == 0, "case %zu: %d\n%s", i, r, text);
 		backend_free(backend);
 	}
+	static const struct underlay_path unknown[] = { { .error = -EIO }, { .error = -ENODATA } };
+	struct backend *ipip = open_backend(CONFIG(V4, IPIP ",\"DirectRouting\":true"), NULL);
+	struct peer tunnelled = { PEER_V4, .type = "ipip" };
+	static const struct {
+		struct underlay_path path;
+		const char *wanted;
+	} ways[] = {
+		{ ON_LINK,
+		  "route 10.5.34.0/24 via 172.16.0.2 dev 3\ndirect: its public address is on the same segment\n" },
+		{ ROUTED, WANT_IPIP "ipip: its public address is behind a router\n" },
+		{ { .error = -EHOSTUNREACH },
+		  WANT_IPIP "ipip: there is no route to its public address\n" },
+		{ { .error = -ENOBUFS },
+		  WANT_IPIP "ipip: the way to its public address is not known\n" },
+	};
+	assert_true(backend_needs_paths(ipip));
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct underlay_path given[UNDERLAY_FAMILY_COUNT] = { ways[i].path, unknown[1] };
+		char told[4096];
+		assert_int_equal(want_text(ipip, &tunnelled, given, told, sizeof(told)), 0);
+		assert_string_equal(told, ways[i].wanted);
+	}
+	backend_free(ipip);
+
 	// Each family for itself.
 	struct backend *backend = open_backend(DIRECT(DUAL), NULL);
 	struct underlay_path paths[UNDERLAY_FAMILY_COUNT] = { ON_LINK, { .error = -ENETUNREACH } };
@@ -728,6 +876,105 @@ static void test_direct_routing(void **state)
 	assert_int_equal(want_text(backend, &both, other, text, sizeof(text)), 0);
 	assert_non_null(strstr(text, "\nmixed: IPv4 vxlan, IPv6 direct\n"));
 	backend_free(backend);
+}
+
+// There is no other way than the direct one: why not, or what is missing.
+static void test_hostgw_needs_the_same_segment(void **state)
+{
+	static const struct {
+		const char *config;
+		struct underlay_path paths[UNDERLAY_FAMILY_COUNT];
+		int r;
+		const char *text; // the wanted objects, or the error
+		const char *missing;
+	} cases[] = {
+#define FAR4 \
+	"not on the same segment: its public address 172.16.0.2 is behind the router 192.168.9.254"
+#define ROUTE4 "route 10.5.34.0/24 via 172.16.0.2 dev 3\n"
+#define ROUTE6 "route fd10:0:5:22::/64 via fd98::2 dev 3\n"
+		{ CONFIG(V4, HOSTGW), { ON_LINK }, 0, ROUTE4 "direct\n", "" },
+		{ CONFIG(V4, HOSTGW), { ROUTED }, -EHOSTUNREACH, FAR4, "" },
+		{ CONFIG(V4, HOSTGW),
+		  { { .error = -ENETUNREACH } },
+		  -EHOSTUNREACH,
+		  "not on the same segment: there is no route to its public address (172.16.0.2)",
+		  "" },
+		{ CONFIG(V4, HOSTGW),
+		  { { .answer = { .ifindex = 1, .type = RTN_LOCAL } } },
+		  -EHOSTUNREACH,
+		  "not on the same segment: its public address is not on a link of ours (172.16.0.2)",
+		  "" },
+		// The look-up failed, and not the way: traffic goes on.
+		{ CONFIG(V4, HOSTGW), { { .error = -EIO } }, 0, ROUTE4 "direct\n", "" },
+		{ CONFIG(DUAL, HOSTGW), { ON_LINK, ON_LINK }, 0, ROUTE4 ROUTE6 "direct\n", "" },
+		{ CONFIG(DUAL, HOSTGW), { ROUTED, ON_LINK }, 0, ROUTE6 "direct\n", FAR4 },
+		{ CONFIG(DUAL, HOSTGW),
+		  { ON_LINK, { .error = -ENETUNREACH } },
+		  0,
+		  ROUTE4 "direct\n",
+		  "not on the same segment: there is no route to its public address (fd98::2)" },
+		{ CONFIG(DUAL, HOSTGW), { ROUTED, { .error = -ENETUNREACH } }, -EHOSTUNREACH, FAR4, "" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct backend *backend = open_backend(cases[i].config, NULL);
+		struct peer peer = { PEER_V4, PEER_V6, .type = "host-gw" };
+		struct underlay underlay = underlay_of(0);
+		_cleanup_lease_ struct lease lease;
+		struct wanted wanted = { 0 };
+		struct err e = { 0 };
+		char text[4096];
+		assert_true(backend_needs_paths(backend));
+		int r = want_text(backend, &peer, cases[i].paths, text, sizeof(text));
+		check(r == cases[i].r && strcmp(text, cases[i].text) == 0, "case %zu: %d\n%s", i, r,
+		      text);
+		make_lease(&peer, &lease);
+		(void)backend_want(backend, &lease, &underlay, cases[i].paths, &wanted, &e);
+		check(strcmp(wanted.missing.msg, cases[i].missing) == 0, "case %zu: %s", i,
+		      wanted.missing.msg);
+		check((wanted.missing.code != 0) == (cases[i].missing[0] != 0), "case %zu", i);
+		backend_free(backend);
+	}
+}
+
+static void test_what_hostgw_and_ipip_refuse(void **state)
+{
+	static const struct {
+		const char *config;
+		struct peer peer;
+		int r;
+		const char *text;
+	} cases[] = {
+		{ CONFIG(V4, HOSTGW),
+		  { PEER_V4 },
+		  -EPROTONOSUPPORT,
+		  "its backend is \"vxlan\", ours is host-gw" },
+		{ CONFIG(V4, IPIP),
+		  { PEER_V4, .type = "host-gw" },
+		  -EPROTONOSUPPORT,
+		  "its backend is \"host-gw\", ours is ipip" },
+		{ CONFIG(V4, HOSTGW),
+		  { .subnet = "10.5.34.0/24", .ip = "0.0.0.0", .type = "host-gw" },
+		  -EINVAL,
+		  "its public IPv4 address is 0.0.0.0: packets cannot be sent there" },
+		{ CONFIG(V6, HOSTGW),
+		  { .subnet6 = "fd10:0:5:22::/64", .type = "host-gw" },
+		  -EINVAL,
+		  "its public IPv6 address is none: packets cannot be sent there" },
+		{ CONFIG(V4, IPIP),
+		  { .subnet = "10.5.34.0/24", .ip = "255.255.255.255", .type = "ipip" },
+		  -EINVAL,
+		  "its public IPv4 address is 255.255.255.255: packets cannot be sent there" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct backend *backend = open_backend(cases[i].config, NULL);
+		char text[4096];
+		int r = want_text(backend, &cases[i].peer, NULL, text, sizeof(text));
+		check(r == cases[i].r && strcmp(text, cases[i].text) == 0, "case %zu: %d, %s", i, r,
+		      text);
+		backend_free(backend);
+	}
 }
 
 int main(void)
@@ -746,6 +993,10 @@ int main(void)
 		cmocka_unit_test(test_a_reservation_without_its_host),
 		cmocka_unit_test(test_peers_that_are_refused),
 		cmocka_unit_test(test_direct_routing),
+		cmocka_unit_test(test_a_public_address_that_is_another_hosts),
+		cmocka_unit_test(test_hostgw_needs_the_same_segment),
+		cmocka_unit_test(test_what_hostgw_and_ipip_refuse),
+		cmocka_unit_test(test_ipip_config_changes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: the names of the backends that there are, and of those of flannel's that there are not.
+#include "core/backend_type.h"
+
+#include "core/mem.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	const char *remedy; // NULL: it is there
+} types[] = {
+	{ "alloc", NULL },
+	{ "host-gw", NULL },
+	{ "ipip", NULL },
+	{ "null", NULL }, // for tests
+	{ "vxlan", NULL },
+	{ "udp", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
+	{ "wireguard", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
+	{ "extension", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
+	{ "ipsec", "is not offered; use wireguard where weft has it" },
+	{ "tencent-vpc", "is not offered; use wireguard where weft has it" },
+};
+
+int backend_type_check(const char *type, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (strcmp(types[i].name, type) != 0)
+			continue;
+		if (!types[i].remedy)
+			return 0;
+		return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" %s", type, types[i].remedy);
+	}
+	return err_set(e, -EOPNOTSUPP,
+		       "Backend.Type \"%s\" is unknown; there are \"vxlan\", \"host-gw\", \"ipip\" and \"alloc\"",
+		       type);
+}
