@@ -3,6 +3,7 @@
 // Owns: from a network config to a host that can join: interface, forwarding, backend and its devices; and following them when they change.
 #include "agent/agent_internal.h"
 
+#include "agent/former.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "io/file.h"
@@ -51,7 +52,8 @@ struct overlap_search {
 	const struct network *network;
 	const struct netconf *conf;
 	const struct subnet *own; // NULL: no lease and no previous one
-	struct link link; // of the route looked at last; thousands of them may be on one device
+	struct link link;  // of the route looked at last; thousands of them may be on one device
+	bool link_is_left; // by another backend of this network
 	bool found;
 	struct route route;
 };
@@ -82,9 +84,12 @@ static bool is_of_flannel(const struct link *link)
 static const struct link *link_of_route(struct overlap_search *search, const struct route *route)
 {
 	struct link *link = &search->link;
-	if (link->ifindex != route->ifindex &&
-	    link_get_by_index(search->network->agent->nl, route->ifindex, link, NULL) < 0)
+	if (link->ifindex == route->ifindex)
+		return link;
+	if (link_get_by_index(search->network->agent->nl, route->ifindex, link, NULL) < 0)
 		*link = (struct link){ .ifindex = route->ifindex }; // gone: so is its route, soon
+	search->link_is_left = search->own &&
+			       former_is_left(search->network->agent->nl, link, search->own);
 	return link;
 }
 
@@ -103,7 +108,8 @@ static bool route_conflicts(struct overlap_search *search, const struct route *r
 	if (ipnet_contains_net(&route->dst, network) && ip_is_set(&route->gateway))
 		return false;
 	const struct link *link = link_of_route(search, route);
-	if (is_wanted_device(search->network, link->name) || is_former_device(search->network, link))
+	if (is_wanted_device(search->network, link->name) ||
+	    is_former_device(search->network, link) || search->link_is_left)
 		return false;
 	// What flannel left without encapsulation, to be adopted; one on a device of flannel's is another network's.
 	return !(route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len &&
@@ -122,6 +128,18 @@ static void look_at_route(void *arg, const struct kernel_object *object)
 	search->route = object->route;
 }
 
+// NULL: no lease and no previous one.
+static const struct subnet *own_subnet(const struct network *network)
+{
+	const struct lease *lease = fabric_lease(network->fabric);
+	if (lease)
+		return &lease->subnet;
+	return network->env_written || ipnet_is_set(&network->env.subnet.v4) ||
+			       ipnet_is_set(&network->env.subnet.v6)
+		       ? &network->env.subnet
+		       : NULL;
+}
+
 static int check_overlap(const struct network *network, const struct netconf *conf,
 			 const struct underlay_choice *choice, struct err *e)
 {
@@ -134,15 +152,7 @@ static int check_overlap(const struct network *network, const struct netconf *co
 				e, -EADDRINUSE,
 				"address %s of %s lies inside the network %s: choose another Network or interface",
 				ip_str(addresses[i], ip), choice->name, ipnet_str(networks[i], net));
-	const struct lease *lease = fabric_lease(network->fabric);
-	struct overlap_search search = { .network = network,
-					 .conf = conf,
-					 .own = lease ? &lease->subnet
-						: network->env_written ||
-								ipnet_is_set(&network->env.subnet.v4) ||
-								ipnet_is_set(&network->env.subnet.v6)
-							? &network->env.subnet
-							: NULL };
+	struct overlap_search search = { .network = network, .conf = conf, .own = own_subnet(network) };
 	for (int family = 0; family < 2; family++) {
 		struct netlink_dump_filter filter = { .family = family == 0 ? AF_INET : AF_INET6,
 						      .table = RT_TABLE_MAIN };
@@ -222,8 +232,9 @@ static void remember_macs(struct network *network)
 	struct wanted_devices devices;
 	backend_devices(network->backend, &devices);
 	for (size_t i = 0; i < devices.count; i++)
-		state_file_set_mac(network->state_file, devices.devices[i].link.name,
-				   &devices.devices[i].link.mac);
+		if (mac_is_usable(&devices.devices[i].link.mac))
+			state_file_set_mac(network->state_file, devices.devices[i].link.name,
+					   &devices.devices[i].link.mac);
 }
 
 static int open_backend(struct network *network, const struct netconf *conf,
@@ -266,6 +277,17 @@ static void remove_device(const struct network *network, const struct link *link
 		log_info("%s: removed device %s%s", network->who, link->name, why);
 }
 
+// What another backend of this network left, flannel's too.
+static void remove_left_devices(const struct network *network)
+{
+	struct link left[FORMER_MAX];
+	const struct subnet *own = own_subnet(network);
+	size_t count = own ? former_find(network->agent->nl, own, left) : 0;
+	for (size_t i = 0; i < count; i++)
+		if (!is_wanted_device(network, left[i].name))
+			remove_device(network, &left[i], " of another backend");
+}
+
 // What an earlier life made for another VNI or backend.
 static void remove_former_devices(const struct network *network)
 {
@@ -277,6 +299,7 @@ static void remove_former_devices(const struct network *network)
 		    is_former_device(network, &link))
 			remove_device(network, &link, " of an earlier config");
 	}
+	remove_left_devices(network);
 }
 
 void remove_devices(struct network *network)

@@ -216,7 +216,7 @@ static json_t *view_backend(const struct network *network)
 		json_t *device = json_object();
 		set_text(device, "name", link->name);
 		set_number(device, "mtu", link->mtu_bytes);
-		set_text(device, "mac", mac_str(&link->mac, mac));
+		set_text(device, "mac", mac_is_usable(&link->mac) ? mac_str(&link->mac, mac) : NULL);
 		set_number(device, "vni", link->vxlan.vni);
 		set_number(device, "port", link->vxlan.port);
 		json_array_append_new(list, device);

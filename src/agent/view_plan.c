@@ -3,6 +3,7 @@
 // Owns: what the agent would change in the kernel, of one network or of all.
 #include "agent/agent_internal.h"
 
+#include "agent/view_failed.h"
 #include "core/mem.h"
 
 #include <assert.h>
@@ -14,6 +15,7 @@ struct host_plan {
 	void *done_arg;
 	size_t running;
 	json_t *changes;
+	json_t *failed;
 	json_t *errors; // network: why it has no plan
 	json_int_t total;
 };
@@ -53,8 +55,9 @@ static void plan_done(void *arg, int r, const struct err *e)
 	struct network *network = arg;
 	json_t *changes = TAKE_PTR(network->plan_changes);
 	json_t *plan = r < 0 ? NULL
-			     : json_pack("{s:O, s:I}", "changes", changes, "total",
-					 (json_int_t)network->plan_total);
+			     : json_pack("{s:O, s:I, s:o*}", "changes", changes, "total",
+					 (json_int_t)network->plan_total, "failed",
+					 view_failed(reconcile_trouble(network->reconcile)));
 	struct plan_asker *askers = TAKE_PTR(network->plan_askers);
 	json_decref(changes);
 	while (askers) {
@@ -105,10 +108,12 @@ static void plan_network(struct network *network, api_plan_fn *done, void *done_
 
 static void host_plan_end(struct host_plan *whole)
 {
+	bool has_failed = json_array_size(whole->failed) > 0;
 	whole->done(whole->done_arg, 0,
-		    json_pack("{s:o, s:I, s:o}", "changes", whole->changes, "total", whole->total,
-			      "errors", whole->errors),
+		    json_pack("{s:o, s:I, s:O*, s:o}", "changes", whole->changes, "total", whole->total,
+			      "failed", has_failed ? whole->failed : NULL, "errors", whole->errors),
 		    NULL);
+	json_decref(whole->failed);
 	free(whole);
 }
 
@@ -123,6 +128,19 @@ static void add_changes(json_t *to, const json_t *changes)
 	}
 }
 
+static void add_failed(json_t *to, const json_t *failed, const char *network)
+{
+	const json_t *peer;
+	size_t i;
+	json_array_foreach(failed, i, peer) {
+		if (json_array_size(to) == VIEW_FAILED_MAX)
+			return;
+		json_t *named = json_copy((json_t *)peer);
+		json_object_set_new(named, "network", json_string(network));
+		json_array_append_new(to, named);
+	}
+}
+
 static void host_plan_part_done(void *arg, int r, json_t *plan, const struct err *e)
 {
 	struct host_plan_part *part = arg;
@@ -131,6 +149,7 @@ static void host_plan_part_done(void *arg, int r, json_t *plan, const struct err
 		json_object_set_new(whole->errors, part->name, json_string(err_msg(e)));
 	} else {
 		add_changes(whole->changes, json_object_get(plan, "changes"));
+		add_failed(whole->failed, json_object_get(plan, "failed"), part->name);
 		whole->total += json_integer_value(json_object_get(plan, "total"));
 	}
 	json_decref(plan);
@@ -143,9 +162,11 @@ static void host_plan_part_done(void *arg, int r, json_t *plan, const struct err
 static void plan_host(struct agent *agent, api_plan_fn *done, void *done_arg)
 {
 	struct host_plan *whole = xnew(struct host_plan);
-	*whole = (struct host_plan){
-		.done = done, .done_arg = done_arg, .changes = json_array(), .errors = json_object()
-	};
+	*whole = (struct host_plan){ .done = done,
+				     .done_arg = done_arg,
+				     .changes = json_array(),
+				     .failed = json_array(),
+				     .errors = json_object() };
 	for (struct network *network = agent->networks; network; network = network->next) {
 		struct err e = { 0 };
 		if (check_plannable(network, &e) < 0) {

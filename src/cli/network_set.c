@@ -6,6 +6,7 @@
 #include "cli/json_diff.h"
 #include "cli/lease_rows.h"
 #include "cli/store_access.h"
+#include "core/backend_type.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/netconf.h"
@@ -244,6 +245,7 @@ static enum cli_exit store_config(struct cli *cli, const char *text, const struc
 	_cleanup_store_ struct store_access store = { 0 };
 	_cleanup_stored_config_ struct stored_config old = { 0 };
 	enum cli_exit code = store_access_open(cli, &store);
+	struct err e = { 0 };
 	bool is_changed;
 	int r;
 
@@ -262,6 +264,9 @@ static enum cli_exit store_config(struct cli *cli, const char *text, const struc
 		code = report(&store, &old, text, is_changed);
 	if (code == CLI_OK && is_changed)
 		warn_about_leases(&store, conf);
+	if (code == CLI_OK && backend_type_check(conf->backend_type, &e) < 0)
+		(void)cli_fail(CLI_OK, "note: hosts of weft cannot carry this network: %s",
+			       err_msg(&e));
 	return code;
 }
 

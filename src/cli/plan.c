@@ -50,6 +50,28 @@ static void print_changes(const json_t *plan)
 		printf("... and %lld more\n", total - (long long)listed);
 }
 
+// Who is not in the plan, though in the network.
+static void print_failed(const json_t *plan)
+{
+	static const char *const headings[] = { "PEER", "NOT PROGRAMMED BECAUSE", NULL };
+	const json_t *list = show_member(plan, "failed");
+	_cleanup_(table_freep) struct table *table = table_new(headings);
+	const json_t *peer;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return;
+	json_array_foreach(list, i, peer) {
+		const char *v4 = show_text(peer, "subnet"), *v6 = show_text(peer, "ipv6_subnet");
+		_cleanup_free_ char *subnet = xasprintf("%s%s%s", v4, *v4 && *v6 ? "," : "", v6);
+
+		table_add(table, subnet);
+		table_add(table, show_text(peer, "error"));
+	}
+	putchar('\n');
+	table_print(table, 0);
+}
+
 enum cli_exit plan_run(struct cli *cli)
 {
 	_cleanup_json_ json_t *plan = NULL;
@@ -62,6 +84,7 @@ enum cli_exit plan_run(struct cli *cli)
 	if (cli->options->json)
 		return cli_print_json(json_incref(plan));
 	print_changes(plan);
+	print_failed(plan);
 	print_errors(plan);
 	return CLI_OK;
 }

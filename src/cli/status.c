@@ -330,8 +330,10 @@ static void print_backend(const json_t *status)
 	putchar('\n');
 	json_array_foreach(show_member(backend, "devices"), i, device) {
 		label(i == 0 ? "devices" : "");
-		printf("%s, mtu %lld, mac %s", show_text(device, "name"),
-		       (long long)show_number(device, "mtu"), show_text(device, "mac"));
+		printf("%s, mtu %lld", show_text(device, "name"),
+		       (long long)show_number(device, "mtu"));
+		if (*show_text(device, "mac"))
+			printf(", mac %s", show_text(device, "mac"));
 		if (show_number(device, "port") > 0)
 			printf(", vni %lld, port %lld", (long long)show_number(device, "vni"),
 			       (long long)show_number(device, "port"));
