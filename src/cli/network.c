@@ -5,6 +5,7 @@
 
 #include "cli/store_access.h"
 #include "cli/table.h"
+#include "core/backend_type.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/netconf.h"
@@ -42,7 +43,8 @@ static void warn_if_invalid(const char *text)
 	_cleanup_netconf_ struct netconf conf = { 0 };
 	struct err e = { 0 };
 
-	if (netconf_parse(text, strlen(text), &conf, &e) < 0)
+	if (netconf_parse(text, strlen(text), &conf, &e) < 0 ||
+	    backend_type_check(conf.backend_type, &e) < 0)
 		(void)cli_fail(CLI_OK, "note: agents refuse this config: %s", err_msg(&e));
 }
 

@@ -265,8 +265,7 @@ static enum cli_exit store_config(struct cli *cli, const char *text, const struc
 	if (code == CLI_OK && is_changed)
 		warn_about_leases(&store, conf);
 	if (code == CLI_OK && backend_type_check(conf->backend_type, &e) < 0)
-		(void)cli_fail(CLI_OK, "note: hosts of weft cannot carry this network: %s",
-			       err_msg(&e));
+		(void)cli_fail(CLI_OK, "note: agents refuse this config: %s", err_msg(&e));
 	return code;
 }
 

@@ -174,6 +174,20 @@ def test_leases_that_no_longer_fit_are_told(bench):
     assert not bench.weft("network", "set", json.dumps(VXLAN)).stderr
 
 
+def test_backend_that_agents_do_not_have_is_told(bench):
+    """It is stored all the same: the network may be flannel's."""
+    for kind, told in (("ipsec", '"ipsec" is not offered; use wireguard'), ("wombat", '"wombat" is unknown')):
+        config = {"Network": "10.1.0.0/16", "Backend": {"Type": kind}}
+        done = bench.weft("network", "set", json.dumps(config))
+        assert "note: agents refuse this config: Backend.Type" in done.stderr and told in done.stderr
+        assert told in bench.weft("network", "get").stderr
+        assert bench.etcd.get(f"{PREFIX}/config").json() == config
+    for kind in ("host-gw", "ipip", "alloc"):
+        config = {"Network": "10.1.0.0/16", "Backend": {"Type": kind}}
+        assert not bench.weft("network", "set", json.dumps(config)).stderr
+        assert not bench.weft("network", "get").stderr
+
+
 def test_lease_list(bench):
     bench.weft("network", "set", json.dumps(VXLAN))
     assert bench.out("lease", "list") == "no leases below /coreos.com/network\n"
