@@ -371,15 +371,17 @@ static void test_damage_is_survived(void **state)
 	struct link link = {
 		.name = "flannel.1",
 		.ifindex = 3,
-		.vxlan = { .vni = 1, .local = { AF_INET6, { 0xfd } }, .port = 4789, .gbp = true }
+		.vxlan = { .vni = 1, .local = { AF_INET6, { 0xfd } }, .port = 4789, .gbp = true },
+		.ipip = { .local = { AF_INET, { 10, 9 } }, .remote = { AF_INET, { 10, 9, 0, 2 } } }
 	};
 	size_t refused = 0, accepted = 0;
 
 	(void)state;
-	for (size_t i = 0; i <= ARRAY_SIZE(examples); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(examples) + 2; i++) {
 		size_t len = i < ARRAY_SIZE(examples)
 				     ? encode_object(NETLINK_REPLACE, &examples[i], buffer)
-				     : encode_vxlan_create(&link, buffer);
+			     : i == ARRAY_SIZE(examples) ? encode_vxlan_create(&link, buffer)
+							 : encode_ipip_change(3, &link, buffer);
 
 		for (size_t at = 0; at < 2 * len; at++) {
 			uint8_t *exact = xmemdup(buffer, len);
@@ -445,6 +447,49 @@ static void test_vxlan_link_as_written(void **state)
 	header.ifi_family = AF_BRIDGE;
 	memcpy(buffer + sizeof(struct nlmsghdr), &header, sizeof(header));
 	assert_int_equal(decode_link(&msg, &got), -ENOMSG);
+}
+
+static void give_index(void *request)
+{
+	struct ifinfomsg header = { .ifi_index = 9 };
+	memcpy((uint8_t *)request + sizeof(struct nlmsghdr), &header, sizeof(header));
+}
+
+static void test_ipip_link_as_written(void **state)
+{
+	static const struct ip any = { .family = AF_INET }; // the kernel's word for "none"
+	uint8_t buffer[ENCODE_REQUEST_MAX];
+	const struct {
+		struct ip local, remote;
+		bool has_local, has_remote;
+	} cases[] = {
+		{ { AF_INET, { 10, 9 } }, { 0 }, true, false },
+		{ { AF_INET, { 10, 9 } }, { AF_INET, { 10, 9, 0, 2 } }, true, true },
+		{ { AF_INET, { 10, 9 } }, any, true, false },
+		{ { 0 }, { 0 }, false, false },
+		{ any, any, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct link want = { .name = "flannel.ipip",
+				     .mtu_bytes = 1480,
+				     .ipip = { cases[i].local, cases[i].remote } };
+		struct nlmsg_view msg = first(buffer, encode_ipip_create(&want, buffer));
+		struct link got;
+
+		give_index(buffer);
+		assert_int_equal(decode_link(&msg, &got), 0);
+		assert_string_equal(got.name, "flannel.ipip");
+		assert_string_equal(got.kind, "ipip");
+		assert_int_equal(got.mtu_bytes, 1480);
+		assert_int_equal(ip_is_set(&got.ipip.local), cases[i].has_local);
+		assert_int_equal(ip_is_set(&got.ipip.remote), cases[i].has_remote);
+		if (cases[i].has_local)
+			assert_true(ip_equal(&got.ipip.local, &cases[i].local));
+		if (cases[i].has_remote)
+			assert_true(ip_equal(&got.ipip.remote, &cases[i].remote));
+	}
 }
 
 static void test_a_vxlan_that_tells_no_port(void **state)
@@ -529,6 +574,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_ours_or_not_true),
 		cmocka_unit_test(test_damage_is_survived),
 		cmocka_unit_test(test_vxlan_link_as_written),
+		cmocka_unit_test(test_ipip_link_as_written),
 		cmocka_unit_test(test_a_vxlan_that_tells_no_port),
 		cmocka_unit_test(test_texts),
 	};

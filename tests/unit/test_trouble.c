@@ -64,6 +64,25 @@ static void test_back_off(void **state)
 	trouble_free(trouble);
 }
 
+static void test_refused(void **state)
+{
+	(void)state;
+	struct trouble *trouble = trouble_new();
+	struct subnet one = subnet(1);
+	assert_true(trouble_refused(trouble, &one, "not here", 5000));
+	assert_false(trouble_refused(trouble, &one, "not here", 5000));
+	assert_true(find(trouble, 1)->refused);
+	assert_int_equal(find(trouble, 1)->retry_at_ms, 7000);
+	failed(trouble, 1, "not here", 5000); // now the kernel says so
+	assert_false(find(trouble, 1)->refused);
+	trouble_refused(trouble, &one, "not here", 5000);
+	assert_true(trouble_ignored(trouble, &one, "not for us"));
+	assert_false(find(trouble, 1)->refused);
+	trouble_refused(trouble, &one, "not here", 5000);
+	assert_false(find(trouble, 1)->ignored);
+	trouble_free(trouble);
+}
+
 static void test_ignored(void **state)
 {
 	(void)state;
@@ -189,9 +208,9 @@ static void test_many_come_and_go(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_back_off),	   cmocka_unit_test(test_ignored),
-		cmocka_unit_test(test_a_long_text_is_cut), cmocka_unit_test(test_early_retries),
-		cmocka_unit_test(test_many_come_and_go),
+		cmocka_unit_test(test_back_off),      cmocka_unit_test(test_ignored),
+		cmocka_unit_test(test_refused),	      cmocka_unit_test(test_a_long_text_is_cut),
+		cmocka_unit_test(test_early_retries), cmocka_unit_test(test_many_come_and_go),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
