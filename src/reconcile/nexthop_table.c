@@ -249,6 +249,14 @@ void nexthop_table_remove(struct nexthop_table *table, uint32_t id)
 	shrink(table);
 }
 
+bool nexthop_table_has_device(const struct nexthop_table *table, uint32_t ifindex)
+{
+	for (size_t i = 0; i < table->used; i++)
+		if (ip_is_set(&table->slots[i].gateway) && table->slots[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
 void nexthop_table_forget_device(struct nexthop_table *table, uint32_t ifindex)
 {
 	for (size_t i = 0; i < table->used; i++)

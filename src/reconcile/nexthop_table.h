@@ -43,5 +43,6 @@ void nexthop_table_remove(struct nexthop_table *table, uint32_t id);
 void nexthop_table_block(struct nexthop_table *table, uint32_t id);
 // Forgets what was neither adopted, blocked nor asked for since the last call: the kernel lost the object, and its peer is gone.
 void nexthop_table_expire(struct nexthop_table *table);
+bool nexthop_table_has_device(const struct nexthop_table *table, uint32_t ifindex);
 // The device is gone, and the kernel has removed its nexthops with it.
 void nexthop_table_forget_device(struct nexthop_table *table, uint32_t ifindex);

@@ -98,11 +98,18 @@ static bool is_ours(const struct reconcile *reconcile, const struct kernel_event
 	return false;
 }
 
+// A device that goes down takes its routes, and ours over it, without a word about them.
+static bool carries_routes(const struct reconcile *reconcile, uint32_t ifindex)
+{
+	return is_underlay(reconcile, ifindex) ||
+	       nexthop_table_has_device(reconcile->nexthops, ifindex);
+}
+
 // May the way to a peer's public address be another than before?
 static bool changes_paths(const struct reconcile *reconcile, const struct kernel_object *object)
 {
 	bool concerns =
-		(object->kind == KERNEL_LINK && is_underlay(reconcile, object->link.ifindex)) ||
+		(object->kind == KERNEL_LINK && carries_routes(reconcile, object->link.ifindex)) ||
 		(object->kind == KERNEL_ADDR && is_underlay(reconcile, object->addr.ifindex)) ||
 		(object->kind == KERNEL_ROUTE && object->route.table == RT_TABLE_MAIN);
 	return concerns && reconcile->source.needs_paths(reconcile->arg);

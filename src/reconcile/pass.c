@@ -28,13 +28,14 @@ struct pass *pass_free(struct pass *pass)
 	return NULL;
 }
 
-// A neighbour, an FDB entry, a nexthop and a route for each peer and family, if all is as it should be.
+// A neighbour, an FDB entry, a nexthop and a route for each peer and family, if all is as it should be; room for two families where there is
+// no device.
 static size_t expected_objects(const struct reconcile *reconcile)
 {
 	size_t families = 0;
 	for (size_t i = 0; i < WANTED_DEVICES_MAX; i++)
 		families += reconcile->underlay.device_ifindex[i] != 0;
-	return lease_set_count(reconcile->source.peers(reconcile->arg)) * families * 4;
+	return lease_set_count(reconcile->source.peers(reconcile->arg)) * (families ? families : 1) * 4;
 }
 
 void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run)

@@ -63,6 +63,13 @@ static const struct {
 	{ "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"IPv6Network\":\"fd00:1::/56\",\"Backend\":{\"type\":\"Alloc\"}}",
 	  "IPv6 network fd00:1::/56: 255 subnets of length /64, fd00:1:0:1:: to fd00:1:0:ff::\n"
 	  "backend alloc {\"type\":\"Alloc\"}\n" },
+	{ "{\"Network\":\"10.3.0.0/16\",\"EnableIPv6\":true,\"IPv6Network\":\"fd00:1::/56\",\"Backend\":{\"Type\":\"host-gw\"}}",
+	  "IPv4 network 10.3.0.0/16: 255 subnets of length /24, 10.3.1.0 to 10.3.255.0\n"
+	  "IPv6 network fd00:1::/56: 255 subnets of length /64, fd00:1:0:1:: to fd00:1:0:ff::\n"
+	  "backend host-gw {\"Type\":\"host-gw\"}\n" },
+	{ "{\"Network\":\"10.3.0.0/16\",\"Backend\":{\"Type\":\"ipip\",\"DirectRouting\":true}}",
+	  "IPv4 network 10.3.0.0/16: 255 subnets of length /24, 10.3.1.0 to 10.3.255.0\n"
+	  "backend ipip {\"Type\":\"ipip\",\"DirectRouting\":true}\n" },
 };
 
 static void test_good(void **state)
@@ -99,6 +106,9 @@ static void test_bad(void **state)
 	static const char no_backend[] = "{\"Network\":\"10.3.0.0/16\"}";
 	static const char bad_vni[] =
 		"{\"Network\":\"10.3.0.0/16\",\"Backend\":{\"Type\":\"vxlan\",\"VNI\":16777216}}";
+	static const char bad_ipip[] =
+		"{\"Network\":\"10.3.0.0/16\",\"EnableIPv6\":true,\"IPv6Network\":\"fd00:1::/56\","
+		"\"Backend\":{\"Type\":\"ipip\"}}";
 	_cleanup_free_ char *start = NULL;
 	struct fixture *f = *state;
 
@@ -113,6 +123,9 @@ static void test_bad(void **state)
 	put(f, bad_vni, strlen(bad_vni));
 	feed_input(f);
 	assert_refused("-", -EINVAL, "standard input: backend vxlan: VNI");
+	put(f, bad_ipip, strlen(bad_ipip));
+	feed_input(f);
+	assert_refused("-", -EINVAL, "standard input: backend ipip: it carries IPv4 only");
 	assert_refused("/no/such/file", -ENOENT, "/no/such/file: ");
 	memset(longest, ' ', sizeof(longest));
 	put(f, longest, sizeof(longest));

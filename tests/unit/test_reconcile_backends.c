@@ -132,6 +132,33 @@ static void test_hostgw_follows_notifications(void **state)
 	world_close(world);
 }
 
+// The segment is on another interface than the underlay's, whose end is told of by its link alone.
+static void test_hostgw_on_a_second_interface(void **state)
+{
+	(void)state;
+	struct world *world = world_open(&hostgw);
+	// IPv6 has a word for more.
+	netns_run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6", NULL);
+	netns_run("ip", "link", "add", "f0", "type", "veth", "peer", "name", "f1", NULL);
+	netns_run("ip", "addr", "add", "172.16.0.9/16", "dev", "f0", NULL);
+	netns_run("ip", "link", "set", "f1", "up", NULL);
+	netns_run("ip", "link", "set", "f0", "up", NULL);
+	fill(world, 1, "host-gw", "172.16.0.1");
+	world_start(world);
+	assert_true(first_is_programmed(world));
+	_cleanup_free_ char *before = world_snapshot(world);
+	netns_run("ip", "link", "set", "f0", "down", NULL);
+	assert_true(world_await(world, first_is_not, 5000));
+	netns_run("ip", "link", "set", "f0", "up", NULL);
+	(void)world_await_snapshot(world, before);
+	// So fast that the routes are there again, and ours are not.
+	netns_run("sh", "-c", "ip link set f0 down; ip link set f0 up", NULL);
+	(void)world_await_snapshot(world, before);
+	world_settle(world);
+	assert_int_equal(world_repairs(world), 0);
+	world_close(world);
+}
+
 static void test_hostgw_peers_come_and_go(void **state)
 {
 	(void)state;
@@ -315,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_hostgw_routes_to_its_segment),
 		cmocka_unit_test(test_a_refused_peer_does_not_wait),
 		cmocka_unit_test(test_hostgw_follows_notifications),
+		cmocka_unit_test(test_hostgw_on_a_second_interface),
 		cmocka_unit_test(test_hostgw_peers_come_and_go),
 		cmocka_unit_test(test_half_a_peer),
 		cmocka_unit_test(test_hostgw_without_nexthop_objects),
