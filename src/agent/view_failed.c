@@ -11,9 +11,11 @@ static json_t *net_text(const struct ipnet *net)
 
 json_t *view_failed(const struct trouble *trouble)
 {
-	json_t *list = json_array();
 	const struct trouble_entry *entry;
 	size_t position = 0;
+	if (trouble_count(trouble, false) == 0)
+		return NULL;
+	json_t *list = json_array();
 	while (json_array_size(list) < VIEW_FAILED_MAX && (entry = trouble_next(trouble, &position)))
 		if (!entry->ignored)
 			json_array_append_new(list, json_pack("{s:o, s:o, s:s}", "subnet",

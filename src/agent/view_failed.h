@@ -9,5 +9,5 @@
 
 #define VIEW_FAILED_MAX 1000
 
-// A new array of {"subnet", "ipv6_subnet", "error"}: those that cannot be programmed (all) as they are now, at most VIEW_FAILED_MAX.
+// A new array of {"subnet", "ipv6_subnet", "error"}: those that cannot be programmed, or not as a whole, at most VIEW_FAILED_MAX. NULL: none.
 json_t *view_failed(const struct trouble *trouble);
