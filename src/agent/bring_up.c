@@ -88,8 +88,7 @@ static const struct link *link_of_route(struct overlap_search *search, const str
 		return link;
 	if (link_get_by_index(search->network->agent->nl, route->ifindex, link, NULL) < 0)
 		*link = (struct link){ .ifindex = route->ifindex }; // gone: so is its route, soon
-	search->link_is_left = search->own &&
-			       former_is_left(search->network->agent->nl, link, search->own);
+	search->link_is_left = former_is_left(search->network->agent->nl, link, search->own);
 	return link;
 }
 
@@ -277,17 +276,6 @@ static void remove_device(const struct network *network, const struct link *link
 		log_info("%s: removed device %s%s", network->who, link->name, why);
 }
 
-// What another backend of this network left, flannel's too.
-static void remove_left_devices(const struct network *network)
-{
-	struct link left[FORMER_MAX];
-	const struct subnet *own = own_subnet(network);
-	size_t count = own ? former_find(network->agent->nl, own, left) : 0;
-	for (size_t i = 0; i < count; i++)
-		if (!is_wanted_device(network, left[i].name))
-			remove_device(network, &left[i], " of another backend");
-}
-
 // What an earlier life made for another VNI or backend.
 static void remove_former_devices(const struct network *network)
 {
@@ -299,7 +287,6 @@ static void remove_former_devices(const struct network *network)
 		    is_former_device(network, &link))
 			remove_device(network, &link, " of an earlier config");
 	}
-	remove_left_devices(network);
 }
 
 void remove_devices(struct network *network)
@@ -362,6 +349,7 @@ static int first_time(struct network *network, const struct netconf *conf, struc
 	if (r < 0)
 		return r;
 	remove_former_devices(network);
+	former_remove(network->agent->nl, own_subnet(network), network->backend);
 	network->choice = choice;
 	network->chosen = true;
 	log_choice(network, &choice);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: telling by kind, name and address what a former backend left.
+// Owns: telling by kind, name and address what a former backend left, and removing it.
 #include "agent/former.h"
 
+#include "core/log.h"
 #include "core/mem.h"
+#include "kernel/link.h"
 
 #include <string.h>
+
+#define TUNNELS_MAX 16 // of all networks of the host
 
 static bool is_tunnel_of_flannel(const struct link *link)
 {
@@ -35,33 +39,47 @@ bool former_is_left(struct netlink *nl, const struct link *link, const struct su
 {
 	struct address_search search = { .own = own };
 	struct netlink_dump_filter filter = { .ifindex = link->ifindex };
-	return is_tunnel_of_flannel(link) &&
+	return own && is_tunnel_of_flannel(link) &&
 	       netlink_dump_all(nl, KERNEL_ADDR, &filter, look_at_address, &search, NULL) == 0 &&
 	       search.found;
 }
 
+static bool is_wanted(const struct backend *backend, const char *name)
+{
+	struct wanted_devices wanted;
+	backend_devices(backend, &wanted);
+	for (size_t i = 0; i < wanted.count; i++)
+		if (strcmp(wanted.devices[i].link.name, name) == 0)
+			return true;
+	return false;
+}
+
 struct link_search {
-	struct link *links;
+	struct link links[TUNNELS_MAX];
 	size_t count;
 };
 
 static void look_at_link(void *arg, const struct kernel_object *object)
 {
 	struct link_search *search = arg;
-	if (search->count < FORMER_MAX && is_tunnel_of_flannel(&object->link))
+	if (search->count < TUNNELS_MAX && is_tunnel_of_flannel(&object->link))
 		search->links[search->count++] = object->link;
 }
 
-size_t former_find(struct netlink *nl, const struct subnet *own, struct link ret[static FORMER_MAX])
+void former_remove(struct netlink *nl, const struct subnet *own, const struct backend *backend)
 {
-	struct link links[FORMER_MAX];
-	struct link_search search = { .links = links };
+	struct link_search search = { .count = 0 };
 	struct netlink_dump_filter filter = { 0 };
-	size_t count = 0;
-	if (netlink_dump_all(nl, KERNEL_LINK, &filter, look_at_link, &search, NULL) < 0)
-		return 0;
-	for (size_t i = 0; i < search.count; i++)
-		if (former_is_left(nl, &links[i], own))
-			ret[count++] = links[i];
-	return count;
+	struct err e = { 0 };
+	if (netlink_dump_all(nl, KERNEL_LINK, &filter, look_at_link, &search, &e) < 0)
+		log_warn("agent: %s", e.msg);
+	for (size_t i = 0; i < search.count; i++) {
+		const struct link *link = &search.links[i];
+		if (is_wanted(backend, link->name) || !former_is_left(nl, link, own))
+			continue;
+		if (link_delete(nl, link->ifindex, &e) < 0)
+			log_warn("agent: %s", e.msg);
+		else
+			log_info("agent: removed device %s of another backend", link->name);
+	}
 }
