@@ -231,8 +231,8 @@ static void put_ipip(struct nlmsg *msg, const struct ipip_link *ipip)
 	nlmsg_put_u8(msg, IFLA_IPTUN_TTL, 0);
 	nlmsg_put_u8(msg, IFLA_IPTUN_TOS, 0);
 	nlmsg_put_u8(msg, IFLA_IPTUN_PMTUDISC, 0);
-	nlmsg_put_u8(msg, IFLA_IPTUN_PROTO,
-		     0); // any: what flannel and iproute2 ask for; without it the kernel takes IPv4 only
+	// Any, as flannel and iproute2 ask for; without it the kernel takes IPv4 only.
+	nlmsg_put_u8(msg, IFLA_IPTUN_PROTO, 0);
 }
 
 static void begin_create(struct nlmsg *msg, const struct link *link, void *buffer)
