@@ -24,13 +24,15 @@ static int check_device(const struct network *network, const struct link *link,
 			const struct network *other, const struct link *has, struct err *e)
 {
 	char what[64];
-	if (link->vxlan.vni == has->vxlan.vni && strcmp(link->kind, has->kind) == 0) {
+	bool are_vxlan = strcmp(link->kind, "vxlan") == 0 && strcmp(has->kind, "vxlan") == 0;
+	if (are_vxlan && link->vxlan.vni == has->vxlan.vni) {
 		(void)text_format(what, sizeof(what), "VNI %u", link->vxlan.vni);
 		return refuse(network, other, e, what, "choose another Backend.VNI");
 	}
 	if (strcmp(link->name, has->name) == 0) {
 		(void)text_format(what, sizeof(what), "device %s", link->name);
-		return refuse(network, other, e, what, "choose another Backend.VNI");
+		return refuse(network, other, e, what,
+			      are_vxlan ? "choose another Backend.VNI" : "choose another Backend.Type");
 	}
 	if (link->vxlan.port != 0 && link->vxlan.port == has->vxlan.port &&
 	    !can_share_port(link, has)) {

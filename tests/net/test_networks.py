@@ -405,3 +405,23 @@ def test_ready_is_told_in_spite_of_a_broken_network(fabric):
         while "READY=1" not in said:
             said.extend(manager.recv(4096).decode().splitlines())
     assert any(line.startswith("STATUS=network b: config: ") for line in said)
+
+
+def test_networks_without_devices(fabric):
+    """Two by plain routes, through the same gateways, beside one by VXLAN: one goes, the others lose nothing."""
+    configs = {**CONFIGS, "b": {"Network": "10.2.0.0/16", "Backend": {"Type": "host-gw"}},
+               "c": {"Network": "10.3.0.0/16", "Backend": {"Type": "host-gw"}}}
+    nets = Networks(fabric, "abc", WATCH, configs=configs)
+    for name in "abc":
+        nets.ping_all(name)
+    for host in nets.hosts:
+        assert devices(host) == {"flannel.11"}
+        by_device = [device for _, device in routes(host).values()]
+        assert by_device.count("eth0") == 4 and by_device.count("flannel.11") == 2
+    probes = nets.probes("a") + nets.probes("b")
+    nets.delete("c")
+    wait_for(lambda: all(len(routes(h)) == 4 and not any(dst.startswith("10.3.") for dst in routes(h))
+                         for h in nets.hosts), "the routes of c to go")
+    check_no_loss(probes)
+    for name in "ab":
+        nets.ping_all(name)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define TYPE(type) "\"Backend\":{\"Type\":\"" type "\"}}"
 #define VXLAN(members) "\"Backend\":{\"Type\":\"vxlan\"" members "}}"
 
 static bool find_link(void *arg, const char *name, struct link *ret)
@@ -92,6 +93,13 @@ static const struct {
 	  "network b: fd10::/56 overlaps fd10::/48 of network a on this host: choose another Network" },
 	{ "{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"alloc\"}}",
 	  "{\"Network\":\"10.2.0.0/16\",\"Backend\":{\"Type\":\"alloc\"}}", NULL },
+	// There is one device of ipip, and none of host-gw.
+	{ "{\"Network\":\"10.1.0.0/16\"," TYPE("ipip"), "{\"Network\":\"10.2.0.0/16\"," TYPE("ipip"),
+	  "network b: device flannel.ipip is network a's on this host: choose another Backend.Type" },
+	{ "{\"Network\":\"10.1.0.0/16\"," TYPE("host-gw"),
+	  "{\"Network\":\"10.2.0.0/16\"," TYPE("host-gw"), NULL },
+	{ "{\"Network\":\"10.1.0.0/16\"," TYPE("ipip"), "{\"Network\":\"10.2.0.0/16\"," VXLAN(""),
+	  NULL },
 };
 
 static void test_pairs(void **state)
