@@ -49,7 +49,9 @@ struct pair {
 
 static void pair_open(struct pair *pair, const char *a, const char *b)
 {
-	*pair = (struct pair){ .a.name = (char[]){ "a" }, .b.name = (char[]){ "b" } };
+	static char name_a[] = "a", name_b[] = "b";
+
+	*pair = (struct pair){ .a.name = name_a, .b.name = name_b };
 	pair->a.agent = pair->b.agent = &pair->agent;
 	pair->agent.networks = &pair->a;
 	pair->a.next = &pair->b;

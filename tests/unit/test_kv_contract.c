@@ -277,6 +277,7 @@ static void identity_stop(void)
 	assert_int_equal(unlink(identity.cert_file), 0);
 	assert_int_equal(unlink(identity.key_file), 0);
 	assert_int_equal(unlink(identity.token_file), 0);
+	assert_int_equal(unlink(identity.join_file), 0);
 	assert_int_equal(rmdir(directory), 0);
 	identity_free(&identity);
 }
