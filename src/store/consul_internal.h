@@ -9,7 +9,7 @@
 #include "store/consul_known.h"
 #include "store/consul_sessions.h"
 #include "store/endpoint_set.h"
-#include "store/kv_internal.h"
+#include "store/kv_watch_life.h"
 
 // Our sessions are of this node of Consul's catalog, which is no machine: see consul_session.c.
 #define CONSUL_NODE "weft"
@@ -130,16 +130,11 @@ struct consul_watch {
 	int64_t complete; // as was told
 	size_t endpoint;  // that the reads wait at
 	struct consul_call *probe;
-	struct timer *timer;	       // up: the next probe; down: the next try
+	struct watch_life life;	       // up its timer is for the next probe
 	struct timer *turn;	       // hands on changes
 	struct consul_changes changes; // to be told, in order
-	uint64_t up_since_ms;
-	struct backoff backoff;
-	bool up;
-	bool down_told;
-	bool lost;
-	bool is_foreign; // it is to watch another store than this
-	struct err err;	 // of an element that made no sense
+	bool is_foreign;	       // it is to watch another store than this
+	struct err err;		       // of an element that made no sense
 };
 void consul_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
 			uint64_t cluster_id);

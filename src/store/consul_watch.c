@@ -53,8 +53,9 @@ static void drop_read(struct consul_part *part)
 	drop_changes(&part->changes);
 }
 
-static void drop_calls(struct consul_watch *watch)
+static void drop_calls(void *arg)
 {
+	struct consul_watch *watch = arg;
 	size_t i;
 
 	watch->probe = consul_call_cancel(watch->probe);
@@ -70,60 +71,31 @@ static void drop_calls(struct consul_watch *watch)
 
 static void lose(struct consul_watch *watch, bool store_changed, const char *why)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_LOST, .store_changed = store_changed };
-	struct err e;
-
-	drop_calls(watch);
 	drop_changes(&watch->changes);
-	timer_stop(watch->timer);
 	timer_stop(watch->turn);
-	watch->lost = true;
-	err_set(&e, -ESTALE, "consul: %s", why);
-	event.err = &e;
-	kv_watch_emit(&watch->base, &event);
-}
-
-static void go_down(struct consul_watch *watch, const struct err *e)
-{
-	struct kv_watch_event event = { .kind = KV_WATCH_DOWN, .err = e };
-
-	if (watch->up && loop_now_ms() - watch->up_since_ms > watch->backoff.max_ms)
-		backoff_reset(&watch->backoff);
-	drop_calls(watch);
-	watch->up = false;
-	timer_start(watch->timer, backoff_next_ms(&watch->backoff));
-	log_debug("consul: watch broke: %s", err_msg(e));
-	if (watch->down_told)
-		return;
-	watch->down_told = true;
-	kv_watch_emit(&watch->base, &event);
+	watch_life_lose(&watch->life, store_changed, why);
 }
 
 // False: the owner freed the watch.
 static bool come_up(struct consul_watch *watch)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_UP, .header.revision = watch->revision };
-
-	watch->up = true;
-	watch->down_told = false;
-	watch->up_since_ms = loop_now_ms();
-	timer_start(watch->timer, watch->consul->dead_man_ms / 3 + 1);
-	return kv_watch_emit(&watch->base, &event);
+	timer_start(watch->life.timer, watch->consul->dead_man_ms / 3 + 1);
+	return watch_life_up(&watch->life, &(struct kv_header){ .revision = watch->revision });
 }
 
 // What each prefix was read as of, at the least. False: the owner freed the watch.
 static bool tell_progress(struct consul_watch *watch)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_PROGRESS, .header.revision = INT64_MAX };
+	struct kv_header header = { .revision = INT64_MAX };
 	size_t i;
 
 	for (i = 0; i < watch->part_count; i++)
-		if (event.header.revision > watch->parts[i].complete)
-			event.header.revision = watch->parts[i].complete;
-	if (event.header.revision <= watch->complete)
+		if (header.revision > watch->parts[i].complete)
+			header.revision = watch->parts[i].complete;
+	if (header.revision <= watch->complete)
 		return true;
-	watch->complete = event.header.revision;
-	return kv_watch_emit(&watch->base, &event);
+	watch->complete = header.revision;
+	return kv_watch_progress(&watch->base, &header);
 }
 
 static void tell_changes(void *arg)
@@ -153,7 +125,7 @@ static void tell_changes(void *arg)
 		return;
 	}
 	drop_changes(changes);
-	if (watch->up && tell_progress(watch))
+	if (watch->base.up && tell_progress(watch))
 		read_parts(watch);
 }
 
@@ -280,7 +252,7 @@ static void go_on(struct consul_watch *watch)
 	if (changes->count > changes->told)
 		qsort(changes->items + changes->told, changes->count - changes->told,
 		      sizeof(*changes->items), change_order);
-	if (!watch->up && !come_up(watch))
+	if (!watch->base.up && !come_up(watch))
 		return;
 	if (changes->told < changes->count)
 		timer_start(watch->turn, 0);
@@ -304,9 +276,9 @@ static void part_failed(struct consul_watch *watch, const struct consul_answer *
 
 	watch->err.code = 0;
 	if (e.code == -E2BIG)
-		lose(watch, false, "too much has changed at once");
+		lose(watch, false, "consul: too much has changed at once");
 	else
-		go_down(watch, &e);
+		watch_life_down(&watch->life, &e);
 }
 
 static void part_answered(void *arg, const struct consul_answer *answer)
@@ -327,7 +299,7 @@ static void part_answered(void *arg, const struct consul_answer *answer)
 	// Only a deletion moves the index of a prefix beyond that of its keys.
 	if (!part->is_begun && !part->is_based && answer->index >= watch->from &&
 	    answer->index > part->highest) {
-		lose(watch, false, "something was deleted since, and what is not known");
+		lose(watch, false, "consul: something was deleted since, and what is not known");
 		return;
 	}
 	revision = answer->index > part->floor ? answer->index : part->floor;
@@ -389,16 +361,13 @@ static void read_parts(struct consul_watch *watch)
 // False: the watch is lost, or it goes down.
 static bool check_revision(struct consul_watch *watch, const struct consul_answer *answer)
 {
-	struct err e;
-
 	watch->probe = NULL;
 	if (answer->r < 0) {
-		e = *answer->err;
-		go_down(watch, &e);
+		watch_life_down(&watch->life, answer->err);
 		return false;
 	}
 	if (answer->index < watch->revision) {
-		lose(watch, true, "the store went back in time: was it restored or emptied?");
+		lose(watch, true, "consul: the store went back in time: was it restored or emptied?");
 		return false;
 	}
 	watch->revision = answer->index;
@@ -411,8 +380,8 @@ static void connected(void *arg, const struct consul_answer *answer)
 
 	if (!check_revision(watch, answer))
 		return;
-	if (watch->up)
-		timer_start(watch->timer, watch->consul->dead_man_ms / 3 + 1);
+	if (watch->base.up)
+		timer_start(watch->life.timer, watch->consul->dead_man_ms / 3 + 1);
 	read_parts(watch);
 }
 
@@ -429,7 +398,7 @@ static void probed(void *arg, const struct consul_answer *answer)
 
 	if (!check_revision(watch, answer))
 		return;
-	timer_start(watch->timer, watch->consul->dead_man_ms / 3 + 1);
+	timer_start(watch->life.timer, watch->consul->dead_man_ms / 3 + 1);
 	// Where the reads wait nobody may be alive any more.
 	if (answer->endpoint != watch->endpoint)
 		connect_start(watch);
@@ -441,10 +410,10 @@ static void timer_due(void *arg)
 	uint32_t dead_man_ms = watch->consul->dead_man_ms;
 
 	if (watch->is_foreign) {
-		lose(watch, true, "the store is another one: this one has no cluster id");
+		lose(watch, true, "consul: the store is another one: this one has no cluster id");
 		return;
 	}
-	if (!watch->up) {
+	if (!watch->base.up) {
 		connect_start(watch);
 		return;
 	}
@@ -454,6 +423,12 @@ static void timer_due(void *arg)
 }
 
 // ---- start and end ----
+
+static const struct watch_life_ops life_ops = {
+	.store = "consul",
+	.stop = drop_calls,
+	.due = timer_due,
+};
 
 // What a range handed on belongs to the watch that follows it.
 static struct consul_known *take_range(struct consul *consul, const char *prefix)
@@ -485,14 +460,13 @@ void consul_watch_start(struct kv_watch *base, const char *const *prefixes, int6
 		if (!part->known)
 			part->known = consul_known_new(prefixes[watch->part_count]);
 	}
-	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
-	watch->timer = timer_new(base->kv->loop, timer_due, watch);
+	watch_life_begin(&watch->life, base, &life_ops, watch);
 	watch->turn = timer_new(base->kv->loop, tell_changes, watch);
 	watch->next = consul->watches;
 	if (consul->watches)
 		consul->watches->previous = watch;
 	consul->watches = watch;
-	timer_start(watch->timer, 0);
+	timer_start(watch->life.timer, 0);
 }
 
 void consul_watch_end(struct kv_watch *base)
@@ -500,9 +474,8 @@ void consul_watch_end(struct kv_watch *base)
 	struct consul_watch *watch = (struct consul_watch *)base;
 	size_t i;
 
-	drop_calls(watch);
+	watch_life_end(&watch->life);
 	drop_changes(&watch->changes);
-	watch->timer = timer_free(watch->timer);
 	watch->turn = timer_free(watch->turn);
 	for (i = 0; i < watch->part_count; i++)
 		consul_known_free(watch->parts[i].known);

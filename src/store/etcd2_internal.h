@@ -7,7 +7,7 @@
 #include "io/http_client.h"
 #include "store/endpoint_set.h"
 #include "store/etcd2_json.h"
-#include "store/kv_internal.h"
+#include "store/kv_watch_life.h"
 
 struct etcd2 {
 	struct kv base;
@@ -156,14 +156,9 @@ struct etcd2_watch {
 	struct etcd2_call *check; // under way: has the store really gone back in time?
 	int64_t check_revision;	  // what it must have at least
 	uint64_t check_term;
-	struct timer *timer; // with a poll: the next is due, or it is dead; without: the next try
+	struct watch_life life; // with a poll its timer is for the next one, or that it is dead
 	uint64_t period_ms;
 	uint64_t alive_ms; // last byte
-	uint64_t up_since_ms;
-	struct backoff backoff;
-	bool up;
-	bool down_told;
-	bool lost;
 };
 void etcd2_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
 		       uint64_t cluster_id);

@@ -54,8 +54,10 @@ static void poll_drop(struct etcd2_watch *watch)
 	watch->poll = NULL;
 }
 
-static void stop(struct etcd2_watch *watch)
+static void stop(void *arg)
 {
+	struct etcd2_watch *watch = arg;
+
 	poll_drop(watch);
 	if (watch->leader)
 		http_call_cancel(watch->leader);
@@ -63,61 +65,22 @@ static void stop(struct etcd2_watch *watch)
 	watch->check = etcd2_call_cancel(watch->check);
 	watch->silent_index = 0;
 	watch->led = false;
-	watch->up = false;
-}
-
-static void lose(struct etcd2_watch *watch, bool store_changed, const char *why)
-{
-	struct kv_watch_event event = { .kind = KV_WATCH_LOST, .store_changed = store_changed };
-	struct err e;
-
-	stop(watch);
-	timer_stop(watch->timer);
-	watch->lost = true;
-	err_set(&e, -ESTALE, "%s", why);
-	event.err = &e;
-	kv_watch_emit(&watch->base, &event);
-}
-
-// The poll failed: try again later. What e says is told once, until it is up again.
-static void go_down(struct etcd2_watch *watch, const struct err *e)
-{
-	struct kv_watch_event event = { .kind = KV_WATCH_DOWN, .err = e };
-
-	// A watch that lived for long starts a new row of tries.
-	if (watch->up && loop_now_ms() - watch->up_since_ms > watch->backoff.max_ms)
-		backoff_reset(&watch->backoff);
-	stop(watch);
-	timer_start(watch->timer, backoff_next_ms(&watch->backoff));
-	log_debug("etcd: watch broke: %s", err_msg(e));
-	if (watch->down_told)
-		return;
-	watch->down_told = true;
-	kv_watch_emit(&watch->base, &event);
 }
 
 static void fail(struct etcd2_watch *watch, const struct err *e)
 {
-	struct err told = *e;
-
-	(void)err_wrap(&told, "%s", watch->etcd->endpoints.items[watch->endpoint].url);
-	endpoint_set_failed(&watch->etcd->endpoints, watch->endpoint);
-	go_down(watch, &told);
+	watch_life_fail(&watch->life, &watch->etcd->endpoints, watch->endpoint, e);
 }
 
 static void come_up(struct etcd2_watch *watch)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_UP };
+	const struct kv_header header = { .revision = watch->revision,
+					  .cluster_id = watch->cluster_id };
 
-	if (watch->up || watch->check || !watch->led || !watch->has_head)
+	if (watch->base.up || watch->check || !watch->led || !watch->has_head)
 		return;
-	watch->up = true;
-	watch->down_told = false;
-	watch->up_since_ms = loop_now_ms();
 	endpoint_set_works(&watch->etcd->endpoints, watch->endpoint);
-	event.header =
-		(struct kv_header){ .revision = watch->revision, .cluster_id = watch->cluster_id };
-	kv_watch_emit(&watch->base, &event);
+	watch_life_up(&watch->life, &header);
 }
 
 // ---- has the store gone back in time? ----
@@ -126,20 +89,19 @@ static void check_answered(void *arg, const struct etcd2_answer *answer)
 {
 	struct etcd2_watch *watch = *(struct etcd2_watch **)arg;
 	const struct etcd2_head *head = &answer->head;
-	struct err e;
 
 	watch->check = NULL;
 	if (answer->r < 0) {
-		e = *answer->err;
-		go_down(watch, &e);
+		watch_life_down(&watch->life, answer->err);
 		return;
 	}
 	if (head->kv.cluster_id != watch->cluster_id)
-		lose(watch, true, "the store is another one: its cluster id changed");
+		watch_life_lose(&watch->life, true, "the store is another one: its cluster id changed");
 	else if (head->kv.revision < watch->check_revision ||
 		 // It is not told with an error.
 		 (head->raft_term != 0 && head->raft_term < watch->check_term))
-		lose(watch, true, "the store went back in time: was it restored or emptied?");
+		watch_life_lose(&watch->life, true,
+				"the store went back in time: was it restored or emptied?");
 	else
 		come_up(watch);
 }
@@ -171,8 +133,7 @@ static void leader_told(void *arg, int r, const struct http_response *response, 
 
 	watch->leader = NULL;
 	if (r < 0) {
-		told = *e;
-		fail(watch, &told);
+		fail(watch, e);
 	} else if (response->status == 503) {
 		err_set(&told, -EAGAIN, "the member has no leader");
 		fail(watch, &told);
@@ -228,14 +189,14 @@ static void use_head(struct etcd2_watch *watch, const struct etcd2_head *head)
 	bool is_back = head->kv.revision < watch->revision || head->raft_term < watch->raft_term;
 
 	if (watch->cluster_id != 0 && head->kv.cluster_id != watch->cluster_id) {
-		lose(watch, true, "the store is another one: its cluster id changed");
+		watch_life_lose(&watch->life, true, "the store is another one: its cluster id changed");
 		return;
 	}
 	watch->cluster_id = head->kv.cluster_id;
 	adapt_period(watch, head);
 	watch->head = *head;
 	watch->has_head = true;
-	timer_start(watch->timer, watch->period_ms);
+	timer_start(watch->life.timer, watch->period_ms);
 	if (is_back && !watch->check)
 		check_start(watch);
 	if (watch->revision < head->kv.revision)
@@ -361,12 +322,10 @@ static bool tell_event(struct etcd2_watch *watch, enum kv_watch_kind kind)
 // An index has one change.
 static void tell_progress(struct etcd2_watch *watch)
 {
-	const struct kv_watch_event event = {
-		.kind = KV_WATCH_PROGRESS,
-		.header = { .revision = watch->next - 1, .cluster_id = watch->cluster_id },
-	};
+	const struct kv_header header = { .revision = watch->next - 1,
+					  .cluster_id = watch->cluster_id };
 
-	kv_watch_emit(&watch->base, &event);
+	kv_watch_progress(&watch->base, &header);
 }
 
 // 0; -EPROTO; -ECANCELED: the watch is no more what it was.
@@ -389,7 +348,7 @@ static int use_event(struct etcd2_watch *watch, const struct etcd2_reply *reply,
 	if (watch->node.is_dir) {
 		if ((kind == KV_WATCH_PUT && !reply->has_previous) || !is_above(watch, watch->node.key))
 			return 0;
-		lose(watch, false, "a directory with keys was removed as a whole");
+		watch_life_lose(&watch->life, false, "a directory with keys was removed as a whole");
 		return -ECANCELED;
 	}
 	if (!is_asked_for(watch, watch->node.key) || tell_event(watch, kind))
@@ -415,10 +374,11 @@ static void poll_refused(struct etcd2_watch *watch, const struct http_response *
 	if (etcd2_judge(response->status, response->body, response->len, &reply, &e) != ETCD2_REFUSED) {
 		fail(watch, &e);
 	} else if (reply.error_code == ETCD2_INDEX_CLEARED) {
-		lose(watch, false, "the store's history does not reach back to what we have seen");
+		watch_life_lose(&watch->life, false,
+				"the store's history does not reach back to what we have seen");
 	} else {
 		(void)err_wrap(&e, "%s", watch->etcd->endpoints.items[watch->endpoint].url);
-		go_down(watch, &e);
+		watch_life_down(&watch->life, &e);
 	}
 }
 
@@ -431,7 +391,7 @@ static void poll_answered(struct etcd2_watch *watch)
 	// The server's time is over: as if it had been silent.
 	if (r == -ENODATA) {
 		if (loop_now_ms() - watch->head_ms < PERIOD_MIN_MS)
-			timer_start(watch->timer, PERIOD_MIN_MS);
+			timer_start(watch->life.timer, PERIOD_MIN_MS);
 		else
 			poll_open(watch);
 		return;
@@ -446,7 +406,7 @@ static void poll_answered(struct etcd2_watch *watch)
 	else if (!watch->check)
 		poll_open(watch);
 	else
-		timer_start(watch->timer, PERIOD_MIN_MS);
+		timer_start(watch->life.timer, PERIOD_MIN_MS);
 }
 
 static void poll_ended(void *arg, int r, const struct http_response *response, const struct err *e)
@@ -455,9 +415,7 @@ static void poll_ended(void *arg, int r, const struct http_response *response, c
 
 	watch->poll = NULL;
 	if (r < 0) {
-		struct err told = watch->err.code < 0 ? watch->err : *e;
-
-		fail(watch, &told);
+		fail(watch, watch->err.code < 0 ? &watch->err : e);
 	} else if (response->status < 200 || response->status > 299) {
 		poll_refused(watch, response);
 	} else {
@@ -494,7 +452,7 @@ static void poll_open(struct etcd2_watch *watch)
 	request.url = url;
 	etcd->base.stats.requests++;
 	watch->poll = http_call_start(etcd->http, &request);
-	timer_start(watch->timer, etcd->dead_man_ms);
+	timer_start(watch->life.timer, etcd->dead_man_ms);
 }
 
 static void follow(struct etcd2_watch *watch)
@@ -524,7 +482,7 @@ static void timer_due(void *arg)
 		   !watch->check) {
 		follow(watch);
 	} else if (loop_now_ms() - watch->alive_ms < watch->etcd->dead_man_ms) {
-		timer_start(watch->timer, watch->period_ms);
+		timer_start(watch->life.timer, watch->period_ms);
 	} else {
 		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->etcd->dead_man_ms);
 		fail(watch, &e);
@@ -532,6 +490,12 @@ static void timer_due(void *arg)
 }
 
 // ---- start and end ----
+
+static const struct watch_life_ops life_ops = {
+	.store = "etcd",
+	.stop = stop,
+	.due = timer_due,
+};
 
 // The directory that all prefixes have in common.
 static char *common_directory(const char *const *prefixes)
@@ -568,9 +532,8 @@ void etcd2_watch_start(struct kv_watch *base, const char *const *prefixes, int64
 	watch->revision = from - 1;
 	watch->key = STRBUF_INIT(ETCD2_KEY_MAX);
 	watch->value = STRBUF_INIT(KV_VALUE_MAX);
-	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
 	watch->period_ms = watch->etcd->dead_man_ms / 3 + 1;
-	watch->timer = timer_new(base->kv->loop, timer_due, watch);
+	watch_life_begin(&watch->life, base, &life_ops, watch);
 	poll_open(watch);
 }
 
@@ -579,9 +542,8 @@ void etcd2_watch_end(struct kv_watch *base)
 	struct etcd2_watch *watch = (struct etcd2_watch *)base;
 	size_t i;
 
-	stop(watch);
+	watch_life_end(&watch->life);
 	watch->reader = etcd2_reader_free(watch->reader);
-	watch->timer = timer_free(watch->timer);
 	for (i = 0; i < watch->prefix_count; i++)
 		free(watch->prefixes[i]);
 	watch->prefix_count = 0;

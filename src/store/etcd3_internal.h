@@ -8,7 +8,7 @@
 #include "store/endpoint_set.h"
 #include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
-#include "store/kv_internal.h"
+#include "store/kv_watch_life.h"
 
 // Somebody who needs a token; linked while waiting.
 struct etcd3_waiter {
@@ -114,14 +114,9 @@ struct etcd3_watch {
 	struct etcd3_call *check; // under way: has the store really gone back in time?
 	int64_t check_revision;	  // what it must have at least
 	uint64_t check_term;
-	struct timer *timer; // with a stream: the next sign of life is asked for; without: the next try
-	uint64_t alive_ms; // last byte
-	uint64_t up_since_ms;
-	struct backoff backoff;
-	bool up;
-	bool down_told;
-	bool lost;
-	struct err err; // of an element that made no sense
+	struct watch_life life; // with a stream its timer is for asking for the next sign of life
+	uint64_t alive_ms;	// last byte
+	struct err err;		// of an element that made no sense
 };
 void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
 		       uint64_t cluster_id);

@@ -31,8 +31,10 @@ static void stream_open(struct etcd3_watch *watch);
 
 // ---- telling the owner ----
 
-static void stream_drop(struct etcd3_watch *watch)
+static void stream_drop(void *arg)
 {
+	struct etcd3_watch *watch = arg;
+
 	if (watch->stream)
 		http_call_cancel(watch->stream);
 	watch->stream = NULL;
@@ -40,53 +42,26 @@ static void stream_drop(struct etcd3_watch *watch)
 	// A stream that is being read is let go of when it has been read.
 	if (!watch->parsing)
 		watch->lines = etcd3_lines_free(watch->lines);
-	watch->up = false;
 }
 
-static void lose(struct etcd3_watch *watch, bool store_changed, const char *why)
+static void fail(struct etcd3_watch *watch, const struct err *e)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_LOST, .store_changed = store_changed };
-	struct err e;
-
-	stream_drop(watch);
-	timer_stop(watch->timer);
-	watch->lost = true;
-	err_set(&e, -ESTALE, "%s", why);
-	event.err = &e;
-	kv_watch_emit(&watch->base, &event);
+	watch_life_fail(&watch->life, &watch->etcd->endpoints, watch->endpoint, e);
 }
 
-// The stream broke, or could not be opened: try again later. What e says is told once, until it is
-// up again.
-static void go_down(struct etcd3_watch *watch, const struct err *e)
+static struct kv_header header_at(const struct etcd3_watch *watch, int64_t revision)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_DOWN, .err = e };
-
-	// A stream that lived for long starts a new row of tries.
-	if (watch->up && loop_now_ms() - watch->up_since_ms > watch->backoff.max_ms)
-		backoff_reset(&watch->backoff);
-	stream_drop(watch);
-	timer_start(watch->timer, backoff_next_ms(&watch->backoff));
-	log_debug("etcd: watch broke: %s", err_msg(e));
-	if (watch->down_told)
-		return;
-	watch->down_told = true;
-	kv_watch_emit(&watch->base, &event);
+	return (struct kv_header){ .revision = revision, .cluster_id = watch->cluster_id };
 }
 
 static void come_up(struct etcd3_watch *watch)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_UP };
+	const struct kv_header header = header_at(watch, watch->revision);
 
-	if (watch->up || watch->check || watch->created < watch->prefix_count)
+	if (watch->base.up || watch->check || watch->created < watch->prefix_count)
 		return;
-	watch->up = true;
-	watch->down_told = false;
-	watch->up_since_ms = loop_now_ms();
 	endpoint_set_works(&watch->etcd->endpoints, watch->endpoint);
-	event.header =
-		(struct kv_header){ .revision = watch->revision, .cluster_id = watch->cluster_id };
-	kv_watch_emit(&watch->base, &event);
+	watch_life_up(&watch->life, &header);
 }
 
 // ---- has the store gone back in time? ----
@@ -99,18 +74,18 @@ static void check_answered(void *arg, const struct etcd3_answer *answer)
 
 	watch->check = NULL;
 	if (answer->r < 0) {
-		e = *answer->err;
-		go_down(watch, &e);
+		watch_life_down(&watch->life, answer->err);
 		return;
 	}
 	if (etcd3_read_header(answer->json, &header, &e) < 0) {
-		go_down(watch, &e);
+		watch_life_down(&watch->life, &e);
 		return;
 	}
 	if (header.kv.cluster_id != watch->cluster_id)
-		lose(watch, true, "the store is another one: its cluster id changed");
+		watch_life_lose(&watch->life, true, "the store is another one: its cluster id changed");
 	else if (header.kv.revision < watch->check_revision || header.raft_term < watch->check_term)
-		lose(watch, true, "the store went back in time: was it restored or emptied?");
+		watch_life_lose(&watch->life, true,
+				"the store went back in time: was it restored or emptied?");
 	else
 		come_up(watch);
 }
@@ -189,14 +164,13 @@ static int got_event(void *arg, const char *text, size_t len)
 		event.kind = KV_WATCH_DELETE;
 		event.pair.value = NULL;
 	}
-	event.header = (struct kv_header){ .revision = pair.pair.mod_revision,
-					   .cluster_id = watch->cluster_id };
+	event.header = header_at(watch, pair.pair.mod_revision);
 	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
 }
 
 static void tell_progress(struct etcd3_watch *watch)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_PROGRESS };
+	struct kv_header header;
 	int64_t complete = INT64_MAX;
 
 	for (size_t i = 0; i < watch->prefix_count; i++)
@@ -205,8 +179,8 @@ static void tell_progress(struct etcd3_watch *watch)
 	if (complete <= watch->complete)
 		return;
 	watch->complete = complete;
-	event.header = (struct kv_header){ .revision = complete, .cluster_id = watch->cluster_id };
-	kv_watch_emit(&watch->base, &event);
+	header = header_at(watch, complete);
+	kv_watch_progress(&watch->base, &header);
 }
 
 // The whole of a message was handed on, so that its last revision is complete. One without events
@@ -237,7 +211,8 @@ static void cancelled(struct etcd3_watch *watch, const json_t *message)
 	struct err e;
 
 	if (etcd3_read_int(message, "compact_revision", &compacted, NULL) == 0 && compacted > 0) {
-		lose(watch, false, "the store's history was compacted beyond what we have seen");
+		watch_life_lose(&watch->life, false,
+				"the store's history was compacted beyond what we have seen");
 		return;
 	}
 	if (strstr(reason, "ermission") || strstr(reason, "auth") || strstr(reason, "user name")) {
@@ -247,14 +222,14 @@ static void cancelled(struct etcd3_watch *watch, const json_t *message)
 		err_set(&e, -EPROTO, "watch ended by the store: %s",
 			reason[0] ? reason : "no reason given");
 	}
-	go_down(watch, &e);
+	watch_life_down(&watch->life, &e);
 }
 
 // False: the message is not to be used. is_first: of a member that may not be the one before.
 static bool check_header(struct etcd3_watch *watch, const struct etcd3_header *header, bool is_first)
 {
 	if (watch->cluster_id != 0 && header->kv.cluster_id != watch->cluster_id) {
-		lose(watch, true, "the store is another one: its cluster id changed");
+		watch_life_lose(&watch->life, true, "the store is another one: its cluster id changed");
 		return false;
 	}
 	watch->cluster_id = header->kv.cluster_id;
@@ -289,7 +264,7 @@ static void stream_error(struct etcd3_watch *watch, int status, const char *text
 		break;
 	}
 	(void)err_wrap(&e, "%s", etcd->endpoints.items[watch->endpoint].url);
-	go_down(watch, &e);
+	watch_life_down(&watch->life, &e);
 }
 
 static void use_message(struct etcd3_watch *watch, const json_t *message,
@@ -367,10 +342,7 @@ static int got_chunk(void *arg, const char *data, size_t len)
 	if (r != 0 && r != -ECANCELED) {
 		if (watch->err.code == 0)
 			watch->err = e;
-		(void)err_wrap(&watch->err, "%s", watch->etcd->endpoints.items[watch->endpoint].url);
-		endpoint_set_failed(&watch->etcd->endpoints, watch->endpoint);
-		e = watch->err;
-		go_down(watch, &e);
+		fail(watch, &watch->err);
 	}
 	kv_watch_release(&watch->base);
 	return r;
@@ -390,9 +362,7 @@ static void stream_ended(void *arg, int r, const struct http_response *response,
 		told = *e;
 	else
 		err_set(&told, -EPIPE, "the store ended the watch");
-	(void)err_wrap(&told, "%s", watch->etcd->endpoints.items[watch->endpoint].url);
-	endpoint_set_failed(&watch->etcd->endpoints, watch->endpoint);
-	go_down(watch, &told);
+	fail(watch, &told);
 }
 
 static char *create_requests(struct etcd3_watch *watch)
@@ -417,7 +387,7 @@ static void token_came(void *arg, int r, const struct err *e)
 	struct etcd3_watch *watch = arg;
 
 	if (r < 0)
-		go_down(watch, e);
+		watch_life_down(&watch->life, e);
 	else
 		stream_open(watch);
 }
@@ -465,7 +435,7 @@ static void stream_open(struct etcd3_watch *watch)
 	watch->stream = http_call_start(etcd->http, &request);
 	if (token_header)
 		explicit_bzero(token_header, strlen(token_header));
-	timer_start(watch->timer, etcd->dead_man_ms / 3 + 1);
+	timer_start(watch->life.timer, etcd->dead_man_ms / 3 + 1);
 }
 
 static void timer_due(void *arg)
@@ -479,17 +449,21 @@ static void timer_due(void *arg)
 		return;
 	}
 	if (silent_ms > watch->etcd->dead_man_ms) {
-		endpoint_set_failed(&watch->etcd->endpoints, watch->endpoint);
-		err_set(&e, -ETIMEDOUT, "%s: no sign of life for %u ms",
-			watch->etcd->endpoints.items[watch->endpoint].url, watch->etcd->dead_man_ms);
-		go_down(watch, &e);
+		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->etcd->dead_man_ms);
+		fail(watch, &e);
 		return;
 	}
 	http_call_send(watch->stream, ETCD3_PROGRESS_REQUEST, strlen(ETCD3_PROGRESS_REQUEST));
-	timer_start(watch->timer, watch->etcd->dead_man_ms / 3 + 1);
+	timer_start(watch->life.timer, watch->etcd->dead_man_ms / 3 + 1);
 }
 
 // ---- start and end ----
+
+static const struct watch_life_ops life_ops = {
+	.store = "etcd",
+	.stop = stream_drop,
+	.due = timer_due,
+};
 
 void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
 		       uint64_t cluster_id)
@@ -507,8 +481,7 @@ void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64
 	watch->cluster_id = cluster_id;
 	watch->revision = from - 1;
 	watch->complete = from - 1;
-	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
-	watch->timer = timer_new(base->kv->loop, timer_due, watch);
+	watch_life_begin(&watch->life, base, &life_ops, watch);
 	watch->next = etcd->watches;
 	if (etcd->watches)
 		etcd->watches->previous = watch;
@@ -521,9 +494,8 @@ void etcd3_watch_end(struct kv_watch *base)
 	struct etcd3_watch *watch = (struct etcd3_watch *)base;
 	size_t i;
 
-	stream_drop(watch);
+	watch_life_end(&watch->life);
 	etcd3_token_forget(watch->etcd, &watch->waiter);
-	watch->timer = timer_free(watch->timer);
 	for (i = 0; i < watch->prefix_count; i++)
 		free(watch->progress[i].prefix);
 	watch->prefix_count = 0;

@@ -327,3 +327,33 @@ bool kv_watch_emit(struct kv_watch *watch, const struct kv_watch_event *event)
 	kv->depth--;
 	return kv_watch_release(watch);
 }
+
+bool kv_watch_up(struct kv_watch *watch, const struct kv_header *header)
+{
+	watch->up = true;
+	watch->down_told = false;
+	return kv_watch_emit(watch, &(struct kv_watch_event){ .kind = KV_WATCH_UP, .header = *header });
+}
+
+void kv_watch_down(struct kv_watch *watch, const struct err *e)
+{
+	watch->up = false;
+	if (watch->down_told)
+		return;
+	watch->down_told = true;
+	kv_watch_emit(watch, &(struct kv_watch_event){ .kind = KV_WATCH_DOWN, .err = e });
+}
+
+bool kv_watch_progress(struct kv_watch *watch, const struct kv_header *header)
+{
+	return kv_watch_emit(watch, &(struct kv_watch_event){ .kind = KV_WATCH_PROGRESS,
+							      .header = *header });
+}
+
+void kv_watch_lose(struct kv_watch *watch, bool store_changed, const struct err *e)
+{
+	watch->up = false;
+	kv_watch_emit(watch, &(struct kv_watch_event){ .kind = KV_WATCH_LOST,
+						       .err = e,
+						       .store_changed = store_changed });
+}

@@ -50,6 +50,8 @@ struct kv_watch {
 	struct kv *kv;
 	kv_watch_fn *fn;
 	void *arg;
+	bool up;	    // as was told
+	bool down_told;	    // since it was up last
 	unsigned int depth; // of emits
 	bool freed;	    // within an emit; the memory goes when the outermost returns
 };
@@ -57,5 +59,10 @@ struct kv_watch {
 // called; do not touch what it freed. While a store works on a watch over several emits it holds it
 // by kv_watch_hold, and lets it go after; release answers the same.
 bool kv_watch_emit(struct kv_watch *watch, const struct kv_watch_event *event);
+// The same for the events that have no pair. That it is down is told once, until it is up again.
+bool kv_watch_up(struct kv_watch *watch, const struct kv_header *header);
+void kv_watch_down(struct kv_watch *watch, const struct err *e);
+bool kv_watch_progress(struct kv_watch *watch, const struct kv_header *header);
+void kv_watch_lose(struct kv_watch *watch, bool store_changed, const struct err *e);
 void kv_watch_hold(struct kv_watch *watch);
 bool kv_watch_release(struct kv_watch *watch);

@@ -41,8 +41,6 @@ struct memory_watch {
 	int64_t index;	  // into the history, once up
 	int64_t progress; // as last told
 	uint64_t cluster_id;
-	bool up;
-	bool down_told;
 	bool lost;
 };
 
@@ -400,23 +398,21 @@ static bool watch_wants(const struct memory_watch *watch, const char *key)
 
 static void watch_lose(struct memory_watch *watch, bool store_changed, const char *why)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_LOST, .store_changed = store_changed };
 	struct err e;
 
 	err_set(&e, -ESTALE, "memory: %s", why);
-	event.err = &e;
 	watch->lost = true;
-	kv_watch_emit(&watch->base, &event);
+	kv_watch_lose(&watch->base, store_changed, &e);
 }
 
 // False: the watch ended or was freed.
 static bool watch_come_up(struct memory_watch *watch)
 {
 	const struct memory_data *data = data_of(watch->base.kv);
-	struct kv_watch_event event = { .kind = KV_WATCH_UP, .header = memory_data_header(data) };
+	const struct kv_header header = memory_data_header(data);
 
-	if ((watch->cluster_id && watch->cluster_id != event.header.cluster_id) ||
-	    watch->from > event.header.revision + 1) {
+	if ((watch->cluster_id && watch->cluster_id != header.cluster_id) ||
+	    watch->from > header.revision + 1) {
 		watch_lose(watch, true, "the store is another one");
 		return false;
 	}
@@ -425,34 +421,24 @@ static bool watch_come_up(struct memory_watch *watch)
 		watch_lose(watch, false, "history was compacted");
 		return false;
 	}
-	watch->cluster_id = event.header.cluster_id;
-	watch->up = true;
-	watch->down_told = false;
-	return kv_watch_emit(&watch->base, &event);
+	watch->cluster_id = header.cluster_id;
+	return kv_watch_up(&watch->base, &header);
 }
 
 static void watch_go_down(struct memory_watch *watch)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_DOWN };
 	struct err e;
 
-	watch->up = false;
-	if (watch->down_told)
-		return;
-	watch->down_told = true;
 	err_set(&e, -ECONNREFUSED, "memory: not reachable");
-	event.err = &e;
-	kv_watch_emit(&watch->base, &event);
+	kv_watch_down(&watch->base, &e);
 }
 
 static void watch_tell_progress(struct memory_watch *watch, const struct kv_header *header)
 {
-	const struct kv_watch_event event = { .kind = KV_WATCH_PROGRESS, .header = *header };
-
 	if (header->revision <= watch->progress)
 		return;
 	watch->progress = header->revision;
-	kv_watch_emit(&watch->base, &event);
+	kv_watch_progress(&watch->base, header);
 }
 
 // False: nothing more to say for now, or the watch ended or was freed.
@@ -493,7 +479,8 @@ static void watch_turn(void *arg)
 		return;
 	}
 	kv_watch_hold(&watch->base);
-	if (!watch->up || watch->cluster_id != memory_data_header(data_of(watch->base.kv)).cluster_id)
+	if (!watch->base.up ||
+	    watch->cluster_id != memory_data_header(data_of(watch->base.kv)).cluster_id)
 		more = watch_come_up(watch);
 	while (more)
 		more = watch_step(watch);

@@ -7,6 +7,7 @@
 #include "io/http_client.h"
 #include "store/endpoint_set.h"
 #include "store/remote.h"
+#include "store/kv_watch_life.h"
 #include "store/wire.h"
 
 // What a controller gave us with a session that we opened, so that any controller of the store knows it for ours before
@@ -74,8 +75,7 @@ uint32_t remote_retry_ms(const struct http_response *response);
 struct remote_watch {
 	struct kv_watch base;
 	struct remote *remote;
-	struct timer *timer; // the next try; while a stream is open the dead man's
-	struct backoff backoff;
+	struct watch_life life; // while a stream is open its timer is the dead man's
 	struct http_call *stream;
 	struct remote_lines lines;
 	char *prefixes[KV_WATCH_PREFIXES_MAX];
@@ -89,11 +89,7 @@ struct remote_watch {
 	size_t skip_first; // of those, which the present stream is to send once more: from here
 	size_t skip_end;   // to here
 	uint64_t alive_ms;
-	uint64_t up_since_ms;
 	struct v1_watch *v1; // does all of it; NULL: the server is a controller
-	uint32_t retry_ms;   // not before, as the controller said; 0: whenever we like
-	bool up;
-	bool down_told;
 	bool refusal_told;
 	bool parsing;	// a line is being read
 	struct err err; // of a line that made no sense

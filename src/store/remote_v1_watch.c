@@ -21,18 +21,14 @@
 struct v1_watch {
 	struct remote_v1 *v1;
 	struct kv_watch *base;
-	struct timer *timer; // the next check
-	struct backoff backoff;
-	struct v1_place place; // of the leases
+	struct watch_life life; // its timer is for the next check
+	struct v1_place place;	// of the leases
 	char *config_key;
 	char *cursor; // NULL: not known yet
 	struct v1_call *check;
 	struct v1_call *poll;
-	bool up;
-	bool down_told;
 	bool lists;  // the poll is a first reading
 	size_t told; // events of the poll
-	uint64_t up_since_ms;
 };
 
 static void poll_start(struct v1_watch *watch);
@@ -40,53 +36,34 @@ static void check_start(struct v1_watch *watch);
 
 // ---- telling ----
 
-static bool emit(struct v1_watch *watch, enum kv_watch_kind kind, const struct kv_pair *pair,
-		 const struct err *e, bool store_changed)
+static bool emit(struct v1_watch *watch, enum kv_watch_kind kind, const struct kv_pair *pair)
 {
 	struct kv_watch_event event = {
 		.kind = kind,
+		.pair = *pair,
 		.header = v1_header(watch->v1),
-		.err = e,
-		.store_changed = store_changed,
 	};
 
-	if (pair) {
-		event.pair = *pair;
-		event.header.revision = pair->mod_revision;
-	}
+	event.header.revision = pair->mod_revision;
 	return kv_watch_emit(watch->base, &event);
 }
 
-static void stop(struct v1_watch *watch)
+static void stop(void *arg)
 {
+	struct v1_watch *watch = arg;
+
 	v1_call_cancel(TAKE_PTR(watch->check));
 	v1_call_cancel(TAKE_PTR(watch->poll));
-	timer_stop(watch->timer);
-}
-
-static void lose(struct v1_watch *watch, const struct err *e, bool store_changed)
-{
-	stop(watch);
-	(void)emit(watch, KV_WATCH_LOST, NULL, e, store_changed);
 }
 
 static void fail(struct v1_watch *watch, int r, const struct err *e)
 {
-	bool was_told = watch->down_told;
-
 	if (r == -EPROTONOSUPPORT) { // a controller by now, or nothing that we know
 		v1_unconfirm(watch->v1);
-		lose(watch, e, true);
-		return;
+		watch_life_lose(&watch->life, true, err_msg(e));
+	} else {
+		watch_life_down(&watch->life, e);
 	}
-	if (watch->up && loop_now_ms() - watch->up_since_ms > watch->backoff.max_ms)
-		backoff_reset(&watch->backoff);
-	stop(watch);
-	watch->up = false;
-	watch->down_told = true;
-	timer_start(watch->timer, backoff_next_ms(&watch->backoff));
-	if (!was_told)
-		(void)emit(watch, KV_WATCH_DOWN, NULL, e, false);
 }
 
 // ---- polls ----
@@ -101,7 +78,7 @@ static bool tell_put(struct v1_watch *watch, const json_t *lease)
 		return true; // it alone
 	key = v1_lease_key_of(watch->v1, watch->place.network, &told.subnet);
 	v1_told_pair(watch->v1, key, &told, &pair);
-	return emit(watch, KV_WATCH_PUT, &pair, NULL, false);
+	return emit(watch, KV_WATCH_PUT, &pair);
 }
 
 static bool tell_removed(struct v1_watch *watch, const json_t *lease)
@@ -116,7 +93,7 @@ static bool tell_removed(struct v1_watch *watch, const json_t *lease)
 	pair.key = pair.raw_key = key;
 	pair.raw_key_len = strlen(key);
 	pair.mod_revision = v1_forget(watch->v1, key);
-	return emit(watch, KV_WATCH_DELETE, &pair, NULL, false);
+	return emit(watch, KV_WATCH_DELETE, &pair);
 }
 
 // Ended by -ECANCELED if the owner freed the watch.
@@ -167,6 +144,7 @@ static void poll_answered(void *arg, int r, const struct http_response *rest, in
 			  const struct err *e)
 {
 	struct v1_watch *watch = arg;
+	const struct kv_header header = v1_header(watch->v1);
 	bool is_lost = false;
 	struct err why;
 
@@ -178,11 +156,10 @@ static void poll_answered(void *arg, int r, const struct http_response *rest, in
 	}
 	// A snapshot that is larger than what is read beside events is one all the same.
 	if (r == -E2BIG || is_lost) {
-		err_set(&why, -ESTALE, "what happened since then is not known any more");
-		lose(watch, &why, false);
+		watch_life_lose(&watch->life, false, "what happened since then is not known any more");
 	} else if (r < 0) {
 		fail(watch, r, e);
-	} else if (emit(watch, KV_WATCH_PROGRESS, NULL, NULL, false)) {
+	} else if (kv_watch_progress(watch->base, &header)) {
 		poll_start(watch);
 	}
 }
@@ -222,7 +199,7 @@ static bool tell_config(struct v1_watch *watch, const char *text)
 		return true;
 	if (!text) {
 		pair.mod_revision = v1_forget(watch->v1, watch->config_key);
-		return emit(watch, KV_WATCH_DELETE, &pair, NULL, false);
+		return emit(watch, KV_WATCH_DELETE, &pair);
 	}
 	entry = v1_note(watch->v1, watch->config_key, text, NULL);
 	if (entry->mod == before)
@@ -231,13 +208,14 @@ static bool tell_config(struct v1_watch *watch, const char *text)
 	pair.value_len = strlen(text);
 	pair.create_revision = entry->create;
 	pair.mod_revision = entry->mod;
-	return emit(watch, KV_WATCH_PUT, &pair, NULL, false);
+	return emit(watch, KV_WATCH_PUT, &pair);
 }
 
 static void check_answered(void *arg, int r, const struct http_response *response, int64_t date_ms,
 			   const struct err *e)
 {
 	struct v1_watch *watch = arg;
+	const struct kv_header header = v1_header(watch->v1);
 
 	(void)date_ms;
 	watch->check = NULL;
@@ -245,14 +223,11 @@ static void check_answered(void *arg, int r, const struct http_response *respons
 		fail(watch, r, e);
 		return;
 	}
-	timer_start(watch->timer, watch->v1->remote->dead_man_ms);
-	if (!watch->up) {
-		if (watch->down_told)
+	timer_start(watch->life.timer, watch->v1->remote->dead_man_ms);
+	if (!watch->base->up) {
+		if (watch->base->down_told)
 			v1_sessions_doubt(watch->v1);
-		watch->up = true;
-		watch->down_told = false;
-		watch->up_since_ms = loop_now_ms();
-		if (!emit(watch, KV_WATCH_UP, NULL, NULL, false))
+		if (!watch_life_up(&watch->life, &header))
 			return;
 	}
 	if (!tell_config(watch, r == 0 ? response->body : NULL))
@@ -281,13 +256,19 @@ static void on_timer(void *arg)
 	if (watch->place.kind == V1_NETWORKS) {
 		err_set(&e, -EINVAL,
 			"of a server of flannel one network is watched, by its leases and config");
-		(void)emit(watch, KV_WATCH_DOWN, NULL, &e, false);
+		kv_watch_down(watch->base, &e);
 	} else if (!watch->check) {
 		check_start(watch);
 	}
 }
 
 // ---- life ----
+
+static const struct watch_life_ops life_ops = {
+	.store = "controller",
+	.stop = stop,
+	.due = on_timer,
+};
 
 // The leases of one network, and its config. *ret stays for all networks else.
 static void read_prefixes(const struct remote_v1 *v1, char *const *prefixes, size_t count,
@@ -313,14 +294,13 @@ struct v1_watch *v1_watch_start(struct remote_v1 *v1, struct kv_watch *base, cha
 
 	watch->v1 = v1;
 	watch->base = base;
-	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
-	watch->timer = timer_new(base->kv->loop, on_timer, watch);
+	watch_life_begin(&watch->life, base, &life_ops, watch);
 	read_prefixes(v1, prefixes, prefix_count, &watch->place);
 	is_base = strcmp(watch->place.network, V1_NO_NETWORK) == 0;
 	watch->config_key = xasprintf("%s%s%sconfig", v1->prefix,
 				      is_base ? "" : watch->place.network, is_base ? "" : "/");
 	watch->cursor = xstrdup(v1_cursor_get(v1, watch->place.network));
-	timer_start(watch->timer, 0);
+	timer_start(watch->life.timer, 0);
 	return watch;
 }
 
@@ -328,8 +308,7 @@ struct v1_watch *v1_watch_free(struct v1_watch *watch)
 {
 	if (!watch)
 		return NULL;
-	stop(watch);
-	timer_free(watch->timer);
+	watch_life_end(&watch->life);
 	free(watch->config_key);
 	free(watch->cursor);
 	free(watch);

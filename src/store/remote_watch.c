@@ -27,93 +27,70 @@ static void stream_open(struct remote_watch *watch);
 
 // ---- telling the owner ----
 
-static void stream_drop(struct remote_watch *watch)
+static void stream_drop(void *arg)
 {
+	struct remote_watch *watch = arg;
+
 	if (watch->stream)
 		http_call_cancel(watch->stream);
 	watch->stream = NULL;
-	watch->up = false;
 }
 
-static void tell_down(struct remote_watch *watch, const struct err *e)
+// That we are refused is news also where the stream had broken before: it does not pass by itself.
+static void note_refusal(struct remote_watch *watch, const struct err *e)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_DOWN, .err = e };
-
-	watch->up = false;
-	// That we are refused is news also where the stream had broken before: it does not pass by itself.
-	if (watch->down_told && (e->code != -EACCES || watch->refusal_told))
+	if (e->code != -EACCES || watch->refusal_told)
 		return;
-	watch->down_told = true;
-	watch->refusal_told = e->code == -EACCES;
-	kv_watch_emit(&watch->base, &event);
-}
-
-static uint64_t next_try_ms(struct remote_watch *watch)
-{
-	uint64_t backoff_ms = backoff_next_ms(&watch->backoff);
-	uint64_t asked_ms = watch->retry_ms + random_below(watch->retry_ms / 2 + 1);
-
-	watch->retry_ms = 0;
-	return backoff_ms > asked_ms ? backoff_ms : asked_ms;
+	watch->refusal_told = true;
+	watch->base.down_told = false;
 }
 
 // The stream broke, or could not be opened: try again later.
-static void go_down(struct remote_watch *watch, const struct err *e)
+static void fail(struct remote_watch *watch, const struct err *e)
 {
-	if (watch->up && loop_now_ms() - watch->up_since_ms > watch->backoff.max_ms)
-		backoff_reset(&watch->backoff);
-	stream_drop(watch);
-	timer_start(watch->timer, next_try_ms(watch));
-	log_debug("controller: watch broke: %s", err_msg(e));
-	tell_down(watch, e);
+	note_refusal(watch, e);
+	watch_life_fail(&watch->life, &watch->remote->endpoints, watch->endpoint, e);
 }
 
 // ---- lines; each returns 0, or negative to end the stream ----
 
 static int line_up(struct remote_watch *watch, const json_t *object)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_UP };
-	int r = wire_read_header(object, &event.header, &watch->err);
+	struct kv_header header;
+	int r = wire_read_header(object, &header, &watch->err);
 
 	if (r < 0)
 		return r;
-	watch->up = true;
-	watch->down_told = false;
 	watch->refusal_told = false;
-	watch->up_since_ms = loop_now_ms();
-	watch->cluster_id = event.header.cluster_id;
+	watch->cluster_id = header.cluster_id;
 	endpoint_set_works(&watch->remote->endpoints, watch->endpoint);
-	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
+	return watch_life_up(&watch->life, &header) ? 0 : -ECANCELED;
+}
+
+static const char *reason(const json_t *text)
+{
+	return json_is_string(text) ? json_string_value(text) : "no reason given";
 }
 
 static int line_down(struct remote_watch *watch, const json_t *text)
 {
 	struct err e;
 
-	err_set(&e, -EAGAIN, "%s: %s", watch->remote->endpoints.items[watch->endpoint].url,
-		json_is_string(text) ? json_string_value(text) : "no reason given");
+	err_set(&e, -EAGAIN, "%s", reason(text));
 	// With another controller there may be another way to the store.
 	if (watch->remote->endpoints.count > 1) {
 		watch->err = e;
 		return -EAGAIN;
 	}
-	tell_down(watch, &e);
+	(void)err_wrap(&e, "%s", watch->remote->endpoints.items[watch->endpoint].url);
+	kv_watch_down(&watch->base, &e);
 	return watch->stream ? 0 : -ECANCELED;
 }
 
 static int line_lost(struct remote_watch *watch, const json_t *text, const json_t *line)
 {
-	struct kv_watch_event event = {
-		.kind = KV_WATCH_LOST,
-		.store_changed = json_is_true(json_object_get(line, "store_changed")),
-	};
-	struct err e;
-
-	err_set(&e, -ESTALE, "%s", json_is_string(text) ? json_string_value(text) : "no reason given");
-	event.err = &e;
-	stream_drop(watch);
-	timer_stop(watch->timer);
-	kv_watch_emit(&watch->base, &event);
+	watch_life_lose(&watch->life, json_is_true(json_object_get(line, "store_changed")),
+			reason(text));
 	return -ECANCELED;
 }
 
@@ -176,17 +153,15 @@ static int line_change(struct remote_watch *watch, const json_t *object, enum kv
 
 static int line_complete(struct remote_watch *watch, const json_t *revision)
 {
-	struct kv_watch_event event = {
-		.kind = KV_WATCH_PROGRESS,
-		.header = { .revision = json_integer_value(revision), .cluster_id = watch->cluster_id },
-	};
+	const struct kv_header header = { .revision = json_integer_value(revision),
+					  .cluster_id = watch->cluster_id };
 
-	if (event.header.revision > WIRE_REVISION_MAX)
+	if (header.revision > WIRE_REVISION_MAX)
 		return -EPROTO;
-	if (event.header.revision < watch->next)
+	if (header.revision < watch->next)
 		return 0;
-	go_on_to(watch, event.header.revision + 1);
-	return kv_watch_emit(&watch->base, &event) ? 0 : -ECANCELED;
+	go_on_to(watch, header.revision + 1);
+	return kv_watch_progress(&watch->base, &header) ? 0 : -ECANCELED;
 }
 
 static int got_line(void *arg, const json_t *line)
@@ -214,7 +189,6 @@ static int got_line(void *arg, const json_t *line)
 static int got_chunk(void *arg, const char *data, size_t len)
 {
 	struct remote_watch *watch = arg;
-	struct err e;
 	int r;
 
 	watch->alive_ms = loop_now_ms();
@@ -227,12 +201,8 @@ static int got_chunk(void *arg, const char *data, size_t len)
 		remote_lines_free(&watch->lines);
 	else if (r == -ECANCELED)
 		stream_drop(watch);
-	else if (r < 0) {
-		e = watch->err;
-		(void)err_wrap(&e, "%s", watch->remote->endpoints.items[watch->endpoint].url);
-		endpoint_set_failed(&watch->remote->endpoints, watch->endpoint);
-		go_down(watch, &e);
-	}
+	else if (r < 0)
+		fail(watch, &watch->err);
 	kv_watch_release(&watch->base);
 	return r;
 }
@@ -244,16 +214,14 @@ static void stream_ended(void *arg, int r, const struct http_response *response,
 	struct err told;
 
 	watch->stream = NULL;
-	watch->retry_ms = r == 0 ? remote_retry_ms(response) : 0;
+	watch->life.retry_ms = r == 0 ? remote_retry_ms(response) : 0;
 	if (r < 0)
 		told = *e;
 	else if (response->status == 200)
 		err_set(&told, -EPIPE, "the controller ended the watch");
 	else
 		(void)remote_read_refusal(watch->remote, response, &is_foreign, &told);
-	(void)err_wrap(&told, "%s", watch->remote->endpoints.items[watch->endpoint].url);
-	endpoint_set_failed(&watch->remote->endpoints, watch->endpoint);
-	go_down(watch, &told);
+	fail(watch, &told);
 }
 
 static char *request_body(const struct remote_watch *watch)
@@ -309,7 +277,7 @@ static void stream_open(struct remote_watch *watch)
 	request.url = url;
 	remote->base.stats.requests++;
 	watch->stream = http_call_start(remote->http, &request);
-	timer_start(watch->timer, remote->dead_man_ms);
+	timer_start(watch->life.timer, remote->dead_man_ms);
 }
 
 static void timer_due(void *arg)
@@ -322,17 +290,20 @@ static void timer_due(void *arg)
 	if (!watch->stream) {
 		stream_open(watch);
 	} else if (silent_ms < dead_man_ms) {
-		timer_start(watch->timer, dead_man_ms - silent_ms);
+		timer_start(watch->life.timer, dead_man_ms - silent_ms);
 	} else {
-		endpoint_set_failed(&watch->remote->endpoints, watch->endpoint);
-		err_set(&e, -ETIMEDOUT, "%s: no sign of life for %u ms",
-			watch->remote->endpoints.items[watch->endpoint].url,
-			watch->remote->dead_man_ms);
-		go_down(watch, &e);
+		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->remote->dead_man_ms);
+		fail(watch, &e);
 	}
 }
 
 // ---- start and end ----
+
+static const struct watch_life_ops life_ops = {
+	.store = "controller",
+	.stop = stream_drop,
+	.due = timer_due,
+};
 
 void remote_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
 			uint64_t cluster_id)
@@ -349,8 +320,7 @@ void remote_watch_start(struct kv_watch *base, const char *const *prefixes, int6
 	}
 	watch->next = from;
 	watch->cluster_id = cluster_id;
-	watch->backoff = (struct backoff){ .base_ms = 100, .max_ms = 5000 };
-	watch->timer = timer_new(base->kv->loop, timer_due, watch);
+	watch_life_begin(&watch->life, base, &life_ops, watch);
 	remote_lines_init(&watch->lines, got_line, watch);
 	stream_open(watch);
 }
@@ -359,9 +329,10 @@ void remote_watch_end(struct kv_watch *base)
 {
 	struct remote_watch *watch = (struct remote_watch *)base;
 
-	watch->v1 = v1_watch_free(watch->v1);
-	stream_drop(watch);
-	watch->timer = timer_free(watch->timer);
+	if (watch->v1)
+		watch->v1 = v1_watch_free(watch->v1);
+	else
+		watch_life_end(&watch->life);
 	free(TAKE_PTR(watch->told));
 	// A line that is being read is let go of when it has been read.
 	if (!watch->parsing)

@@ -178,7 +178,7 @@ static void give_up(struct sqlite_job *job)
 		((const struct sqlite *)job->kv)->path);
 	job->deadline_ms = NEVER;
 	if (job->watch) {
-		sqlite_watch_overdue(job->watch, &e);
+		kv_watch_down(&job->watch->base, &e); // the answer brings it up again
 		return;
 	}
 	job->kv = NULL;

@@ -46,8 +46,6 @@ struct sqlite_watch {
 	uint64_t cluster_id;
 	int64_t event; // the next one; 0: not known yet
 	int64_t seen;  // the revision up to which all was told
-	bool up;
-	bool down_told;
 };
 
 struct sqlite_job *sqlite_job_new(struct sqlite *client, enum sqlite_job_kind kind);
@@ -57,5 +55,4 @@ void sqlite_watch_start(struct kv_watch *base, const char *const *prefixes, int6
 			uint64_t cluster_id);
 void sqlite_watch_end(struct kv_watch *base);
 void sqlite_watch_answered(struct sqlite_job *job);
-void sqlite_watch_overdue(struct sqlite_watch *watch, const struct err *e);
 void sqlite_watch_wake(struct sqlite *client); // there may be events

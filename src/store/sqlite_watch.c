@@ -38,48 +38,22 @@ void sqlite_watch_wake(struct sqlite *client)
 	struct sqlite_watch *watch;
 
 	for (watch = client->watches; watch; watch = watch->next)
-		if (watch->up && !watch->job && watch->seen < client->store->revision)
+		if (watch->base.up && !watch->job && watch->seen < client->store->revision)
 			ask(watch);
-}
-
-static void go_down(struct sqlite_watch *watch, const struct err *e)
-{
-	struct kv_watch_event event = { .kind = KV_WATCH_DOWN, .err = e };
-
-	watch->up = false;
-	if (watch->down_told)
-		return;
-	watch->down_told = true;
-	kv_watch_emit(&watch->base, &event);
-}
-
-static void lose(struct sqlite_watch *watch, const struct sqlite_job *job)
-{
-	struct kv_watch_event event = {
-		.kind = KV_WATCH_LOST,
-		.store_changed = job->store_changed,
-		.err = &job->err,
-	};
-
-	watch->up = false;
-	kv_watch_emit(&watch->base, &event);
 }
 
 static bool tell_events(struct sqlite_watch *watch, const struct sqlite_job *job)
 {
-	struct kv_watch_event event = { .kind = KV_WATCH_UP, .header = job->header };
-
-	if (!watch->up) {
-		watch->up = true;
-		watch->down_told = false;
-		if (!kv_watch_emit(&watch->base, &event))
-			return false;
-	}
+	if (!watch->base.up && !kv_watch_up(&watch->base, &job->header))
+		return false;
 	for (size_t i = 0; i < job->rows.count; i++) {
 		const struct sqlite_row *row = job->rows.items[i];
+		struct kv_watch_event event = {
+			.kind = row->is_delete ? KV_WATCH_DELETE : KV_WATCH_PUT,
+			.pair = row->pair,
+			.header = job->header,
+		};
 
-		event.kind = row->is_delete ? KV_WATCH_DELETE : KV_WATCH_PUT;
-		event.pair = row->pair;
 		if (row->is_delete)
 			event.pair.value = NULL;
 		if (!kv_watch_emit(&watch->base, &event))
@@ -88,8 +62,7 @@ static bool tell_events(struct sqlite_watch *watch, const struct sqlite_job *job
 	if (job->more || watch->seen >= job->header.revision)
 		return true;
 	watch->seen = job->header.revision;
-	event = (struct kv_watch_event){ .kind = KV_WATCH_PROGRESS, .header = job->header };
-	return kv_watch_emit(&watch->base, &event);
+	return kv_watch_progress(&watch->base, &job->header);
 }
 
 void sqlite_watch_answered(struct sqlite_job *job)
@@ -99,12 +72,12 @@ void sqlite_watch_answered(struct sqlite_job *job)
 
 	watch->job = NULL;
 	if (job->r == -ESTALE) {
-		lose(watch, job);
+		kv_watch_lose(&watch->base, job->store_changed, &job->err);
 		return;
 	}
 	if (job->r < 0) {
 		timer_start(watch->retry, backoff_next_ms(&watch->backoff));
-		go_down(watch, &job->err);
+		kv_watch_down(&watch->base, &job->err);
 		return;
 	}
 	backoff_reset(&watch->backoff);
@@ -115,12 +88,6 @@ void sqlite_watch_answered(struct sqlite_job *job)
 	if (is_left && (job->more || watch->seen < client_of(watch)->store->revision))
 		ask(watch);
 	kv_watch_release(&watch->base);
-}
-
-// The job stays under way: its answer brings the watch up again.
-void sqlite_watch_overdue(struct sqlite_watch *watch, const struct err *e)
-{
-	go_down(watch, e);
 }
 
 void sqlite_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
