@@ -22,7 +22,6 @@ struct lease_op {
 	int64_t config_revision; // as last seen; 0: there is none
 	int64_t session;	 // to tie the key to
 	int64_t own_session;	 // opened for this write; closed if it fails
-	int64_t ttl_s;
 	struct timer *timer;
 	void (*step)(struct lease_op *op); // that the timer tries again
 	struct backoff backoff;
