@@ -26,7 +26,8 @@ struct networks {
 	struct registry *registry; // at the prefix
 	struct registry_follow *follow;
 	bool is_listed;
-	bool is_down; // said already
+	bool is_down;	   // said already
+	bool left_one_out; // for want of room
 };
 
 // ---- the list ----
@@ -129,6 +130,7 @@ static void begin(struct agent *agent, const char *name)
 	struct err e = { 0 };
 	if (add(agent, name, &network, &e) < 0) {
 		log_error("agent: %s", e.msg);
+		agent->follow->left_one_out = true;
 		return;
 	}
 	log_info("%s: it is in the store: joining it", network->who);
@@ -180,6 +182,10 @@ void network_left(struct network *network)
 	network_free(network);
 	if (name)
 		begin(agent, name);
+	if (agent->follow->left_one_out) {
+		agent->follow->left_one_out = false;
+		registry_follow_again(agent->follow->follow);
+	}
 }
 
 static bool is_listed(const struct network *network, char *const *names, size_t count)

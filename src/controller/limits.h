@@ -19,7 +19,8 @@
 #define LIMITS_NAMELESS_FACTOR \
 	10 // as many times the rate for all that show no identity, of one address
 #define LIMITS_ADDRESS_FACTOR 40 // and for all of one address
-#define LIMITS_STREAMS_MAX 64	 // that are open at once, of one identity
+#define LIMITS_STREAMS_MAX \
+	256 // that are open at once, of one identity: a host in 64 networks watches each and the list, and reads all at a start
 
 struct limits;
 // rate 0: the default.

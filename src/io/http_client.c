@@ -21,8 +21,9 @@
 #include <limits.h>
 #include <string.h>
 
-#define HOST_CONNECTIONS_MAX \
-	64L // what comes on top waits: a server is not to be run over, nor memory to be filled
+// What comes on top waits: a server is not to be run over, nor memory to be filled. A host in 64 networks has two
+// long polls open for each and one more for their list; requests must find room beside these.
+#define HOST_CONNECTIONS_MAX 192L
 #define UPLOAD_MAX (16 * 1024 * 1024)
 // Of a streamed answer so much is handed on in one turn: the reader must not hold the loop for long.
 #define PIECE_MAX (64 * 1024)

@@ -58,6 +58,7 @@ struct registry_follow_fns {
 struct registry_follow;
 struct registry_follow *registry_follow_start(struct registry *registry,
 					      const struct registry_follow_fns *fns, void *arg);
+void registry_follow_again(struct registry_follow *follow); // reads the list anew; not from within fns
 struct registry_follow *registry_follow_free(struct registry_follow *follow); // before its registry; not from within fns
 
 // ---- leases ----

@@ -150,6 +150,14 @@ struct registry_follow *registry_follow_start(struct registry *registry,
 	return follow;
 }
 
+void registry_follow_again(struct registry_follow *follow)
+{
+	if (!follow->watch)
+		return; // it is being read
+	follow->watch = kv_watch_free(follow->watch);
+	timer_start(follow->timer, 1);
+}
+
 struct registry_follow *registry_follow_free(struct registry_follow *follow)
 {
 	if (!follow)

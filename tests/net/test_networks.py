@@ -20,6 +20,7 @@ CONFIGS = {"a": {"Network": "10.1.0.0/16", "Backend": {"Type": "vxlan", "VNI": 1
            "b": {"Network": "10.2.0.0/16", "Backend": {"Type": "vxlan", "VNI": 12}},
            "c": {"Network": "10.3.0.0/16", "Backend": {"Type": "vxlan", "VNI": 13}}}
 WATCH = ("-watch-networks", "-peer-hold=300ms")
+MOST = 64
 
 
 class Networks:
@@ -165,6 +166,22 @@ def test_a_network_comes_and_goes(fabric):
     nets.ping_all("b")
     assert nets.leases("b") == leases and host.subnet_env("b") == env
     check_no_loss(probes)
+
+
+def test_as_many_as_a_host_can_be_in(fabric):
+    """By a controller, which counts what each host has open there. One too many comes when another one goes."""
+    net = fabric(hosts=1, config=False, agents=False, containers=False, store="controller")
+    host, controller = net.hosts[0], net.store
+    for i in range(MOST):
+        controller.put(f"{PREFIX}/n{i}/config", {"Network": f"10.{i}.0.0/16", "Backend": {"Type": "vxlan", "VNI": 100 + i}})
+    net.start_agent(host, *WATCH, wait=False)
+    wait_for(lambda: [n["reasons"] for n in status(host)["networks"]] == [[]] * MOST, "all to be ready", timeout=30)
+    assert "put off a client" not in controller.host.agent.log()
+    controller.put(f"{PREFIX}/late/config", {"Network": "10.200.0.0/16", "Backend": {"Type": "vxlan", "VNI": 99}})
+    host.agent.wait_log(f"network late: a host can be in {MOST} networks")
+    controller.delete(f"{PREFIX}/n7/config")
+    wait_ready(host, "late")
+    assert "n7" not in names_of(host) and len(names_of(host)) == MOST
 
 
 def test_a_config_that_is_written_anew_disturbs_nobody(fabric):
