@@ -225,6 +225,24 @@ static bool is_of_several(const json_t *status)
 	return json_is_array(show_member(status, "networks"));
 }
 
+// Of networks that are not ready the reasons tell.
+static size_t several_problems(const json_t *status, bool prints)
+{
+	const json_t *network;
+	size_t i, count = 0;
+	char text[512];
+
+	json_array_foreach(show_member(status, "networks"), i, network) {
+		if (!show_flag(network, "ready") ||
+		    !status_networks_trouble(network, text, sizeof(text)))
+			continue;
+		if (prints)
+			problem(count == 0 ? "network" : "", text);
+		count++;
+	}
+	return count;
+}
+
 static bool has_problems(const json_t *status)
 {
 	const json_t *peers = show_member(status, "peers");
@@ -232,7 +250,7 @@ static bool has_problems(const json_t *status)
 	if (!show_flag(status, "ready") || !show_flag(show_member(status, "store"), "up"))
 		return true;
 	if (is_of_several(status))
-		return false;
+		return several_problems(status, false) > 0;
 	return strcmp(show_text(show_member(status, "lease"), "state"), "held") != 0 ||
 	       json_array_size(show_member(status, "wars")) > 0 ||
 	       json_array_size(show_member(status, "restart_needed")) > 0 ||
@@ -261,6 +279,7 @@ static void print_problems(const json_t *status)
 		error_problem(status, "network", "network");
 		error_problem(status, "backend", "backend");
 	}
+	(void)several_problems(status, true);
 	war_problems(status);
 	restart_problems(status);
 	peer_problems(status);

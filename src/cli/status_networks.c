@@ -9,6 +9,7 @@
 #include "core/strbuf.h"
 
 #include <stdio.h>
+#include <string.h>
 
 // "A,B", either may be missing.
 static const char *pair(const json_t *object, const char *v4, const char *v6, char *buf, size_t size)
@@ -40,6 +41,32 @@ static void add_network(struct table *table, const json_t *network)
 			  (long long)show_number(peers, "total"));
 	table_add(table, buf);
 	table_add(table, show_flag(network, "ready") ? "yes" : "no");
+}
+
+bool status_networks_trouble(const json_t *network, char *ret, size_t size)
+{
+	const json_t *lease = show_member(network, "lease"), *peers = show_member(network, "peers");
+	const char *config = show_text(show_member(network, "network"), "error");
+	const char *backend = show_text(show_member(network, "backend"), "error");
+	long long count = (long long)(show_number(peers, "failed") + show_number(peers, "rejected") +
+				      show_number(peers, "ignored") + show_number(peers, "held"));
+	char text[64] = "";
+
+	if (count > 0)
+		(void)text_format(text, sizeof(text), "%lld peers are in trouble", count);
+	if (json_array_size(show_member(network, "restart_needed")) > 0)
+		(void)text_copy(text, sizeof(text), "weftd is to be restarted");
+	if (json_array_size(show_member(network, "wars")) > 0)
+		(void)text_copy(text, sizeof(text), "another program keeps undoing weft's work");
+	if (strcmp(show_text(lease, "state"), "held") != 0)
+		(void)text_format(text, sizeof(text), "lease %s", show_text(lease, "state"));
+	if (!*config && !*backend && !*text)
+		return false;
+	(void)text_format(ret, size, "%s: %s", show_text(network, "name"),
+			  *config    ? config
+			  : *backend ? backend
+				     : text);
+	return true;
 }
 
 void status_networks_print(const json_t *status)

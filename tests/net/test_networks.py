@@ -184,6 +184,18 @@ def test_as_many_as_a_host_can_be_in(fabric):
     assert "n7" not in names_of(host) and len(names_of(host)) == MOST
 
 
+def test_status_tells_trouble_of_networks_that_are_ready(fabric):
+    nets = Networks(fabric, "ab", ["-networks=a,b"], hosts=1)
+    host = nets.hosts[0]
+    assert "PROBLEMS" not in host.weft("status").stdout
+    nets.put("b", {"Network": "frozen by weft: being moved", "Frozen": {
+        "Id": "1", "State": "copying", "Store": "there", "Config": json.dumps(CONFIGS["b"])}})
+    wait_for(lambda: status(host, "b")["network"]["error"], "the agent to notice")
+    why = status(host, "b")["network"]["error"]
+    told = host.weft("status").stdout
+    assert "being moved to there" in why and f"PROBLEMS\n  network   b: {why}\n" in told, told
+
+
 def test_a_config_that_is_written_anew_disturbs_nobody(fabric):
     hold_s = 3
     nets = Networks(fabric, "a", ["-watch-networks", f"-peer-hold={hold_s}s"], hosts=2)
