@@ -17,6 +17,7 @@
 #include "controller/v1_internal.h"
 
 #include "core/mem.h"
+#include "core/netconf_freeze.h"
 #include "store/v1_wire.h"
 
 #include <errno.h>
@@ -145,6 +146,15 @@ static bool is_config(const struct pair *pair)
 	       netconf_parse(v1_pair_value(pair), pair->value_len, &conf, NULL) == 0;
 }
 
+// A network that is frozen is one: who is in it goes on, and a list without it would end that.
+static bool is_frozen(const struct pair *pair)
+{
+	_cleanup_freeze_ struct netconf_freeze mark = { 0 };
+
+	return pair->has_value &&
+	       netconf_freeze_parse(v1_pair_value(pair), pair->value_len, &mark, NULL) == 0;
+}
+
 static void add_network_event(struct v1_poll *poll, struct strbuf *out, const struct change *change)
 {
 	_cleanup_free_ char *name =
@@ -167,7 +177,7 @@ static void add_element(struct v1_poll *poll, struct strbuf *out, const struct p
 		return;
 	}
 	name = v1_config_name(poll->v1, pair->bytes, pair->key_len);
-	if (name && is_config(pair)) {
+	if (name && (is_config(pair) || is_frozen(pair))) {
 		_cleanup_json_ json_t *value = json_string(name);
 		_cleanup_free_ char *text = json_text(value);
 

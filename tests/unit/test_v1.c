@@ -30,6 +30,9 @@
 #define NO_END "0001-01-01T00:00:00Z"
 #define GONE(subnet) \
 	"{\"Subnet\":\"" subnet "\",\"Attrs\":{\"PublicIP\":\"0.0.0.0\"},\"Expiration\":\"" NO_END "\"}"
+#define MARK                                                                                                               \
+	"{\"Network\":\"frozen by weft: being moved\",\"Frozen\":{\"Id\":\"1\",\"State\":\"copying\",\"Store\":\"there\"," \
+	"\"Config\":\"{}\"}}"
 #define SNAPSHOT(list) "{\"events\":null,\"snapshot\":[" list "],\"cursor\":\"C\"}"
 #define EVENTS(list) "{\"events\":[" list "],\"snapshot\":null,\"cursor\":\"C\"}"
 #define ADDED(lease) "{\"type\":\"added\",\"lease\":" lease "}"
@@ -591,6 +594,8 @@ static void test_networks(void **state)
 	poll(&peer, "/v1/");
 	assert_true(memory_delete(behind, "/p/red/config"));
 	expect(&peer, 200, EVENTS("{\"type\":\"removed\",\"lease\":" NONE ",\"network\":\"red\"}"));
+	ask("GET", "/v1", "", 200, SNAPSHOT("\"blue\",\"green\""));
+	put("/p/blue/config", MARK); // nobody is to leave a network that is frozen
 	ask("GET", "/v1", "", 200, SNAPSHOT("\"blue\",\"green\""));
 }
 
