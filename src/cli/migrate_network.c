@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define NO_REVISION (INT64_MAX - 1) // of no key
+
 const char *const migration_stage_names[MIGRATION_STAGE_COUNT] = {
 	[MIGRATION_NEW] = "not begun",
 	[MIGRATION_COPYING] = "copying",
@@ -116,6 +118,20 @@ static int check_empty(struct migration *migration)
 	return 0;
 }
 
+// By a write that is never done, for what it wants is not there: the source is not to be frozen for a target that
+// refuses us.
+static int check_writable(struct migration *migration)
+{
+	struct store_access *target = &migration->target;
+
+	store_access_begin(target);
+	registry_config_set(target->registry, migration->config, NO_REVISION, store_access_done,
+			    target);
+	if (store_access_wait(target) == -ESTALE)
+		return 0;
+	return failed(migration, target);
+}
+
 static int look_at_target(struct migration *migration)
 {
 	_cleanup_stored_config_ struct stored_config config = { 0 };
@@ -124,8 +140,10 @@ static int look_at_target(struct migration *migration)
 
 	migration->target_is_open = false;
 	migration->target_revision = 0;
-	if (r == -ENOENT)
-		return check_empty(migration);
+	if (r == -ENOENT) {
+		r = check_empty(migration);
+		return r == 0 ? check_writable(migration) : r;
+	}
 	if (r < 0)
 		return failed(migration, &migration->target);
 	migration->target_revision = config.mod_revision;

@@ -58,7 +58,8 @@ struct migration {
 };
 
 // Reads both and tells the stage. -EEXIST: the target has something there that is not of this migration;
-// -EINVAL: what the source has cannot be moved.
+// -EINVAL: what the source has cannot be moved; -EACCES: the
+// target does not let us write.
 int migration_look(struct migration *migration);
 int migration_freeze(struct migration *migration);
 int migration_fill(struct migration *migration);

@@ -237,6 +237,18 @@ def test_many_networks(fabric):
     assert all("was moved to controller" in n["error"] for n in listed), listed
 
 
+def test_a_target_that_refuses(fabric):
+    """With the token of agents, who may not write a config: the source goes on as if nothing had been tried."""
+    net = fabric(hosts=1)
+    controller = net.lab.controller(net.lab.host("ctl1", net.segments[0]))
+    to = [f"--to-{flag.lstrip('-')}" for flag in controller.agent_flags()]
+    done = net.hosts[0].weft("migrate", *to, etcd=net.etcd, check=False)
+    assert done.returncode == FAILED and "wants an admin token; nothing was changed" in done.stderr, done
+    assert net.etcd.get(f"{PREFIX}/config").json() == DEFAULT_CONFIG
+    net.hosts[0].weft("migrate", *to, f"--to-token={controller.token}", "--to-token-file=", etcd=net.etcd)
+    assert controller.get(f"{PREFIX}/config").json() == DEFAULT_CONFIG
+
+
 def test_back_to_etcd(fabric):
     """From a controller's database to etcd, which is emptied of what was moved before."""
     move = Move(fabric, hosts=1)
