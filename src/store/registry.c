@@ -42,8 +42,9 @@ int registry_network_check(const char *name, struct err *e)
 		if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
 			return err_set(e, -EINVAL,
 				       "a network's name has letters, digits, '-', '_' and '.' only");
-	if (strcmp(name, "subnets") == 0 || strcmp(name, "config") == 0 || strcmp(name, ".") == 0 ||
-	    strcmp(name, "..") == 0)
+	// A controller keeps its tokens below ".weft".
+	if (strcmp(name, "subnets") == 0 || strcmp(name, "config") == 0 ||
+	    strcmp(name, ".weft") == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return err_set(e, -EINVAL, "\"%s\" cannot be a network's name", name);
 	return 0;
 }

@@ -368,6 +368,7 @@ static const struct refusal refusals[] = {
 	  "--insecure and --remote-certfile: plain HTTP without a token, or not?" },
 	{ { "--networks=a,../b" },
 	  "--networks: \"../b\": a network's name has letters, digits, '-', '_' and '.' only" },
+	{ { "--networks=.weft" }, "--networks: \".weft\": \".weft\" cannot be a network's name" },
 	{ { "--networks=a,.." }, "--networks: \"..\": \"..\" cannot be a network's name" },
 	{ { "--networks=a,subnets" },
 	  "--networks: \"subnets\": \"subnets\" cannot be a network's name" },
