@@ -182,7 +182,7 @@ static int check_address(const struct controller *controller, const struct calle
 		    !owns(caller, pair_value(pair), pair->value_len))
 			return err_set(e, -EACCES,
 				       "key %s: its public address %s is another host's, whose lease is %.*s; `weft lease rm` "
-				       "removes one that nobody uses",
+				       "with an admin token removes one that nobody uses",
 				       shown_key(write->key, len, shown), ip_str(ip, text),
 				       (int)(pair->key_len - prefix_len), pair->bytes + prefix_len);
 	}
@@ -225,7 +225,8 @@ static int judge(const struct controller *controller, const struct caller *calle
 {
 	if (!owns(caller, value, len))
 		return refuse(write,
-			      "is another host's; `weft lease rm` removes one that nobody uses", e);
+			      "is another host's; `weft lease rm` with an admin token removes one that nobody uses",
+			      e);
 	return write->session == session ? 0 : check_session(controller, caller, write, proof, e);
 }
 
