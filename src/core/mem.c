@@ -107,6 +107,18 @@ void mem_trim(void)
 #endif
 }
 
+void secret_text_free(char *secret)
+{
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
+void secret_text_freep(char **secret)
+{
+	secret_text_free(*secret);
+}
+
 void fd_closep(int *fd)
 {
 	int saved = errno;

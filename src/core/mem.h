@@ -32,6 +32,10 @@ static inline void freep(void *pointer)
 }
 #define _cleanup_free_ _cleanup_(freep)
 
+void secret_text_free(char *secret); // a text, overwritten first; NULL is fine
+void secret_text_freep(char **secret);
+#define _cleanup_secret_ _cleanup_(secret_text_freep)
+
 // Closes *fd when it is not negative; errno survives.
 void fd_closep(int *fd);
 #define _cleanup_close_ _cleanup_(fd_closep)

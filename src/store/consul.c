@@ -58,22 +58,12 @@ static int set_token(struct consul *consul, const char *token, struct err *e)
 static int consul_open(struct kv *kv, const struct store_config *config, struct err *e)
 {
 	struct consul *consul = consul_of(kv);
-	struct http_client_config http = {
-		.ca_file = config->ca_file,
-		.cert_file = config->cert_file,
-		.key_file = config->key_file,
-		.user_agent = "weft/" WEFT_VERSION,
-	};
 	int r;
 
-	consul->request_timeout_ms = config->request_timeout_ms;
-	consul->dead_man_ms = config->dead_man_ms;
 	consul->sessions = consul_sessions_new();
 	r = set_token(consul, config->token, e);
 	if (r == 0)
-		r = endpoint_set_open(&consul->endpoints, config, e);
-	if (r == 0)
-		r = http_client_new(kv->loop, &http, &consul->http, e);
+		r = kv_http_open(&consul->http, config, e);
 	return r < 0 ? err_wrap(e, "consul") : 0;
 }
 
@@ -82,27 +72,12 @@ static void consul_close(struct kv *kv)
 	struct consul *consul = consul_of(kv);
 	size_t i;
 
-	while (consul->calls)
-		consul_call_cancel(consul->calls);
+	kv_http_close(&consul->http);
 	consul_late_drop(consul);
-	http_client_free(consul->http);
-	endpoint_set_free(&consul->endpoints);
 	for (i = 0; i < KV_WATCH_PREFIXES_MAX; i++)
 		consul_known_free(consul->ranges[i]);
 	consul_sessions_free(consul->sessions);
-	if (consul->token)
-		explicit_bzero(consul->token, strlen(consul->token));
-	free(consul->token);
-}
-
-static const char *endpoint(const struct kv *kv)
-{
-	return endpoint_set_url(&consul_of(kv)->endpoints);
-}
-
-static void reconnect(struct kv *kv)
-{
-	http_client_disconnect(consul_of(kv)->http);
+	secret_text_free(consul->token);
 }
 
 const struct kv_ops consul_ops = {
@@ -121,6 +96,6 @@ const struct kv_ops consul_ops = {
 	.session_close = consul_session_close,
 	.watch = consul_watch_start,
 	.watch_free = consul_watch_end,
-	.endpoint = endpoint,
-	.reconnect = reconnect,
+	.endpoint = kv_http_endpoint,
+	.reconnect = kv_http_reconnect,
 };

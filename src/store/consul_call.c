@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: requests to Consul: which endpoint is asked, and which next when it fails.
-#include "core/log.h"
 #include "core/mem.h"
 #include "core/parse.h"
 #include "store/consul_internal.h"
@@ -16,37 +15,23 @@
 #define WHOLE_HEAD "{\"" WHOLE "\":"
 
 struct consul_call {
+	struct kv_http_call base;
 	struct consul *consul;
-	struct consul_call *previous;
-	struct consul_call *next;
 	struct consul_request request;
-	struct http_call *http;
 	struct json_stream *stream; // cuts the answer
 	struct err stream_err;
-	size_t elements;
 	int64_t index; // that the headers tell; 0: none, or none that makes sense
-	size_t endpoint;
-	uint64_t tried;
 	enum consul_verdict verdict;
-	struct err err; // of the last endpoint tried
 };
 
 // ---- the end of a call ----
 
 static void attempt(struct consul_call *call);
 
-static void call_unlink(struct consul_call *call)
+static void call_free(struct kv_http_call *base)
 {
-	if (call->previous)
-		call->previous->next = call->next;
-	else
-		call->consul->calls = call->next;
-	if (call->next)
-		call->next->previous = call->previous;
-}
+	struct consul_call *call = (struct consul_call *)base;
 
-static void call_free(struct consul_call *call)
-{
 	free(call->request.path);
 	free(call->request.body);
 	if (call->request.free_arg)
@@ -55,55 +40,38 @@ static void call_free(struct consul_call *call)
 	free(call);
 }
 
-struct consul_call *consul_call_cancel(struct consul_call *call)
-{
-	if (!call)
-		return NULL;
-	if (call->http)
-		http_call_cancel(call->http);
-	call_unlink(call);
-	call_free(call);
-	return NULL;
-}
-
 static void finish(struct consul_call *call, const struct consul_answer *answer)
 {
-	call_unlink(call);
+	kv_http_call_end(&call->base);
 	call->request.done(call->request.arg, answer);
-	call_free(call);
+	call_free(&call->base);
 }
 
-static void fail(struct consul_call *call, int r)
+static void fail(struct consul_call *call)
 {
-	struct consul_answer answer = { .r = r, .err = &call->err, .verdict = call->verdict };
+	const struct consul_answer answer = {
+		.r = call->base.err.code,
+		.err = &call->base.err,
+		.verdict = call->verdict,
+	};
 
-	call->err.code = r;
 	finish(call, &answer);
 }
 
-// call->err says why.
+// call->base.err says why.
 static void judge(struct consul_call *call, enum consul_verdict verdict)
 {
-	struct consul *consul = call->consul;
-
 	call->verdict = verdict;
-	(void)err_wrap(&call->err, "%s", consul->endpoints.items[call->endpoint].url);
+	(void)err_wrap(&call->base.err, "%s", kv_http_call_url(&call->base));
 	if (verdict == CONSUL_REFUSED) {
-		endpoint_set_works(&consul->endpoints, call->endpoint);
-		fail(call, call->err.code);
+		kv_http_call_works(&call->base);
+		fail(call);
 		return;
 	}
-	endpoint_set_failed(&consul->endpoints, call->endpoint);
-	call->tried |= (uint64_t)1 << call->endpoint;
-	if (verdict == CONSUL_UNKNOWN && !call->request.idempotent) {
-		fail(call, -EINPROGRESS);
-	} else if (call->elements > 0 ||
-		   endpoint_set_pick(&consul->endpoints, call->tried) == SIZE_MAX) {
-		fail(call, call->err.code);
-	} else {
-		log_debug("consul: %s; trying another endpoint", err_msg(&call->err));
+	if (kv_http_call_moves_on(&call->base, verdict == CONSUL_UNKNOWN))
 		attempt(call);
-	}
+	else
+		fail(call);
 }
 
 static bool takes_status(const struct consul_request *request, int status)
@@ -124,14 +92,14 @@ static bool stream_is_good(struct consul_call *call, enum consul_verdict *ret)
 	if ((!array && json_stream_feed(call->stream, "}", 1, NULL) < 0) ||
 	    json_stream_end(call->stream, &text, &len, NULL) < 0 ||
 	    json_read(text, len, CONSUL_ANSWER_MAX, &answer, NULL) < 0) {
-		err_set(&call->err, -EPROTO, "not an answer of Consul, or cut short");
+		err_set(&call->base.err, -EPROTO, "not an answer of Consul, or cut short");
 		*ret = CONSUL_UNKNOWN;
 		return false;
 	}
 	rest = json_object_get(answer, array ? array : WHOLE);
 	if (json_is_array(rest) || (array && json_is_null(rest)))
 		return true;
-	err_set(&call->err, -EPROTO, "not an answer of Consul");
+	err_set(&call->base.err, -EPROTO, "not an answer of Consul");
 	*ret = CONSUL_NOT_DONE;
 	return false;
 }
@@ -142,16 +110,16 @@ static void answered(struct consul_call *call, const struct http_response *respo
 	struct consul_answer answer = { .status = response->status,
 					.text = response->body,
 					.len = response->len,
-					.endpoint = call->endpoint };
+					.endpoint = call->base.endpoint };
 
 	if (!takes_status(&call->request, response->status)) {
-		judge(call,
-		      consul_read_error(response->status, response->body, response->len, &call->err));
+		judge(call, consul_read_error(response->status, response->body, response->len,
+					      &call->base.err));
 		return;
 	}
 	answer.index = call->index;
 	if (call->request.index_wanted && answer.index <= 0) {
-		err_set(&call->err, -EPROTO, "not an answer of Consul: no index");
+		err_set(&call->base.err, -EPROTO, "not an answer of Consul: no index");
 		judge(call, CONSUL_NOT_DONE);
 		return;
 	}
@@ -159,7 +127,7 @@ static void answered(struct consul_call *call, const struct http_response *respo
 		judge(call, verdict);
 		return;
 	}
-	endpoint_set_works(&call->consul->endpoints, call->endpoint);
+	kv_http_call_works(&call->base);
 	finish(call, &answer);
 }
 
@@ -167,13 +135,13 @@ static void http_done(void *arg, int r, const struct http_response *response, co
 {
 	struct consul_call *call = arg;
 
-	call->http = NULL;
+	call->base.http = NULL;
 	if (r == 0) {
 		answered(call, response);
 		return;
 	}
 	// An element that makes no sense does not get better elsewhere, if others before it were good.
-	call->err = call->stream_err.code < 0 ? call->stream_err : *e;
+	call->base.err = call->stream_err.code < 0 ? call->stream_err : *e;
 	judge(call, response->sent ? CONSUL_UNKNOWN : CONSUL_NOT_DONE);
 }
 
@@ -195,7 +163,7 @@ static int got_element(void *arg, const char *text, size_t len)
 	int r = call->request.element(call->request.arg, text, len);
 
 	if (r == 0)
-		call->elements++;
+		call->base.taken++;
 	return r;
 }
 
@@ -213,12 +181,12 @@ static void set_times(const struct consul_call *call, struct http_request *ret)
 {
 	const struct consul_request *request = &call->request;
 	uint32_t timeout_ms = request->timeout_ms ? request->timeout_ms
-						  : call->consul->request_timeout_ms;
+						  : call->consul->http.request_timeout_ms;
 	// Consul stretches the time to wait by up to a sixteenth.
 	uint32_t wait_ms = request->wait_ms + request->wait_ms / 16;
 
-	ret->connect_timeout_ms = call->consul->endpoints.connect_timeout_ms < timeout_ms
-					  ? call->consul->endpoints.connect_timeout_ms
+	ret->connect_timeout_ms = call->consul->http.endpoints.connect_timeout_ms < timeout_ms
+					  ? call->consul->http.endpoints.connect_timeout_ms
 					  : timeout_ms;
 	ret->total_timeout_ms = (request->is_long ? LONG_TOTAL_FACTOR : 1) * timeout_ms + wait_ms;
 	if (request->is_long)
@@ -236,15 +204,15 @@ static void attempt(struct consul_call *call)
 		.headers = headers,
 		.body = request->body,
 		.body_len = request->body ? strlen(request->body) : 0,
-		.once = !request->idempotent,
 		.response_max = CONSUL_ANSWER_MAX,
 		.head = got_head,
 		.done = http_done,
 		.arg = call,
 	};
 
-	call->endpoint = endpoint_set_pick(&consul->endpoints, call->tried);
-	url = xasprintf("%s/v1%s", consul->endpoints.items[call->endpoint].url, request->path);
+	call->base.endpoint = endpoint_set_pick(&consul->http.endpoints, call->base.tried);
+	url = xasprintf("%s/v1%s", consul->http.endpoints.items[call->base.endpoint].url,
+			request->path);
 	http.url = url;
 	set_times(call, &http);
 	call->stream_err.code = 0;
@@ -259,22 +227,18 @@ static void attempt(struct consul_call *call)
 			(void)json_stream_feed(call->stream, WHOLE_HEAD, strlen(WHOLE_HEAD), NULL);
 		http.chunk = got_chunk;
 	}
-	consul->base.stats.requests++;
-	call->http = http_call_start(consul->http, &http);
+	kv_http_call_send(&call->base, &http);
 }
 
-struct consul_call *consul_call_start(struct consul *consul, const struct consul_request *request)
+struct kv_http_call *consul_call_start(struct consul *consul, const struct consul_request *request)
 {
 	struct consul_call *call = xnew(struct consul_call);
 
 	call->consul = consul;
 	call->request = *request;
-	call->next = consul->calls;
-	if (consul->calls)
-		consul->calls->previous = call;
-	consul->calls = call;
+	kv_http_call_begin(&call->base, &consul->http, !request->idempotent, call_free);
 	attempt(call);
-	return call;
+	return &call->base;
 }
 
 // ---- the revision of the store ----
@@ -290,9 +254,9 @@ static size_t printable_len(const char *key)
 }
 
 // path: behind "/v1"; taken over.
-static struct consul_call *ask(struct consul *consul, char *path, uint32_t timeout_ms,
-			       void (*done)(void *arg, const struct consul_answer *answer),
-			       void *arg, void (*free_arg)(void *arg))
+static struct kv_http_call *ask(struct consul *consul, char *path, uint32_t timeout_ms,
+				void (*done)(void *arg, const struct consul_answer *answer),
+				void *arg, void (*free_arg)(void *arg))
 {
 	const struct consul_request request = {
 		.method = "GET",
@@ -311,11 +275,11 @@ static struct consul_call *ask(struct consul *consul, char *path, uint32_t timeo
 
 void consul_ask_revision(struct consul *consul, const char *key, uint32_t timeout_ms,
 			 void (*done)(void *arg, const struct consul_answer *answer), void *arg,
-			 void (*free_arg)(void *arg), struct consul_call **ret)
+			 void (*free_arg)(void *arg), struct kv_http_call **ret)
 {
 	// Of a key that exists Consul tells the revision of that key, of one that does not the store's.
 	struct strbuf path = STRBUF_INIT(CONSUL_ELEMENT_MAX);
-	struct consul_call *call;
+	struct kv_http_call *call;
 
 	consul_add_key_path(&path, key, printable_len(key));
 	strbuf_puts(&path, ".weft-no-such-key?consistent");
@@ -385,7 +349,7 @@ void consul_later(struct consul *consul, int r, const char *why,
 	if (consul->late)
 		consul->late->previous = late;
 	consul->late = late;
-	late->timer = timer_new(consul->base.loop, late_due, late);
+	late->timer = timer_new(consul->http.base.loop, late_due, late);
 	timer_start(late->timer, 0);
 }
 

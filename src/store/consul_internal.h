@@ -4,28 +4,21 @@
 #pragma once
 
 #include "core/json_stream.h"
-#include "io/http_client.h"
 #include "store/consul_json.h"
 #include "store/consul_known.h"
 #include "store/consul_sessions.h"
-#include "store/endpoint_set.h"
 #include "store/kv_watch_life.h"
 
 // Our sessions are of this node of Consul's catalog, which is no machine: see consul_session.c.
 #define CONSUL_NODE "weft"
 
 struct consul {
-	struct kv base;
-	struct http_client *http;
-	struct endpoint_set endpoints;
-	uint32_t request_timeout_ms;
-	uint32_t dead_man_ms;
+	struct kv_http http;
 	char *token; // header line, a secret; NULL: none
 
 	struct consul_sessions *sessions;
 	// What the last ranges handed on, each of another prefix, the newest first.
 	struct consul_known *ranges[KV_WATCH_PREFIXES_MAX];
-	struct consul_call *calls;
 	struct consul_late *late;
 	struct consul_watch *watches;
 };
@@ -58,9 +51,7 @@ struct consul_request {
 	void *arg;
 	void (*free_arg)(void *arg); // after done, or when the store is closed; NULL: nothing
 };
-struct consul_call;
-struct consul_call *consul_call_start(struct consul *consul, const struct consul_request *request);
-struct consul_call *consul_call_cancel(struct consul_call *call); // without calling back; frees arg
+struct kv_http_call *consul_call_start(struct consul *consul, const struct consul_request *request);
 // Calls done from the loop, for what is known without asking.
 void consul_later(struct consul *consul, int r, const char *why,
 		  void (*done)(void *arg, int r, const struct err *e), void *arg,
@@ -70,7 +61,7 @@ void consul_late_drop(struct consul *consul); // all of them, freeing their args
 // Asks for the revision of the whole store, as of now, by way of a key that starts like this one.
 void consul_ask_revision(struct consul *consul, const char *key, uint32_t timeout_ms,
 			 void (*done)(void *arg, const struct consul_answer *answer), void *arg,
-			 void (*free_arg)(void *arg), struct consul_call **ret);
+			 void (*free_arg)(void *arg), struct kv_http_call **ret);
 // That of the last deletion of this key, or a later one of it.
 void consul_ask_key_revision(struct consul *consul, const char *key,
 			     void (*done)(void *arg, const struct consul_answer *answer), void *arg,
@@ -109,7 +100,7 @@ struct consul_part {
 	struct consul_known *known;
 	struct consul_known *read;     // what the present answer has
 	struct consul_changes changes; // what is new in it
-	struct consul_call *call;      // NULL: nothing is asked
+	struct kv_http_call *call;     // NULL: nothing is asked
 	bool is_based;		       // known is what the caller was handed
 	bool is_begun;		       // the prefix was read once
 	bool is_current;	       // it was read since the watch last connected
@@ -129,7 +120,7 @@ struct consul_watch {
 	int64_t revision; // highest that the store is known to have had
 	int64_t complete; // as was told
 	size_t endpoint;  // that the reads wait at
-	struct consul_call *probe;
+	struct kv_http_call *probe;
 	struct watch_life life;	       // up its timer is for the next probe
 	struct timer *turn;	       // hands on changes
 	struct consul_changes changes; // to be told, in order

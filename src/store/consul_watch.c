@@ -23,7 +23,6 @@
 // server that hangs says nothing at all. The reads themselves may wait for minutes, as each that ends gives the whole set again.
 #include "store/consul_internal.h"
 
-#include "core/log.h"
 #include "core/mem.h"
 
 #include <errno.h>
@@ -58,11 +57,11 @@ static void drop_calls(void *arg)
 	struct consul_watch *watch = arg;
 	size_t i;
 
-	watch->probe = consul_call_cancel(watch->probe);
+	watch->probe = kv_http_call_cancel(watch->probe);
 	for (i = 0; i < watch->part_count; i++) {
 		struct consul_part *part = &watch->parts[i];
 
-		part->call = consul_call_cancel(part->call);
+		part->call = kv_http_call_cancel(part->call);
 		drop_read(part);
 		part->is_current = false;
 		part->index = 0;
@@ -79,7 +78,7 @@ static void lose(struct consul_watch *watch, bool store_changed, const char *why
 // False: the owner freed the watch.
 static bool come_up(struct consul_watch *watch)
 {
-	timer_start(watch->life.timer, watch->consul->dead_man_ms / 3 + 1);
+	timer_start(watch->life.timer, watch->consul->http.dead_man_ms / 3 + 1);
 	return watch_life_up(&watch->life, &(struct kv_header){ .revision = watch->revision });
 }
 
@@ -320,7 +319,7 @@ static void part_answered(void *arg, const struct consul_answer *answer)
 static void read_part(struct consul_part *part)
 {
 	struct consul_watch *watch = part->watch;
-	uint64_t wait_ms = (uint64_t)watch->consul->dead_man_ms * WAIT_FACTOR;
+	uint64_t wait_ms = (uint64_t)watch->consul->http.dead_man_ms * WAIT_FACTOR;
 	struct strbuf path = STRBUF_INIT(CONSUL_ELEMENT_MAX);
 	struct consul_request request = {
 		.method = "GET",
@@ -381,7 +380,7 @@ static void connected(void *arg, const struct consul_answer *answer)
 	if (!check_revision(watch, answer))
 		return;
 	if (watch->base.up)
-		timer_start(watch->life.timer, watch->consul->dead_man_ms / 3 + 1);
+		timer_start(watch->life.timer, watch->consul->http.dead_man_ms / 3 + 1);
 	read_parts(watch);
 }
 
@@ -398,7 +397,7 @@ static void probed(void *arg, const struct consul_answer *answer)
 
 	if (!check_revision(watch, answer))
 		return;
-	timer_start(watch->life.timer, watch->consul->dead_man_ms / 3 + 1);
+	timer_start(watch->life.timer, watch->consul->http.dead_man_ms / 3 + 1);
 	// Where the reads wait nobody may be alive any more.
 	if (answer->endpoint != watch->endpoint)
 		connect_start(watch);
@@ -407,7 +406,7 @@ static void probed(void *arg, const struct consul_answer *answer)
 static void timer_due(void *arg)
 {
 	struct consul_watch *watch = arg;
-	uint32_t dead_man_ms = watch->consul->dead_man_ms;
+	uint32_t dead_man_ms = watch->consul->http.dead_man_ms;
 
 	if (watch->is_foreign) {
 		lose(watch, true, "consul: the store is another one: this one has no cluster id");
@@ -423,12 +422,6 @@ static void timer_due(void *arg)
 }
 
 // ---- start and end ----
-
-static const struct watch_life_ops life_ops = {
-	.store = "consul",
-	.stop = drop_calls,
-	.due = timer_due,
-};
 
 // What a range handed on belongs to the watch that follows it.
 static struct consul_known *take_range(struct consul *consul, const char *prefix)
@@ -460,7 +453,7 @@ void consul_watch_start(struct kv_watch *base, const char *const *prefixes, int6
 		if (!part->known)
 			part->known = consul_known_new(prefixes[watch->part_count]);
 	}
-	watch_life_begin(&watch->life, base, &life_ops, watch);
+	watch_life_begin(&watch->life, base, drop_calls, timer_due, watch);
 	watch->turn = timer_new(base->kv->loop, tell_changes, watch);
 	watch->next = consul->watches;
 	if (consul->watches)

@@ -51,13 +51,6 @@ static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, v
 
 // ---- open and close ----
 
-static void free_secret(char *text)
-{
-	if (text)
-		explicit_bzero(text, strlen(text));
-	free(text);
-}
-
 // v2 takes basic authentication, with each request.
 static int set_authorization(struct etcd2 *etcd, const struct store_config *config, struct err *e)
 {
@@ -71,30 +64,20 @@ static int set_authorization(struct etcd2 *etcd, const struct store_config *conf
 	both = xasprintf("%s:%s", config->username, config->password ? config->password : "");
 	encoded = base64_encode_new(both, strlen(both));
 	etcd->authorization = xasprintf("Authorization: Basic %s", encoded);
-	free_secret(both);
-	free_secret(encoded);
+	secret_text_free(both);
+	secret_text_free(encoded);
 	return 0;
 }
 
 static int etcd2_open(struct kv *kv, const struct store_config *config, struct err *e)
 {
 	struct etcd2 *etcd = etcd2_of(kv);
-	struct http_client_config http = {
-		.ca_file = config->ca_file,
-		.cert_file = config->cert_file,
-		.key_file = config->key_file,
-		.user_agent = "weft/" WEFT_VERSION,
-	};
 	int r;
 
-	etcd->request_timeout_ms = config->request_timeout_ms;
-	etcd->dead_man_ms = config->dead_man_ms;
 	etcd->sessions = etcd2_sessions_new();
 	r = set_authorization(etcd, config, e);
 	if (r == 0)
-		r = endpoint_set_open(&etcd->endpoints, config, e);
-	if (r == 0)
-		r = http_client_new(kv->loop, &http, &etcd->http, e);
+		r = kv_http_open(&etcd->http, config, e);
 	return r < 0 ? err_wrap(e, "etcd") : 0;
 }
 
@@ -102,22 +85,9 @@ static void etcd2_close(struct kv *kv)
 {
 	struct etcd2 *etcd = etcd2_of(kv);
 
-	while (etcd->calls)
-		etcd2_call_cancel(etcd->calls);
-	http_client_free(etcd->http);
-	endpoint_set_free(&etcd->endpoints);
-	free_secret(etcd->authorization);
+	kv_http_close(&etcd->http);
+	secret_text_free(etcd->authorization);
 	etcd2_sessions_free(etcd->sessions);
-}
-
-static const char *endpoint(const struct kv *kv)
-{
-	return endpoint_set_url(&etcd2_of(kv)->endpoints);
-}
-
-static void reconnect(struct kv *kv)
-{
-	http_client_disconnect(etcd2_of(kv)->http);
 }
 
 const struct kv_ops etcd2_ops = {
@@ -136,6 +106,6 @@ const struct kv_ops etcd2_ops = {
 	.session_close = session_close,
 	.watch = etcd2_watch_start,
 	.watch_free = etcd2_watch_end,
-	.endpoint = endpoint,
-	.reconnect = reconnect,
+	.endpoint = kv_http_endpoint,
+	.reconnect = kv_http_reconnect,
 };

@@ -2,18 +2,9 @@
 // Copyright The weft authors
 // Owns: one request to etcd's v2 API and its way from endpoint to endpoint.
 //
-// DOC: life of a call
-//
-//   SEND to an endpoint -> answer -> done
-//    ^                       |
-//    +-- lost, or refused ---+   to one not yet tried, else done
-//
-// A call moves on only if the request surely was not done, or may be done twice. Each endpoint is
-// tried once. An error that is the answer to a question (no such key, the compare failed) is no
-// failure here.
+// An error that is the answer to a question (no such key, the compare failed) is no failure here.
 #include "store/etcd2_internal.h"
 
-#include "core/log.h"
 #include "core/mem.h"
 #include "core/parse.h"
 #include "core/text.h"
@@ -26,21 +17,15 @@
 #define ERROR_MAX (64 * 1024) // text of an answer that is no success
 
 struct etcd2_call {
+	struct kv_http_call base;
 	struct etcd2 *etcd;
-	struct etcd2_call *previous;
-	struct etcd2_call *next;
 	struct etcd2_request request;
-	struct http_call *http;
 	struct timer *soon; // of a call that asks nobody
 	int soon_r;
 	struct etcd2_reader *reader;
 	struct err reader_err;
-	size_t nodes;
 	struct etcd2_head head;
 	struct etcd2_reply reply;
-	size_t endpoint;
-	uint64_t tried;
-	struct err err; // of the last endpoint tried
 };
 
 static void attempt(struct etcd2_call *call);
@@ -147,18 +132,10 @@ static bool is_answer(int64_t code)
 
 // ---- the way of a call ----
 
-static void call_unlink(struct etcd2_call *call)
+static void call_free(struct kv_http_call *base)
 {
-	if (call->previous)
-		call->previous->next = call->next;
-	else
-		call->etcd->calls = call->next;
-	if (call->next)
-		call->next->previous = call->previous;
-}
+	struct etcd2_call *call = (struct etcd2_call *)base;
 
-static void call_free(struct etcd2_call *call)
-{
 	free(call->request.key);
 	free(call->request.query);
 	free(call->request.form);
@@ -171,60 +148,40 @@ static void call_free(struct etcd2_call *call)
 	free(call);
 }
 
-struct etcd2_call *etcd2_call_cancel(struct etcd2_call *call)
-{
-	if (!call)
-		return NULL;
-	if (call->http)
-		http_call_cancel(call->http);
-	call_unlink(call);
-	call_free(call);
-	return NULL;
-}
-
 static void finish(struct etcd2_call *call, int r)
 {
 	struct etcd2_answer answer = {
 		.r = r,
 		.head = call->head,
 		.reply = r == 0 ? &call->reply : NULL,
-		.err = r < 0 ? &call->err : NULL,
+		.err = r < 0 ? &call->base.err : NULL,
 	};
 
-	call_unlink(call);
+	kv_http_call_end(&call->base);
 	call->request.done(call->request.arg, &answer);
-	call_free(call);
+	call_free(&call->base);
 }
 
-// The request was not done there, or its answer was lost. call->err says why.
+// The request was not done there, or its answer was lost. call->base.err says why.
 static void move_on(struct etcd2_call *call, enum etcd2_verdict verdict)
 {
-	struct etcd2 *etcd = call->etcd;
-
-	endpoint_set_failed(&etcd->endpoints, call->endpoint);
-	call->tried |= (uint64_t)1 << call->endpoint;
-	if (verdict == ETCD2_UNKNOWN && !call->request.idempotent) {
-		call->err.code = -EINPROGRESS;
-		finish(call, -EINPROGRESS);
-	} else if (call->nodes > 0 || endpoint_set_pick(&etcd->endpoints, call->tried) == SIZE_MAX) {
-		finish(call, call->err.code);
-	} else {
-		log_debug("etcd: %s; trying another endpoint", err_msg(&call->err));
+	if (kv_http_call_moves_on(&call->base, verdict == ETCD2_UNKNOWN))
 		attempt(call);
-	}
+	else
+		finish(call, call->base.err.code);
 }
 
 static void add_url(struct etcd2_call *call)
 {
-	(void)err_wrap(&call->err, "%s", call->etcd->endpoints.items[call->endpoint].url);
+	(void)err_wrap(&call->base.err, "%s", kv_http_call_url(&call->base));
 }
 
 static void refused(struct etcd2_call *call, int status, const char *text, size_t len)
 {
-	enum etcd2_verdict verdict = etcd2_judge(status, text, len, &call->reply, &call->err);
+	enum etcd2_verdict verdict = etcd2_judge(status, text, len, &call->reply, &call->base.err);
 
 	if (is_answer(call->reply.error_code)) {
-		endpoint_set_works(&call->etcd->endpoints, call->endpoint);
+		kv_http_call_works(&call->base);
 		finish(call, 0);
 		return;
 	}
@@ -234,17 +191,17 @@ static void refused(struct etcd2_call *call, int status, const char *text, size_
 		return;
 	}
 	// A server that is asked something it refuses works all the same.
-	endpoint_set_works(&call->etcd->endpoints, call->endpoint);
-	finish(call, call->err.code);
+	kv_http_call_works(&call->base);
+	finish(call, call->base.err.code);
 }
 
 static void http_done(void *arg, int r, const struct http_response *response, const struct err *e)
 {
 	struct etcd2_call *call = arg;
 
-	call->http = NULL;
+	call->base.http = NULL;
 	if (r < 0) {
-		call->err = call->reader_err.code < 0 ? call->reader_err : *e;
+		call->base.err = call->reader_err.code < 0 ? call->reader_err : *e;
 		add_url(call);
 		move_on(call, response->sent ? ETCD2_UNKNOWN : ETCD2_NOT_DONE);
 		return;
@@ -253,16 +210,16 @@ static void http_done(void *arg, int r, const struct http_response *response, co
 		refused(call, response->status, response->body, response->len);
 		return;
 	}
-	r = etcd2_reader_end(call->reader, &call->reply, &call->err);
+	r = etcd2_reader_end(call->reader, &call->reply, &call->base.err);
 	if (r == 0 && !call->reply.has_node)
-		r = err_set(&call->err, -EPROTO, "not an answer of etcd's v2 API: no node");
+		r = err_set(&call->base.err, -EPROTO, "not an answer of etcd's v2 API: no node");
 	if (r < 0) {
-		call->err.code = -EPROTO;
+		call->base.err.code = -EPROTO;
 		add_url(call);
 		move_on(call, ETCD2_UNKNOWN);
 		return;
 	}
-	endpoint_set_works(&call->etcd->endpoints, call->endpoint);
+	kv_http_call_works(&call->base);
 	finish(call, 0);
 }
 
@@ -279,7 +236,7 @@ static int got_node(void *arg, const struct etcd2_node *node, const struct etcd2
 
 	if (!call->request.node)
 		return 0;
-	call->nodes++;
+	call->base.taken++;
 	return call->request.node(call->request.arg, node, so_far);
 }
 
@@ -301,27 +258,26 @@ static void attempt(struct etcd2_call *call)
 		.headers = headers,
 		.body = asked->form,
 		.body_len = asked->form ? strlen(asked->form) : 0,
-		.once = !asked->idempotent,
 		.response_max = ERROR_MAX,
-		.connect_timeout_ms = etcd->endpoints.connect_timeout_ms,
-		.total_timeout_ms = (asked->is_long ? LONG_TOTAL_FACTOR : 1) * etcd->request_timeout_ms,
-		.idle_timeout_ms = asked->is_long ? LONG_IDLE_FACTOR * etcd->request_timeout_ms : 0,
+		.total_timeout_ms = (asked->is_long ? LONG_TOTAL_FACTOR : 1) *
+				    etcd->http.request_timeout_ms,
+		.idle_timeout_ms = asked->is_long ? LONG_IDLE_FACTOR * etcd->http.request_timeout_ms
+						  : 0,
 		.head = got_head,
 		.chunk = got_chunk,
 		.done = http_done,
 		.arg = call,
 	};
 
-	call->endpoint = endpoint_set_pick(&etcd->endpoints, call->tried);
+	call->base.endpoint = endpoint_set_pick(&etcd->http.endpoints, call->base.tried);
 	call->reader_err.code = 0;
 	call->reply = (struct etcd2_reply){ 0 };
 	call->head = (struct etcd2_head){ 0 };
 	etcd2_reader_free(call->reader);
 	call->reader = etcd2_reader_new(got_node, call);
-	url = etcd2_url(etcd, call->endpoint, asked->key, asked->query);
+	url = etcd2_url(etcd, call->base.endpoint, asked->key, asked->query);
 	request.url = url;
-	etcd->base.stats.requests++;
-	call->http = http_call_start(etcd->http, &request);
+	kv_http_call_send(&call->base, &request);
 }
 
 static struct etcd2_call *call_new(struct etcd2 *etcd, const struct etcd2_request *request)
@@ -330,19 +286,16 @@ static struct etcd2_call *call_new(struct etcd2 *etcd, const struct etcd2_reques
 
 	call->etcd = etcd;
 	call->request = *request;
-	call->next = etcd->calls;
-	if (etcd->calls)
-		etcd->calls->previous = call;
-	etcd->calls = call;
+	kv_http_call_begin(&call->base, &etcd->http, !request->idempotent, call_free);
 	return call;
 }
 
-struct etcd2_call *etcd2_call_start(struct etcd2 *etcd, const struct etcd2_request *request)
+struct kv_http_call *etcd2_call_start(struct etcd2 *etcd, const struct etcd2_request *request)
 {
 	struct etcd2_call *call = call_new(etcd, request);
 
 	attempt(call);
-	return call;
+	return &call->base;
 }
 
 static void soon_due(void *arg)
@@ -352,15 +305,15 @@ static void soon_due(void *arg)
 	finish(call, call->soon_r);
 }
 
-struct etcd2_call *etcd2_call_end_soon(struct etcd2 *etcd, const struct etcd2_request *request,
-				       int r, const struct err *e)
+struct kv_http_call *etcd2_call_end_soon(struct etcd2 *etcd, const struct etcd2_request *request,
+					 int r, const struct err *e)
 {
 	struct etcd2_call *call = call_new(etcd, request);
 
 	call->soon_r = r;
 	if (r < 0)
-		call->err = *e;
-	call->soon = timer_new(etcd->base.loop, soon_due, call);
+		call->base.err = *e;
+	call->soon = timer_new(etcd->http.base.loop, soon_due, call);
 	timer_start(call->soon, 0);
-	return call;
+	return &call->base;
 }

@@ -4,19 +4,12 @@
 #pragma once
 
 #include "core/strbuf.h"
-#include "io/http_client.h"
-#include "store/endpoint_set.h"
 #include "store/etcd2_json.h"
 #include "store/kv_watch_life.h"
 
 struct etcd2 {
-	struct kv base;
-	struct http_client *http;
-	struct endpoint_set endpoints;
-	uint32_t request_timeout_ms;
-	uint32_t dead_man_ms;
+	struct kv_http http;
 	char *authorization; // header line, a secret; NULL: none
-	struct etcd2_call *calls;
 	struct etcd2_sessions *sessions;
 };
 
@@ -73,12 +66,10 @@ struct etcd2_request {
 	void *arg;		     // freed after done, or when the store is closed
 	void (*free_arg)(void *arg); // NULL: free()
 };
-struct etcd2_call;
-struct etcd2_call *etcd2_call_start(struct etcd2 *etcd, const struct etcd2_request *request);
+struct kv_http_call *etcd2_call_start(struct etcd2 *etcd, const struct etcd2_request *request);
 // Ends from the loop with r and e, without having asked anybody. r 0: reply and head are zero.
-struct etcd2_call *etcd2_call_end_soon(struct etcd2 *etcd, const struct etcd2_request *request,
-				       int r, const struct err *e);
-struct etcd2_call *etcd2_call_cancel(struct etcd2_call *call); // without calling back; frees arg
+struct kv_http_call *etcd2_call_end_soon(struct etcd2 *etcd, const struct etcd2_request *request,
+					 int r, const struct err *e);
 
 // ---- sessions ----
 #define ETCD2_TTL_UNKNOWN_S 86400 // of a session that was opened elsewhere
@@ -150,11 +141,11 @@ struct etcd2_watch {
 	struct strbuf key;
 	struct strbuf value;
 
-	struct http_call *leader; // under way: has the member one?
-	bool led;		  // it had, since the watch was down
-	uint64_t leader_ms;	  // when it was asked last
-	struct etcd2_call *check; // under way: has the store really gone back in time?
-	int64_t check_revision;	  // what it must have at least
+	struct http_call *leader;   // under way: has the member one?
+	bool led;		    // it had, since the watch was down
+	uint64_t leader_ms;	    // when it was asked last
+	struct kv_http_call *check; // under way: has the store really gone back in time?
+	int64_t check_revision;	    // what it must have at least
 	uint64_t check_term;
 	struct watch_life life; // with a poll its timer is for the next one, or that it is dead
 	uint64_t period_ms;

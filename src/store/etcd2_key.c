@@ -85,7 +85,7 @@ char *etcd2_url(const struct etcd2 *etcd, size_t endpoint, const char *key, cons
 {
 	struct strbuf url = STRBUF_INIT(FORM_MAX);
 
-	strbuf_puts(&url, etcd->endpoints.items[endpoint].url);
+	strbuf_puts(&url, etcd->http.endpoints.items[endpoint].url);
 	strbuf_puts(&url, "/v2/keys");
 	etcd2_encode(&url, key, strlen(key), true);
 	if (query)

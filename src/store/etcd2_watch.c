@@ -32,7 +32,6 @@
 // which no member that lags can answer with less than we saw, tells the two apart.
 #include "store/etcd2_internal.h"
 
-#include "core/log.h"
 #include "core/mem.h"
 #include "core/strbuf.h"
 
@@ -62,14 +61,14 @@ static void stop(void *arg)
 	if (watch->leader)
 		http_call_cancel(watch->leader);
 	watch->leader = NULL;
-	watch->check = etcd2_call_cancel(watch->check);
+	watch->check = kv_http_call_cancel(watch->check);
 	watch->silent_index = 0;
 	watch->led = false;
 }
 
 static void fail(struct etcd2_watch *watch, const struct err *e)
 {
-	watch_life_fail(&watch->life, &watch->etcd->endpoints, watch->endpoint, e);
+	watch_life_fail(&watch->life, watch->endpoint, e);
 }
 
 static void come_up(struct etcd2_watch *watch)
@@ -79,7 +78,7 @@ static void come_up(struct etcd2_watch *watch)
 
 	if (watch->base.up || watch->check || !watch->led || !watch->has_head)
 		return;
-	endpoint_set_works(&watch->etcd->endpoints, watch->endpoint);
+	endpoint_set_works(&watch->etcd->http.endpoints, watch->endpoint);
 	watch_life_up(&watch->life, &header);
 }
 
@@ -148,20 +147,18 @@ static void leader_ask(struct etcd2_watch *watch)
 	struct etcd2 *etcd = watch->etcd;
 	const char *headers[] = { etcd->authorization, NULL };
 	_cleanup_free_ char *url =
-		xasprintf("%s/v2/members/leader", etcd->endpoints.items[watch->endpoint].url);
+		xasprintf("%s/v2/members/leader", etcd->http.endpoints.items[watch->endpoint].url);
 	struct http_request request = {
 		.method = "GET",
 		.url = url,
 		.headers = headers,
 		.response_max = ERROR_MAX,
-		.connect_timeout_ms = etcd->endpoints.connect_timeout_ms,
-		.total_timeout_ms = etcd->dead_man_ms,
+		.total_timeout_ms = etcd->http.dead_man_ms,
 		.done = leader_told,
 		.arg = watch,
 	};
 
-	etcd->base.stats.requests++;
-	watch->leader = http_call_start(etcd->http, &request);
+	watch->leader = kv_http_start(&etcd->http, &request);
 	watch->leader_ms = loop_now_ms();
 }
 
@@ -171,7 +168,7 @@ static void leader_ask(struct etcd2_watch *watch)
 static void adapt_period(struct etcd2_watch *watch, const struct etcd2_head *head)
 {
 	uint64_t now = loop_now_ms();
-	uint64_t longest = watch->etcd->dead_man_ms / 3 + 1;
+	uint64_t longest = watch->etcd->http.dead_man_ms / 3 + 1;
 	int64_t moved = head->kv.revision - watch->head.kv.revision;
 
 	watch->period_ms = longest;
@@ -377,7 +374,7 @@ static void poll_refused(struct etcd2_watch *watch, const struct http_response *
 		watch_life_lose(&watch->life, false,
 				"the store's history does not reach back to what we have seen");
 	} else {
-		(void)err_wrap(&e, "%s", watch->etcd->endpoints.items[watch->endpoint].url);
+		(void)err_wrap(&e, "%s", watch->etcd->http.endpoints.items[watch->endpoint].url);
 		watch_life_down(&watch->life, &e);
 	}
 }
@@ -434,14 +431,13 @@ static void poll_open(struct etcd2_watch *watch)
 		.method = "GET",
 		.headers = headers,
 		.response_max = ERROR_MAX,
-		.connect_timeout_ms = etcd->endpoints.connect_timeout_ms,
 		.head = got_head,
 		.chunk = got_chunk,
 		.done = poll_ended,
 		.arg = watch,
 	};
 
-	watch->endpoint = endpoint_set_pick(&etcd->endpoints, 0);
+	watch->endpoint = endpoint_set_pick(&etcd->http.endpoints, 0);
 	watch->has_head = false;
 	watch->has_event = false;
 	watch->err.code = 0;
@@ -450,16 +446,15 @@ static void poll_open(struct etcd2_watch *watch)
 	watch->alive_ms = loop_now_ms();
 	url = etcd2_url(etcd, watch->endpoint, watch->directory, query);
 	request.url = url;
-	etcd->base.stats.requests++;
-	watch->poll = http_call_start(etcd->http, &request);
-	timer_start(watch->life.timer, etcd->dead_man_ms);
+	watch->poll = kv_http_start(&etcd->http, &request);
+	timer_start(watch->life.timer, etcd->http.dead_man_ms);
 }
 
 static void follow(struct etcd2_watch *watch)
 {
 	int64_t silent_index = watch->silent_index;
 
-	if (!watch->leader && loop_now_ms() - watch->leader_ms > watch->etcd->dead_man_ms / 3)
+	if (!watch->leader && loop_now_ms() - watch->leader_ms > watch->etcd->http.dead_man_ms / 3)
 		leader_ask(watch);
 	// A member that lags cannot speak for what is beyond it.
 	if (silent_index > watch->head.kv.revision)
@@ -481,21 +476,15 @@ static void timer_due(void *arg)
 	} else if (watch->has_head && !watch->has_event && watch->alive_ms <= watch->head_ms &&
 		   !watch->check) {
 		follow(watch);
-	} else if (loop_now_ms() - watch->alive_ms < watch->etcd->dead_man_ms) {
+	} else if (loop_now_ms() - watch->alive_ms < watch->etcd->http.dead_man_ms) {
 		timer_start(watch->life.timer, watch->period_ms);
 	} else {
-		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->etcd->dead_man_ms);
+		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->etcd->http.dead_man_ms);
 		fail(watch, &e);
 	}
 }
 
 // ---- start and end ----
-
-static const struct watch_life_ops life_ops = {
-	.store = "etcd",
-	.stop = stop,
-	.due = timer_due,
-};
 
 // The directory that all prefixes have in common.
 static char *common_directory(const char *const *prefixes)
@@ -532,8 +521,8 @@ void etcd2_watch_start(struct kv_watch *base, const char *const *prefixes, int64
 	watch->revision = from - 1;
 	watch->key = STRBUF_INIT(ETCD2_KEY_MAX);
 	watch->value = STRBUF_INIT(KV_VALUE_MAX);
-	watch->period_ms = watch->etcd->dead_man_ms / 3 + 1;
-	watch_life_begin(&watch->life, base, &life_ops, watch);
+	watch->period_ms = watch->etcd->http.dead_man_ms / 3 + 1;
+	watch_life_begin(&watch->life, base, stop, timer_due, watch);
 	poll_open(watch);
 }
 

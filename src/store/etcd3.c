@@ -235,54 +235,24 @@ static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, v
 static int etcd3_open(struct kv *kv, const struct store_config *config, struct err *e)
 {
 	struct etcd3 *etcd = etcd3_of(kv);
-	struct http_client_config http = {
-		.ca_file = config->ca_file,
-		.cert_file = config->cert_file,
-		.key_file = config->key_file,
-		.user_agent = "weft/" WEFT_VERSION,
-	};
 	int r;
 
-	etcd->request_timeout_ms = config->request_timeout_ms;
-	etcd->dead_man_ms = config->dead_man_ms;
 	if (config->username && config->username[0]) {
 		etcd->username = xstrdup(config->username);
 		etcd->password = xstrdup(config->password ? config->password : "");
 	}
-	r = endpoint_set_open(&etcd->endpoints, config, e);
-	if (r == 0)
-		r = http_client_new(kv->loop, &http, &etcd->http, e);
+	r = kv_http_open(&etcd->http, config, e);
 	return r < 0 ? err_wrap(e, "etcd") : 0;
-}
-
-static void free_secret(char *text)
-{
-	if (text)
-		explicit_bzero(text, strlen(text));
-	free(text);
 }
 
 static void etcd3_close(struct kv *kv)
 {
 	struct etcd3 *etcd = etcd3_of(kv);
 
-	while (etcd->calls)
-		etcd3_call_cancel(etcd->calls);
-	http_client_free(etcd->http);
-	endpoint_set_free(&etcd->endpoints);
+	kv_http_close(&etcd->http);
 	free(etcd->username);
-	free_secret(etcd->password);
-	free_secret(etcd->token);
-}
-
-static const char *endpoint(const struct kv *kv)
-{
-	return endpoint_set_url(&etcd3_of(kv)->endpoints);
-}
-
-static void reconnect(struct kv *kv)
-{
-	http_client_disconnect(etcd3_of(kv)->http);
+	secret_text_free(etcd->password);
+	secret_text_free(etcd->token);
 }
 
 const struct kv_ops etcd3_ops = {
@@ -300,6 +270,6 @@ const struct kv_ops etcd3_ops = {
 	.session_close = session_close,
 	.watch = etcd3_watch_start,
 	.watch_free = etcd3_watch_end,
-	.endpoint = endpoint,
-	.reconnect = reconnect,
+	.endpoint = kv_http_endpoint,
+	.reconnect = kv_http_reconnect,
 };

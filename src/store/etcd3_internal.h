@@ -4,8 +4,6 @@
 #pragma once
 
 #include "core/json_stream.h"
-#include "io/http_client.h"
-#include "store/endpoint_set.h"
 #include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
 #include "store/kv_watch_life.h"
@@ -21,11 +19,7 @@ struct etcd3_waiter {
 };
 
 struct etcd3 {
-	struct kv base;
-	struct http_client *http;
-	struct endpoint_set endpoints; // older_api: "/v3beta", for etcd 3.3, in place of "/v3"
-	uint32_t request_timeout_ms;
-	uint32_t dead_man_ms;
+	struct kv_http http; // older_api of an endpoint: "/v3beta", for etcd 3.3, in place of "/v3"
 
 	char *username; // NULL: none
 	char *password;
@@ -35,7 +29,6 @@ struct etcd3 {
 	bool token_coming;
 	struct etcd3_waiter *waiters;
 
-	struct etcd3_call *calls;
 	struct etcd3_watch *watches;
 };
 
@@ -77,9 +70,7 @@ struct etcd3_request {
 	void *arg;		     // freed after done, or when the store is closed
 	void (*free_arg)(void *arg); // NULL: free()
 };
-struct etcd3_call;
-struct etcd3_call *etcd3_call_start(struct etcd3 *etcd, const struct etcd3_request *request);
-struct etcd3_call *etcd3_call_cancel(struct etcd3_call *call); // without calling back; frees arg
+struct kv_http_call *etcd3_call_start(struct etcd3 *etcd, const struct etcd3_request *request);
 
 // ---- watches ----
 // How far a watch has come with one of its prefixes.
@@ -111,8 +102,8 @@ struct etcd3_watch {
 	bool other_api; // the endpoint's usual one was not found there
 	struct etcd3_waiter waiter;
 	uint64_t token_number;
-	struct etcd3_call *check; // under way: has the store really gone back in time?
-	int64_t check_revision;	  // what it must have at least
+	struct kv_http_call *check; // under way: has the store really gone back in time?
+	int64_t check_revision;	    // what it must have at least
 	uint64_t check_term;
 	struct watch_life life; // with a stream its timer is for asking for the next sign of life
 	uint64_t alive_ms;	// last byte

@@ -10,7 +10,7 @@
 
 char *etcd3_url(const struct etcd3 *etcd, size_t endpoint, bool older_api, const char *path)
 {
-	return xasprintf("%s%s%s", etcd->endpoints.items[endpoint].url,
+	return xasprintf("%s%s%s", etcd->http.endpoints.items[endpoint].url,
 			 older_api ? "/v3beta" : "/v3", path);
 }
 
@@ -131,10 +131,7 @@ bool etcd3_token_refused(struct etcd3 *etcd, uint64_t number)
 	// Another call may have thrown it away, and a new one may be here already.
 	if (number != etcd->token_number)
 		return true;
-	if (etcd->token)
-		explicit_bzero(etcd->token, strlen(etcd->token));
-	free(etcd->token);
-	etcd->token = NULL;
+	secret_text_free(TAKE_PTR(etcd->token));
 	etcd->token_needless = false;
 	return true;
 }

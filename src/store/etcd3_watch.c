@@ -38,7 +38,7 @@ static void stream_drop(void *arg)
 	if (watch->stream)
 		http_call_cancel(watch->stream);
 	watch->stream = NULL;
-	watch->check = etcd3_call_cancel(watch->check);
+	watch->check = kv_http_call_cancel(watch->check);
 	// A stream that is being read is let go of when it has been read.
 	if (!watch->parsing)
 		watch->lines = etcd3_lines_free(watch->lines);
@@ -46,7 +46,7 @@ static void stream_drop(void *arg)
 
 static void fail(struct etcd3_watch *watch, const struct err *e)
 {
-	watch_life_fail(&watch->life, &watch->etcd->endpoints, watch->endpoint, e);
+	watch_life_fail(&watch->life, watch->endpoint, e);
 }
 
 static struct kv_header header_at(const struct etcd3_watch *watch, int64_t revision)
@@ -60,7 +60,7 @@ static void come_up(struct etcd3_watch *watch)
 
 	if (watch->base.up || watch->check || watch->created < watch->prefix_count)
 		return;
-	endpoint_set_works(&watch->etcd->endpoints, watch->endpoint);
+	endpoint_set_works(&watch->etcd->http.endpoints, watch->endpoint);
 	watch_life_up(&watch->life, &header);
 }
 
@@ -253,17 +253,17 @@ static void stream_error(struct etcd3_watch *watch, int status, const char *text
 		break;
 	case ETCD3_NO_SUCH_PATH:
 		if (watch->other_api)
-			endpoint_set_failed(&etcd->endpoints, watch->endpoint);
+			endpoint_set_failed(&etcd->http.endpoints, watch->endpoint);
 		watch->other_api = !watch->other_api;
 		break;
 	case ETCD3_NOT_DONE:
 	case ETCD3_UNKNOWN:
-		endpoint_set_failed(&etcd->endpoints, watch->endpoint);
+		endpoint_set_failed(&etcd->http.endpoints, watch->endpoint);
 		break;
 	case ETCD3_REFUSED:
 		break;
 	}
-	(void)err_wrap(&e, "%s", etcd->endpoints.items[watch->endpoint].url);
+	(void)err_wrap(&e, "%s", etcd->http.endpoints.items[watch->endpoint].url);
 	watch_life_down(&watch->life, &e);
 }
 
@@ -282,7 +282,7 @@ static void use_message(struct etcd3_watch *watch, const json_t *message,
 		// They are answered in the order in which they were asked for.
 		if (watch->created < watch->prefix_count)
 			watch->progress[watch->created++].watch_id = watch_id;
-		watch->etcd->endpoints.items[watch->endpoint].older_api = watch->older_api;
+		watch->etcd->http.endpoints.items[watch->endpoint].older_api = watch->older_api;
 		watch->other_api = false;
 		come_up(watch);
 		return;
@@ -397,7 +397,7 @@ static void stream_open(struct etcd3_watch *watch)
 	struct etcd3 *etcd = watch->etcd;
 	_cleanup_free_ char *url = NULL;
 	_cleanup_free_ char *body = NULL;
-	_cleanup_free_ char *token_header = NULL;
+	_cleanup_secret_ char *token_header = NULL;
 	const char *headers[ETCD3_HEADERS_MAX];
 	size_t endpoint;
 	struct http_request request = {
@@ -405,7 +405,6 @@ static void stream_open(struct etcd3_watch *watch)
 		.headers = headers,
 		.upload_stays_open = true,
 		.response_max = ETCD3_ANSWER_MAX,
-		.connect_timeout_ms = etcd->endpoints.connect_timeout_ms,
 		.chunk = got_chunk,
 		.done = stream_ended,
 		.arg = watch,
@@ -417,11 +416,11 @@ static void stream_open(struct etcd3_watch *watch)
 		etcd3_token_wait(etcd, &watch->waiter);
 		return;
 	}
-	endpoint = endpoint_set_pick(&etcd->endpoints, 0);
+	endpoint = endpoint_set_pick(&etcd->http.endpoints, 0);
 	if (endpoint != watch->endpoint)
 		watch->other_api = false;
 	watch->endpoint = endpoint;
-	watch->older_api = etcd->endpoints.items[endpoint].older_api != watch->other_api;
+	watch->older_api = etcd->http.endpoints.items[endpoint].older_api != watch->other_api;
 	watch->token_number = etcd->token_number;
 	watch->lines = etcd3_lines_new(got_event, got_message, watch);
 	watch->alive_ms = loop_now_ms();
@@ -431,11 +430,8 @@ static void stream_open(struct etcd3_watch *watch)
 	request.url = url;
 	request.body = body;
 	request.body_len = strlen(body);
-	etcd->base.stats.requests++;
-	watch->stream = http_call_start(etcd->http, &request);
-	if (token_header)
-		explicit_bzero(token_header, strlen(token_header));
-	timer_start(watch->life.timer, etcd->dead_man_ms / 3 + 1);
+	watch->stream = kv_http_start(&etcd->http, &request);
+	timer_start(watch->life.timer, etcd->http.dead_man_ms / 3 + 1);
 }
 
 static void timer_due(void *arg)
@@ -448,22 +444,16 @@ static void timer_due(void *arg)
 		stream_open(watch);
 		return;
 	}
-	if (silent_ms > watch->etcd->dead_man_ms) {
-		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->etcd->dead_man_ms);
+	if (silent_ms > watch->etcd->http.dead_man_ms) {
+		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->etcd->http.dead_man_ms);
 		fail(watch, &e);
 		return;
 	}
 	http_call_send(watch->stream, ETCD3_PROGRESS_REQUEST, strlen(ETCD3_PROGRESS_REQUEST));
-	timer_start(watch->life.timer, watch->etcd->dead_man_ms / 3 + 1);
+	timer_start(watch->life.timer, watch->etcd->http.dead_man_ms / 3 + 1);
 }
 
 // ---- start and end ----
-
-static const struct watch_life_ops life_ops = {
-	.store = "etcd",
-	.stop = stream_drop,
-	.due = timer_due,
-};
 
 void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
 		       uint64_t cluster_id)
@@ -481,7 +471,7 @@ void etcd3_watch_start(struct kv_watch *base, const char *const *prefixes, int64
 	watch->cluster_id = cluster_id;
 	watch->revision = from - 1;
 	watch->complete = from - 1;
-	watch_life_begin(&watch->life, base, &life_ops, watch);
+	watch_life_begin(&watch->life, base, stream_drop, timer_due, watch);
 	watch->next = etcd->watches;
 	if (etcd->watches)
 		etcd->watches->previous = watch;

@@ -7,21 +7,21 @@
 
 #include <errno.h>
 
-void watch_life_begin(struct watch_life *life, struct kv_watch *watch,
-		      const struct watch_life_ops *ops, void *arg)
+void watch_life_begin(struct watch_life *life, struct kv_watch *watch, watch_stop_fn *stop,
+		      timer_fn *due, void *arg)
 {
 	*life = (struct watch_life){
-		.ops = ops,
+		.stop = stop,
 		.arg = arg,
 		.watch = watch,
-		.timer = timer_new(watch->kv->loop, ops->due, arg),
+		.timer = timer_new(watch->kv->loop, due, arg),
 		.backoff = { .base_ms = 100, .max_ms = 5000 },
 	};
 }
 
 void watch_life_end(struct watch_life *life)
 {
-	life->ops->stop(life->arg);
+	life->stop(life->arg);
 	life->timer = timer_free(life->timer);
 }
 
@@ -44,15 +44,15 @@ void watch_life_down(struct watch_life *life, const struct err *e)
 {
 	if (life->watch->up && loop_now_ms() - life->up_since_ms > life->backoff.max_ms)
 		backoff_reset(&life->backoff);
-	life->ops->stop(life->arg);
+	life->stop(life->arg);
 	timer_start(life->timer, next_try_ms(life));
-	log_debug("%s: watch broke: %s", life->ops->store, err_msg(e));
+	log_debug("%s: watch broke: %s", life->watch->kv->ops->kind, err_msg(e));
 	kv_watch_down(life->watch, e);
 }
 
-void watch_life_fail(struct watch_life *life, struct endpoint_set *set, size_t endpoint,
-		     const struct err *e)
+void watch_life_fail(struct watch_life *life, size_t endpoint, const struct err *e)
 {
+	struct endpoint_set *set = &((struct kv_http *)life->watch->kv)->endpoints;
 	struct err told = *e;
 
 	(void)err_wrap(&told, "%s", set->items[endpoint].url);
@@ -65,7 +65,7 @@ void watch_life_lose(struct watch_life *life, bool store_changed, const char *wh
 	struct err e;
 
 	err_set(&e, -ESTALE, "%s", why);
-	life->ops->stop(life->arg);
+	life->stop(life->arg);
 	timer_stop(life->timer);
 	kv_watch_lose(life->watch, store_changed, &e);
 }

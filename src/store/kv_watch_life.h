@@ -4,18 +4,13 @@
 // hears of that.
 #pragma once
 
-#include "store/endpoint_set.h"
-#include "store/kv_internal.h"
+#include "store/kv_http.h"
 
-struct watch_life_ops {
-	const char *store;	 // for the log
-	void (*stop)(void *arg); // ends what is under way; called before it goes down, is lost or ends
-	timer_fn *due;
-};
+typedef void watch_stop_fn(void *arg);
 
 // Part of a watch.
 struct watch_life {
-	const struct watch_life_ops *ops;
+	watch_stop_fn *stop; // ends what is under way; called before it goes down, is lost or ends
 	void *arg;
 	struct kv_watch *watch;
 	struct timer *timer; // down: the next try; else the store's own
@@ -24,14 +19,14 @@ struct watch_life {
 	uint32_t retry_ms; // the next try is not before, as the server said; 0: whenever we like
 };
 
-void watch_life_begin(struct watch_life *life, struct kv_watch *watch,
-		      const struct watch_life_ops *ops, void *arg); // arg is theirs
+// arg is that of both functions.
+void watch_life_begin(struct watch_life *life, struct kv_watch *watch, watch_stop_fn *stop,
+		      timer_fn *due, void *arg);
 void watch_life_end(struct watch_life *life);
 // Each of them tells the owner, who may free the watch.
 bool watch_life_up(struct watch_life *life, const struct kv_header *header); // false: it was freed
 // To be tried again later. A watch that lived for long starts a new row of tries.
 void watch_life_down(struct watch_life *life, const struct err *e);
-// The same by the fault of a server, which e does not name yet.
-void watch_life_fail(struct watch_life *life, struct endpoint_set *set, size_t endpoint,
-		     const struct err *e);
+// The same by the fault of this endpoint of the store's, which e does not name yet.
+void watch_life_fail(struct watch_life *life, size_t endpoint, const struct err *e);
 void watch_life_lose(struct watch_life *life, bool store_changed, const char *why);

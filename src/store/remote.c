@@ -275,25 +275,14 @@ static void session_close(struct kv *kv, int64_t session, kv_session_fn *done, v
 static int remote_open(struct kv *kv, const struct store_config *config, struct err *e)
 {
 	struct remote *remote = remote_of(kv);
-	struct http_client_config http = {
-		.ca_file = config->ca_file,
-		.cert_file = config->cert_file,
-		.key_file = config->key_file,
-		.pin = config->pin,
-		.user_agent = "weft/" WEFT_VERSION,
-	};
 	int r;
 
-	remote->request_timeout_ms = config->request_timeout_ms;
-	remote->dead_man_ms = config->dead_man_ms;
 	if (config->token)
 		remote->authorization = xasprintf("Authorization: Bearer %s", config->token);
 	remote->v1 = remote_v1_new(remote, config->prefix);
 	if (config->identity)
 		remote->identity = xasprintf("Weft-Identity: %s", config->identity);
-	r = endpoint_set_open(&remote->endpoints, config, e);
-	if (r == 0)
-		r = http_client_new(kv->loop, &http, &remote->http, e);
+	r = kv_http_open(&remote->http, config, e);
 	return r < 0 ? err_wrap(e, "controller") : 0;
 }
 
@@ -301,22 +290,10 @@ static void remote_close(struct kv *kv)
 {
 	struct remote *remote = remote_of(kv);
 
-	remote_calls_end(remote);
+	kv_http_close(&remote->http);
 	remote_v1_free(remote->v1);
-	http_client_free(remote->http);
-	endpoint_set_free(&remote->endpoints);
-	free(remote->authorization);
-	free(remote->identity);
-}
-
-static const char *endpoint(const struct kv *kv)
-{
-	return endpoint_set_url(&remote_of(kv)->endpoints);
-}
-
-static void reconnect(struct kv *kv)
-{
-	http_client_disconnect(remote_of(kv)->http);
+	secret_text_free(remote->authorization);
+	secret_text_free(remote->identity);
 }
 
 const struct kv_ops remote_ops = {
@@ -334,6 +311,6 @@ const struct kv_ops remote_ops = {
 	.session_close = session_close,
 	.watch = remote_watch_start,
 	.watch_free = remote_watch_end,
-	.endpoint = endpoint,
-	.reconnect = reconnect,
+	.endpoint = kv_http_endpoint,
+	.reconnect = kv_http_reconnect,
 };

@@ -11,7 +11,6 @@
 // A call moves on only if the request surely was not done, or may be done twice.
 #include "store/remote_internal.h"
 
-#include "core/log.h"
 #include "core/mem.h"
 
 #include <errno.h>
@@ -27,26 +26,22 @@
 #define ANSWER_MAX (KV_TXN_MAX * (size_t)WIRE_LINE_MAX + 1024) // all pairs of a refused transaction
 
 struct remote_call {
+	struct kv_http_call base;
 	struct remote *remote;
-	struct remote_call *previous;
-	struct remote_call *next;
 	struct remote_request request;
 	char *body;
-	struct http_call *http;
 	struct remote_lines lines;
-	size_t line_count; // that were taken: what was handed on cannot be taken back
-	size_t endpoint;
-	uint64_t tried;
 	bool is_unknown;     // to some server: no path of its
 	struct timer *pause; // of one that is to be asked again; NULL: was never put off
 	uint32_t paused_ms;  // in all
-	struct err err;	     // of the last endpoint
 };
 
 static void attempt(struct remote_call *call);
 
-static void call_free(struct remote_call *call)
+static void call_free(struct kv_http_call *base)
 {
+	struct remote_call *call = (struct remote_call *)base;
+
 	remote_lines_free(&call->lines);
 	timer_free(call->pause);
 	free(call->body);
@@ -54,55 +49,23 @@ static void call_free(struct remote_call *call)
 	free(call);
 }
 
-static void call_end(struct remote_call *call)
-{
-	if (call->previous)
-		call->previous->next = call->next;
-	else
-		call->remote->calls = call->next;
-	if (call->next)
-		call->next->previous = call->previous;
-	call_free(call);
-}
-
-void remote_calls_end(struct remote *remote)
-{
-	while (remote->calls) {
-		struct remote_call *call = remote->calls;
-
-		remote->calls = call->next;
-		if (call->http)
-			http_call_cancel(call->http);
-		call_free(call);
-	}
-}
-
 static void finish(struct remote_call *call, int r)
 {
 	if (r < 0 && call->is_unknown && call->request.falls_back)
 		r = -EPROTONOSUPPORT;
-	call->request.done(call->request.arg, r, r < 0 ? &call->err : NULL);
-	call_end(call);
+	kv_http_call_end(&call->base);
+	call->request.done(call->request.arg, r, r < 0 ? &call->base.err : NULL);
+	call_free(&call->base);
 }
 
-// call->err says why. unknown: it may have been done there.
+// call->base.err says why. unknown: it may have been done there.
 static void move_on(struct remote_call *call, bool unknown)
 {
-	struct remote *remote = call->remote;
-
-	(void)err_wrap(&call->err, "%s", remote->endpoints.items[call->endpoint].url);
-	endpoint_set_failed(&remote->endpoints, call->endpoint);
-	call->tried |= (uint64_t)1 << call->endpoint;
-	if (unknown && !call->request.idempotent) {
-		call->err.code = -EINPROGRESS;
-		finish(call, -EINPROGRESS);
-	} else if (call->line_count > 0 ||
-		   endpoint_set_pick(&remote->endpoints, call->tried) == SIZE_MAX) {
-		finish(call, call->err.code);
-	} else {
-		log_debug("controller: %s; trying another one", err_msg(&call->err));
+	(void)err_wrap(&call->base.err, "%s", kv_http_call_url(&call->base));
+	if (kv_http_call_moves_on(&call->base, unknown))
 		attempt(call);
-	}
+	else
+		finish(call, call->base.err.code);
 }
 
 void remote_headers(const struct remote *remote, const char *ret[static REMOTE_HEADERS_MAX])
@@ -154,11 +117,11 @@ static bool try_later(struct remote_call *call, uint32_t retry_ms)
 	struct remote *remote = call->remote;
 
 	retry_ms += (uint32_t)random_below(retry_ms / 2 + 1);
-	if (retry_ms == 0 || call->paused_ms + retry_ms > remote->request_timeout_ms)
+	if (retry_ms == 0 || call->paused_ms + retry_ms > remote->http.request_timeout_ms)
 		return false;
 	call->paused_ms += retry_ms;
 	if (!call->pause)
-		call->pause = timer_new(remote->base.loop, pause_over, call);
+		call->pause = timer_new(remote->http.base.loop, pause_over, call);
 	timer_start(call->pause, retry_ms);
 	return true;
 }
@@ -173,7 +136,7 @@ static bool is_unclear(int status)
 static void refused(struct remote_call *call, const struct http_response *response)
 {
 	bool is_foreign;
-	int r = remote_read_refusal(call->remote, response, &is_foreign, &call->err);
+	int r = remote_read_refusal(call->remote, response, &is_foreign, &call->base.err);
 
 	if (response->status == HTTP_NOT_FOUND && is_foreign)
 		call->is_unknown = true;
@@ -194,19 +157,19 @@ static void refused(struct remote_call *call, const struct http_response *respon
 		move_on(call, is_foreign && is_unclear(response->status));
 		return;
 	default:
-		endpoint_set_works(&call->remote->endpoints, call->endpoint);
-		(void)err_wrap(&call->err, "%s", call->remote->endpoints.items[call->endpoint].url);
+		kv_http_call_works(&call->base);
+		(void)err_wrap(&call->base.err, "%s", kv_http_call_url(&call->base));
 		finish(call, r);
 	}
 }
 
 static void accepted(struct remote_call *call, const json_t *answer)
 {
-	if (call->request.read(call->request.arg, answer, &call->err) < 0) {
+	if (call->request.read(call->request.arg, answer, &call->base.err) < 0) {
 		move_on(call, true);
 		return;
 	}
-	endpoint_set_works(&call->remote->endpoints, call->endpoint);
+	kv_http_call_works(&call->base);
 	finish(call, 0);
 }
 
@@ -215,10 +178,10 @@ static void http_done(void *arg, int r, const struct http_response *response, co
 	struct remote_call *call = arg;
 	_cleanup_json_ json_t *answer = NULL;
 
-	call->http = NULL;
+	call->base.http = NULL;
 	if (r < 0) {
-		if (call->err.code == 0)
-			call->err = *e;
+		if (call->base.err.code == 0)
+			call->base.err = *e;
 		move_on(call, response->sent);
 		return;
 	}
@@ -232,7 +195,7 @@ static void http_done(void *arg, int r, const struct http_response *response, co
 	}
 	if (json_read(response->body, response->len, ANSWER_MAX, &answer, NULL) < 0 ||
 	    !json_is_object(answer)) {
-		err_set(&call->err, -EPROTO, "not an answer of a controller");
+		err_set(&call->base.err, -EPROTO, "not an answer of a controller");
 		move_on(call, true);
 		return;
 	}
@@ -246,7 +209,7 @@ static int got_line(void *arg, const json_t *line)
 	int r = call->request.line(call->request.arg, line);
 
 	if (r == 0)
-		call->line_count++;
+		call->base.taken++;
 	return r;
 }
 
@@ -256,7 +219,7 @@ static int got_chunk(void *arg, const char *data, size_t len)
 	int r = remote_lines_feed(&call->lines, data, len);
 
 	if (r < 0)
-		err_set(&call->err, -EPROTO, "not an answer of a controller");
+		err_set(&call->base.err, -EPROTO, "not an answer of a controller");
 	return r;
 }
 
@@ -270,29 +233,27 @@ static void attempt(struct remote_call *call)
 		.headers = headers,
 		.body = call->body,
 		.body_len = strlen(call->body),
-		.once = !call->request.idempotent,
 		.response_max = ANSWER_MAX,
-		.connect_timeout_ms = remote->endpoints.connect_timeout_ms,
 		.done = http_done,
 		.arg = call,
 	};
 
 	remote_headers(remote, headers);
-	call->endpoint = endpoint_set_pick(&remote->endpoints, call->tried);
-	call->err.code = 0;
-	url = xasprintf("%s%s", remote->endpoints.items[call->endpoint].url, call->request.path);
+	call->base.endpoint = endpoint_set_pick(&remote->http.endpoints, call->base.tried);
+	call->base.err.code = 0;
+	url = xasprintf("%s%s", remote->http.endpoints.items[call->base.endpoint].url,
+			call->request.path);
 	request.url = url;
 	if (call->request.line) {
 		request.chunk = got_chunk;
-		request.idle_timeout_ms = LINES_IDLE_FACTOR * remote->request_timeout_ms;
-		request.total_timeout_ms = LINES_TOTAL_FACTOR * remote->request_timeout_ms;
+		request.idle_timeout_ms = LINES_IDLE_FACTOR * remote->http.request_timeout_ms;
+		request.total_timeout_ms = LINES_TOTAL_FACTOR * remote->http.request_timeout_ms;
 		remote_lines_free(&call->lines);
 		remote_lines_init(&call->lines, got_line, call);
 	} else {
-		request.total_timeout_ms = remote->request_timeout_ms;
+		request.total_timeout_ms = remote->http.request_timeout_ms;
 	}
-	remote->base.stats.requests++;
-	call->http = http_call_start(remote->http, &request);
+	kv_http_call_send(&call->base, &request);
 }
 
 void remote_call_start(struct remote *remote, const struct remote_request *request)
@@ -304,9 +265,6 @@ void remote_call_start(struct remote *remote, const struct remote_request *reque
 	call->request.body = NULL;
 	call->body = json_text(request->body);
 	json_decref(request->body);
-	call->next = remote->calls;
-	if (call->next)
-		call->next->previous = call;
-	remote->calls = call;
+	kv_http_call_begin(&call->base, &remote->http, !request->idempotent, call_free);
 	attempt(call);
 }

@@ -4,8 +4,6 @@
 #pragma once
 
 #include "core/strbuf.h"
-#include "io/http_client.h"
-#include "store/endpoint_set.h"
 #include "store/remote.h"
 #include "store/kv_watch_life.h"
 #include "store/wire.h"
@@ -20,16 +18,11 @@ struct remote_proof {
 };
 
 struct remote {
-	struct kv base;
-	struct http_client *http;
-	struct endpoint_set endpoints;
-	uint32_t request_timeout_ms;
-	uint32_t dead_man_ms;
+	struct kv_http http;
 	char *authorization;			       // a header with the token; NULL: none
 	char *identity;				       // a header with who we are; NULL: none
 	struct remote_proof proofs[REMOTE_PROOFS_MAX]; // of the sessions that were opened last
 	size_t proof_next;
-	struct remote_call *calls;
 	struct remote_v1 *v1; // for a server of flannel 0.5 to 0.7, see remote_v1.h
 };
 
@@ -60,7 +53,6 @@ struct remote_request {
 	void *arg; // freed after done, or when the store is closed
 };
 void remote_call_start(struct remote *remote, const struct remote_request *request);
-void remote_calls_end(struct remote *remote);
 // Of every request, ends with NULL.
 #define REMOTE_HEADERS_MAX 4
 void remote_headers(const struct remote *remote, const char *ret[static REMOTE_HEADERS_MAX]);

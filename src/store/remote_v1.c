@@ -26,7 +26,6 @@ struct remote_v1 *remote_v1_free(struct remote_v1 *v1)
 {
 	if (!v1)
 		return NULL;
-	v1_calls_end(v1);
 	v1_ops_end(v1);
 	v1_table_free(v1);
 	free(v1->prefix);
@@ -44,16 +43,16 @@ void v1_confirm(struct remote_v1 *v1)
 	if (v1->confirmed)
 		return;
 	v1->confirmed = true;
-	v1->remote->base.txn_max = 1;
-	v1->remote->base.limits = KV_LIMIT_PATHS | KV_LIMIT_TEXT | KV_LIMIT_KEY_SESSIONS |
-				  KV_LIMIT_CHOOSES;
+	v1->remote->http.base.txn_max = 1;
+	v1->remote->http.base.limits = KV_LIMIT_PATHS | KV_LIMIT_TEXT | KV_LIMIT_KEY_SESSIONS |
+				       KV_LIMIT_CHOOSES;
 	log_info("controller: %s is a server of flannel 0.5 to 0.7: use its API",
-		 endpoint_set_url(&v1->remote->endpoints));
+		 endpoint_set_url(&v1->remote->http.endpoints));
 }
 
 void v1_unconfirm(struct remote_v1 *v1)
 {
-	struct kv *kv = &v1->remote->base;
+	struct kv *kv = &v1->remote->http.base;
 
 	v1->confirmed = false;
 	kv->txn_max = kv->ops->txn_max;

@@ -62,12 +62,10 @@ struct remote_v1 {
 	struct v1_entry *entries[V1_BUCKETS];
 	struct v1_session *sessions;
 	struct v1_cursor *cursors;
-	struct v1_call *calls;
 	struct v1_op *ops;
 };
 
 // ---- remote_v1_call.c: one request ----
-struct v1_call;
 // r 0: status 200; body as whole, or what is left of it without the elements. date_ms: by the server's clock.
 typedef void v1_done_fn(void *arg, int r, const struct http_response *response, int64_t date_ms,
 			const struct err *e);
@@ -83,9 +81,7 @@ struct v1_ask {
 };
 // -ENOENT: the key is not there; -EPROTONOSUPPORT: no such path, or not for us; -ENOSPC: out of subnets; -EINPROGRESS
 // for what may have been done.
-struct v1_call *v1_call_start(struct remote_v1 *v1, const struct v1_ask *ask);
-void v1_call_cancel(struct v1_call *call); // NULL is fine
-void v1_calls_end(struct remote_v1 *v1);
+struct kv_http_call *v1_call_start(struct remote_v1 *v1, const struct v1_ask *ask);
 
 // ---- remote_v1_table.c: what was seen ----
 enum v1_place_kind { V1_CONFIG, V1_LEASES, V1_LEASE, V1_NETWORKS };

@@ -97,7 +97,7 @@ static void on_timer(void *arg)
 // With op->err, if that is set.
 static void op_end_soon(struct v1_op *op)
 {
-	op->timer = timer_new(op->v1->remote->base.loop, on_timer, op);
+	op->timer = timer_new(op->v1->remote->http.base.loop, on_timer, op);
 	timer_start(op->timer, 0);
 }
 

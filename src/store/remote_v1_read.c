@@ -164,7 +164,7 @@ static int read_element(const struct v1_op *op, const char *text, size_t len, st
 	if (json_read(text, len, len, &object, &e) == 0 && v1_told_read(object, ret, &e) == 0)
 		return 0;
 	log_rl(LOG_LEVEL_WARN, "controller: pass over a lease of %s: %s",
-	       endpoint_set_url(&op->v1->remote->endpoints), err_msg(&e));
+	       endpoint_set_url(&op->v1->remote->http.endpoints), err_msg(&e));
 	return -EPROTO;
 }
 

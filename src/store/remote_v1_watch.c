@@ -12,7 +12,6 @@
 // meanwhile, which is also how a change of it is seen. Going on with the same cursor nothing is missed.
 #include "store/remote_v1.h"
 
-#include "core/log.h"
 #include "core/mem.h"
 
 #include <errno.h>
@@ -25,8 +24,8 @@ struct v1_watch {
 	struct v1_place place;	// of the leases
 	char *config_key;
 	char *cursor; // NULL: not known yet
-	struct v1_call *check;
-	struct v1_call *poll;
+	struct kv_http_call *check;
+	struct kv_http_call *poll;
 	bool lists;  // the poll is a first reading
 	size_t told; // events of the poll
 };
@@ -52,8 +51,8 @@ static void stop(void *arg)
 {
 	struct v1_watch *watch = arg;
 
-	v1_call_cancel(TAKE_PTR(watch->check));
-	v1_call_cancel(TAKE_PTR(watch->poll));
+	watch->check = kv_http_call_cancel(watch->check);
+	watch->poll = kv_http_call_cancel(watch->poll);
 }
 
 static void fail(struct v1_watch *watch, int r, const struct err *e)
@@ -223,7 +222,7 @@ static void check_answered(void *arg, int r, const struct http_response *respons
 		fail(watch, r, e);
 		return;
 	}
-	timer_start(watch->life.timer, watch->v1->remote->dead_man_ms);
+	timer_start(watch->life.timer, watch->v1->remote->http.dead_man_ms);
 	if (!watch->base->up) {
 		if (watch->base->down_told)
 			v1_sessions_doubt(watch->v1);
@@ -264,12 +263,6 @@ static void on_timer(void *arg)
 
 // ---- life ----
 
-static const struct watch_life_ops life_ops = {
-	.store = "controller",
-	.stop = stop,
-	.due = on_timer,
-};
-
 // The leases of one network, and its config. *ret stays for all networks else.
 static void read_prefixes(const struct remote_v1 *v1, char *const *prefixes, size_t count,
 			  struct v1_place *ret)
@@ -294,7 +287,7 @@ struct v1_watch *v1_watch_start(struct remote_v1 *v1, struct kv_watch *base, cha
 
 	watch->v1 = v1;
 	watch->base = base;
-	watch_life_begin(&watch->life, base, &life_ops, watch);
+	watch_life_begin(&watch->life, base, stop, on_timer, watch);
 	read_prefixes(v1, prefixes, prefix_count, &watch->place);
 	is_base = strcmp(watch->place.network, V1_NO_NETWORK) == 0;
 	watch->config_key = xasprintf("%s%s%sconfig", v1->prefix,

@@ -14,7 +14,6 @@
 // to read everything again does not know the order within a revision. Only the deletions of before,
 // which it tells as of that reading, may come twice, from another controller.
 #include "core/hash.h"
-#include "core/log.h"
 #include "core/mem.h"
 #include "store/remote_v1.h"
 
@@ -49,7 +48,7 @@ static void note_refusal(struct remote_watch *watch, const struct err *e)
 static void fail(struct remote_watch *watch, const struct err *e)
 {
 	note_refusal(watch, e);
-	watch_life_fail(&watch->life, &watch->remote->endpoints, watch->endpoint, e);
+	watch_life_fail(&watch->life, watch->endpoint, e);
 }
 
 // ---- lines; each returns 0, or negative to end the stream ----
@@ -63,7 +62,7 @@ static int line_up(struct remote_watch *watch, const json_t *object)
 		return r;
 	watch->refusal_told = false;
 	watch->cluster_id = header.cluster_id;
-	endpoint_set_works(&watch->remote->endpoints, watch->endpoint);
+	endpoint_set_works(&watch->remote->http.endpoints, watch->endpoint);
 	return watch_life_up(&watch->life, &header) ? 0 : -ECANCELED;
 }
 
@@ -78,11 +77,11 @@ static int line_down(struct remote_watch *watch, const json_t *text)
 
 	err_set(&e, -EAGAIN, "%s", reason(text));
 	// With another controller there may be another way to the store.
-	if (watch->remote->endpoints.count > 1) {
+	if (watch->remote->http.endpoints.count > 1) {
 		watch->err = e;
 		return -EAGAIN;
 	}
-	(void)err_wrap(&e, "%s", watch->remote->endpoints.items[watch->endpoint].url);
+	(void)err_wrap(&e, "%s", watch->remote->http.endpoints.items[watch->endpoint].url);
 	kv_watch_down(&watch->base, &e);
 	return watch->stream ? 0 : -ECANCELED;
 }
@@ -228,7 +227,7 @@ static char *request_body(const struct remote_watch *watch)
 {
 	_cleanup_json_ json_t *body = json_object();
 	json_t *prefixes = json_array();
-	uint64_t heartbeat_ms = watch->remote->dead_man_ms / 3;
+	uint64_t heartbeat_ms = watch->remote->http.dead_man_ms / 3;
 	char cluster_id[WIRE_CLUSTER_ID_MAX];
 
 	for (size_t i = 0; i < watch->prefix_count; i++) {
@@ -261,7 +260,6 @@ static void stream_open(struct remote_watch *watch)
 		.body = body,
 		.body_len = strlen(body),
 		.response_max = JSON_TEXT_MAX,
-		.connect_timeout_ms = remote->endpoints.connect_timeout_ms,
 		.chunk = got_chunk,
 		.done = stream_ended,
 		.arg = watch,
@@ -270,21 +268,20 @@ static void stream_open(struct remote_watch *watch)
 	remote_headers(remote, headers);
 	watch->skip_first = 0;
 	watch->skip_end = watch->told_count;
-	watch->endpoint = endpoint_set_pick(&remote->endpoints, 0);
+	watch->endpoint = endpoint_set_pick(&remote->http.endpoints, 0);
 	watch->alive_ms = loop_now_ms();
 	remote_lines_free(&watch->lines);
-	url = xasprintf("%s/v2/watch", remote->endpoints.items[watch->endpoint].url);
+	url = xasprintf("%s/v2/watch", remote->http.endpoints.items[watch->endpoint].url);
 	request.url = url;
-	remote->base.stats.requests++;
-	watch->stream = http_call_start(remote->http, &request);
-	timer_start(watch->life.timer, remote->dead_man_ms);
+	watch->stream = kv_http_start(&remote->http, &request);
+	timer_start(watch->life.timer, remote->http.dead_man_ms);
 }
 
 static void timer_due(void *arg)
 {
 	struct remote_watch *watch = arg;
 	uint64_t silent_ms = loop_now_ms() - watch->alive_ms;
-	uint64_t dead_man_ms = watch->remote->dead_man_ms;
+	uint64_t dead_man_ms = watch->remote->http.dead_man_ms;
 	struct err e;
 
 	if (!watch->stream) {
@@ -292,18 +289,12 @@ static void timer_due(void *arg)
 	} else if (silent_ms < dead_man_ms) {
 		timer_start(watch->life.timer, dead_man_ms - silent_ms);
 	} else {
-		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->remote->dead_man_ms);
+		err_set(&e, -ETIMEDOUT, "no sign of life for %u ms", watch->remote->http.dead_man_ms);
 		fail(watch, &e);
 	}
 }
 
 // ---- start and end ----
-
-static const struct watch_life_ops life_ops = {
-	.store = "controller",
-	.stop = stream_drop,
-	.due = timer_due,
-};
 
 void remote_watch_start(struct kv_watch *base, const char *const *prefixes, int64_t from,
 			uint64_t cluster_id)
@@ -320,7 +311,7 @@ void remote_watch_start(struct kv_watch *base, const char *const *prefixes, int6
 	}
 	watch->next = from;
 	watch->cluster_id = cluster_id;
-	watch_life_begin(&watch->life, base, &life_ops, watch);
+	watch_life_begin(&watch->life, base, stream_drop, timer_due, watch);
 	remote_lines_init(&watch->lines, got_line, watch);
 	stream_open(watch);
 }
