@@ -27,7 +27,7 @@ static int choose_interface(struct network *network, const struct netconf *conf,
 	struct interface_request request = {
 		.ifaces = (const char *const *)options->iface.items,
 		.regexes = (const char *const *)options->iface_regex.items,
-		.can_reach = options->iface_can_reach[0] ? options->iface_can_reach : NULL,
+		.can_reach = flag_or_null(options->iface_can_reach),
 		.public_ip = options->public_ip,
 		.public_ipv6 = options->public_ipv6,
 		.want_v4 = conf->v4.enabled,

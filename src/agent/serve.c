@@ -54,20 +54,15 @@ static int make_directory(const char *path, struct err *e)
 	return directory && directory[0] ? directory_make(directory, 0700, e) : 0;
 }
 
-static const char *or_null(const char *text)
-{
-	return text[0] != '\0' ? text : NULL;
-}
-
 static int open_identity(struct server *server, const struct options *options, struct err *e)
 {
 	server->identity_config = (struct identity_config){
 		.directory = options->state_dir,
 		.address = options->listen_ip,
-		.cert_file = or_null(options->store_flags.remote_cert_file),
-		.key_file = or_null(options->store_flags.remote_key_file),
+		.cert_file = flag_or_null(options->store_flags.remote_cert_file),
+		.key_file = flag_or_null(options->store_flags.remote_key_file),
 		.token = store_options_token(&options->store_flags),
-		.token_file = or_null(options->store_flags.token_file),
+		.token_file = flag_or_null(options->store_flags.token_file),
 	};
 	return options->insecure ? 0 : identity_open(&server->identity_config, &server->identity, e);
 }
@@ -83,7 +78,7 @@ static int open_controller(struct server *server, const struct options *options,
 			  .port = options->listen_port,
 			  .tls = { .cert_file = identity->cert_file,
 				   .key_file = identity->key_file,
-				   .ca_file = or_null(options->store_flags.remote_ca_file) } },
+				   .ca_file = flag_or_null(options->store_flags.remote_ca_file) } },
 	};
 
 	return controller_new(server->kv, &config, &server->controller, e);

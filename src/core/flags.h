@@ -72,6 +72,11 @@ void flag_set_add(struct flag_set *set, const char *title, const struct flag *fl
 // of each flag which one it is like.
 void flag_set_add_again(struct flag_set *set, const char *title, const char *prefix,
 			const struct flag *flags, size_t count, void *target);
+// A FLAG_STRING for those who take NULL in place of an empty one.
+static inline const char *flag_or_null(const char *value)
+{
+	return value[0] != '\0' ? value : NULL;
+}
 // Frees the strings and lists that the table's members own and zeroes these.
 void flag_target_free(const struct flag *flags, size_t count, void *target);
 

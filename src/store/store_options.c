@@ -263,11 +263,6 @@ static int finish_remote(struct store_options *options, struct err *e)
 	return r;
 }
 
-static const char *or_null(const char *text)
-{
-	return is_given(text) ? text : NULL;
-}
-
 static int check_all(struct store_options *options, struct err *e)
 {
 	int r = check_prefix(options, e);
@@ -288,11 +283,11 @@ static void use_store(const struct store_options *options, const char *path, str
 	config->kind = options->kind;
 	config->path = path;
 	config->endpoints = (const char *const *)options->endpoints.items;
-	config->username = or_null(options->username);
-	config->password = or_null(options->password);
-	config->ca_file = or_null(options->ca_file);
-	config->cert_file = or_null(options->cert_file);
-	config->key_file = or_null(options->key_file);
+	config->username = flag_or_null(options->username);
+	config->password = flag_or_null(options->password);
+	config->ca_file = flag_or_null(options->ca_file);
+	config->cert_file = flag_or_null(options->cert_file);
+	config->key_file = flag_or_null(options->key_file);
 }
 
 static void use_consul(const struct consul_options *options, struct store_config *config)
@@ -300,19 +295,19 @@ static void use_consul(const struct consul_options *options, struct store_config
 	config->kind = "consul";
 	config->endpoints = (const char *const *)options->endpoints.items;
 	config->token = consul_options_token(options);
-	config->ca_file = or_null(options->ca_file);
-	config->cert_file = or_null(options->cert_file);
-	config->key_file = or_null(options->key_file);
+	config->ca_file = flag_or_null(options->ca_file);
+	config->cert_file = flag_or_null(options->cert_file);
+	config->key_file = flag_or_null(options->key_file);
 }
 
 static void use_controller(const struct store_options *options, struct store_config *config)
 {
 	config->kind = "controller";
 	config->endpoints = (const char *const *)options->remote.items;
-	config->ca_file = or_null(options->remote_ca_file);
-	config->cert_file = or_null(options->remote_cert_file);
-	config->key_file = or_null(options->remote_key_file);
-	config->pin = or_null(options->pin);
+	config->ca_file = flag_or_null(options->remote_ca_file);
+	config->cert_file = flag_or_null(options->remote_cert_file);
+	config->key_file = flag_or_null(options->remote_key_file);
+	config->pin = flag_or_null(options->pin);
 	config->token = store_options_token(options);
 	config->prefix = options->prefix;
 }
