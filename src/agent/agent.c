@@ -92,13 +92,6 @@ static void on_signal(void *arg, int signal_number)
 	loop_stop(agent->loop);
 }
 
-static void on_watchdog_timer(void *arg)
-{
-	struct agent *agent = arg;
-	notify_watchdog(agent->notify);
-	timer_start(agent->watchdog_timer, notify_watchdog_ms(agent->notify));
-}
-
 // ---- life ----
 
 static int open_kernel(struct agent *agent, struct err *e)
@@ -154,7 +147,6 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 	agent->scope.agent = agent;
 	agent->has_several = options->networks.count > 0 || options->watch_networks;
 	agent->started_ms = loop_now_ms();
-	agent->watchdog_timer = timer_new(loop, on_watchdog_timer, agent);
 	struct err notice = { 0 };
 	if (notify_new(environment, &agent->notify, &notice) < 0)
 		log_warn("agent: %s", notice.msg);
@@ -186,8 +178,7 @@ int agent_run(struct agent *agent, struct err *e)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		agent->signals[i] = signal_watch_new(agent->loop, signals[i], on_signal, agent);
 	networks_start(agent);
-	if (notify_watchdog_ms(agent->notify) > 0)
-		timer_start(agent->watchdog_timer, notify_watchdog_ms(agent->notify));
+	notify_watchdog_start(agent->notify, agent->loop);
 	loop_run(agent->loop);
 	for (struct network *network = agent->networks; network; network = network->next)
 		network_flush(network);
@@ -205,7 +196,6 @@ struct agent *agent_free(struct agent *agent)
 	agent->api = api_free(agent->api);
 	for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
 		signal_watch_free(agent->signals[i]);
-	timer_free(agent->watchdog_timer);
 	fd_watch_free(agent->monitor_watch);
 	monitor_close(agent->monitor);
 	networks_close(agent);

@@ -45,7 +45,6 @@ struct agent {
 	struct monitor *monitor;
 	struct fd_watch *monitor_watch;
 	struct signal_watch *signals[3];
-	struct timer *watchdog_timer;
 	struct kv *kv;
 	char owner[OWNER_MAX]; // the mark of our leases, store/owner.h; "": none
 	struct api *api;

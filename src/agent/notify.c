@@ -26,6 +26,7 @@ struct notify {
 	struct sockaddr_un address;
 	socklen_t address_len;
 	uint64_t watchdog_ms;
+	struct timer *watchdog; // NULL: not started
 	char status[STATUS_MAX];
 };
 
@@ -97,6 +98,7 @@ struct notify *notify_free(struct notify *notify)
 {
 	if (!notify)
 		return NULL;
+	timer_free(notify->watchdog);
 	fd_closep(&notify->fd);
 	free(notify);
 	return NULL;
@@ -149,9 +151,20 @@ void notify_stopping(struct notify *notify)
 	tell(notify, "STOPPING=1");
 }
 
-void notify_watchdog(struct notify *notify)
+static void watchdog_due(void *arg)
 {
+	struct notify *notify = arg;
+
 	tell(notify, "WATCHDOG=1");
+	timer_start(notify->watchdog, notify->watchdog_ms);
+}
+
+void notify_watchdog_start(struct notify *notify, struct loop *loop)
+{
+	if (notify->watchdog_ms == 0)
+		return;
+	notify->watchdog = timer_new(loop, watchdog_due, notify);
+	timer_start(notify->watchdog, notify->watchdog_ms);
 }
 
 uint64_t notify_watchdog_ms(const struct notify *notify)

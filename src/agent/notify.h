@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/err.h"
+#include "io/loop.h"
 
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ void notify_status(struct notify *notify, const char *format, ...)
 	__attribute__((format(printf, 2, 3))); // sent only if changed
 void notify_reloading(struct notify *notify);  // notify_ready when it is done
 void notify_stopping(struct notify *notify);
-void notify_watchdog(struct notify *notify); // call each notify_watchdog_ms
+// From now on, each notify_watchdog_ms, that the loop turns.
+void notify_watchdog_start(struct notify *notify, struct loop *loop);
 // Half of what the manager allows; 0: it does not watch.
 uint64_t notify_watchdog_ms(const struct notify *notify);

@@ -30,7 +30,6 @@ struct server {
 	struct signal_watch *hangup;
 	// alone
 	struct notify *notify;
-	struct timer *watchdog;
 };
 
 // Each agent is a connection.
@@ -238,14 +237,6 @@ static void on_signal(void *arg, int signal_number)
 	loop_stop(server->loop);
 }
 
-static void on_watchdog(void *arg)
-{
-	struct server *server = arg;
-
-	notify_watchdog(server->notify);
-	timer_start(server->watchdog, notify_watchdog_ms(server->notify));
-}
-
 void server_run(struct server *server, char *const *environment)
 {
 	static const int numbers[] = { SIGTERM, SIGINT };
@@ -254,15 +245,12 @@ void server_run(struct server *server, char *const *environment)
 
 	if (notify_new(environment, &server->notify, &notice) < 0)
 		log_warn("controller: %s", notice.msg);
-	server->watchdog = timer_new(server->loop, on_watchdog, server);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		signals[i] = signal_watch_new(server->loop, numbers[i], on_signal, server);
-	if (notify_watchdog_ms(server->notify) > 0)
-		timer_start(server->watchdog, notify_watchdog_ms(server->notify));
+	notify_watchdog_start(server->notify, server->loop);
 	notify_ready(server->notify);
 	loop_run(server->loop);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		signal_watch_free(signals[i]);
-	server->watchdog = timer_free(server->watchdog);
 	server->notify = notify_free(server->notify);
 }

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/parse.h"
 #include "core/strbuf.h"
+#include "loop_end.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -68,8 +69,6 @@ static void say_everything(const char *address)
 	assert_true(parse_literal(&text, "RELOADING=1\nMONOTONIC_USEC="));
 	assert_int_equal(parse_whole_u64(text, UINT64_MAX, &usec), 0);
 	assert_true(usec > 0);
-	notify_watchdog(notify);
-	assert_string_equal(heard(fd), "WATCHDOG=1");
 	notify_stopping(notify);
 	assert_string_equal(heard(fd), "STOPPING=1");
 	notify_free(notify);
@@ -161,6 +160,34 @@ static void test_watchdog(void **state)
 	}
 }
 
+static void test_watchdog_is_told(void **state)
+{
+	_cleanup_free_ char *address = xasprintf("@weft-test-watchdog-%d", getpid());
+	_cleanup_free_ char *variable = xasprintf("NOTIFY_SOCKET=%s", address);
+	char *environment[] = { variable, (char *)"WATCHDOG_USEC=100000", NULL };
+	_cleanup_close_ int fd = listen_at(address);
+	struct loop *loop = loop_new();
+	uint64_t started = loop_now_ms();
+	struct notify *notify = NULL;
+
+	(void)state;
+	assert_int_equal(notify_new(environment, &notify, NULL), 0);
+	notify_watchdog_start(notify, loop);
+	assert_string_equal(heard(fd), "nothing");
+	for (unsigned int i = 1; i <= 3; i++) {
+		const char *text = "nothing";
+
+		while (strcmp(text, "nothing") == 0 && loop_now_ms() - started < 10000) {
+			loop_turn(loop, 100);
+			text = heard(fd);
+		}
+		assert_string_equal(text, "WATCHDOG=1");
+		assert_true(loop_now_ms() - started >= i * 50 - 1); // half of what is allowed
+	}
+	notify_free(notify);
+	loop = loop_end(loop);
+}
+
 static void test_bad_addresses(void **state)
 {
 	static const char *const bads[] = { "vsock:2:1234", "relative", "@", "/" };
@@ -194,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_without_a_manager),
 		cmocka_unit_test(test_a_manager_that_is_gone_or_deaf),
 		cmocka_unit_test(test_watchdog),
+		cmocka_unit_test(test_watchdog_is_told),
 		cmocka_unit_test(test_bad_addresses),
 	};
 
