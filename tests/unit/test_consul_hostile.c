@@ -4,9 +4,7 @@
 #include "unit.h"
 
 #include "core/mem.h"
-#include "fake_http.h"
-#include "kv_client.h"
-#include "loop_end.h"
+#include "fake_store.h"
 #include "store/consul_json.h"
 #include "store/consul_known.h"
 #include "store/consul_sessions.h"
@@ -22,37 +20,12 @@
 // The question for the store's revision, which comes before others.
 #define REVISION(path) "/v1/kv/" path ".weft-no-such-key", ANSWER("404 Not Found")
 
-static struct loop *loop;
-static struct fake_http *fake;
-
-static int setup(void **state)
-{
-	(void)state;
-	loop = loop_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fake = fake_http_free(fake);
-	loop = loop_end(loop);
-	return 0;
-}
-
 static struct kv *open_fake(const struct fake_answer *answers)
 {
-	const char *endpoints[2] = { NULL, NULL };
-	struct store_config config = {
-		.kind = "consul", .endpoints = endpoints, .request_timeout_ms = 500, .dead_man_ms = 600
-	};
-	struct kv *kv;
-	struct err e;
-
-	fake = fake_http_start(answers);
-	endpoints[0] = fake_http_url(fake);
-	check(kv_open(loop, &config, &kv, &e) == 0, "%s", e.msg);
-	return kv;
+	return fake_store_open((struct store_config){ .kind = "consul",
+						      .request_timeout_ms = 500,
+						      .dead_man_ms = 600 },
+			       answers, NULL);
 }
 
 struct answer_case {
@@ -146,8 +119,7 @@ static void test_answers(void **state)
 		do_session_open(kv, 60, &answer);
 		check(answer.r == c->open, "open %s: %d %s", c->raw, answer.r, answer.err.msg);
 		kv_answer_free(&answer);
-		kv_close(kv);
-		fake = fake_http_free(fake);
+		fake_store_close(kv);
 	}
 }
 
@@ -168,7 +140,7 @@ static void test_keys_that_cannot_be(void **state)
 	do_range(kv, "p", true, &answer);
 	assert_int_equal(answer.r, -EINVAL);
 	kv_answer_free(&answer);
-	assert_int_equal(fake_http_count(fake), 0);
+	assert_int_equal(fake_http_count(fakes[0]), 0);
 	// Neither call is answered any more.
 	start_range(kv, "p", true, &answer);
 	kv_close(kv);
@@ -202,12 +174,11 @@ static void test_watch_of_nonsense(void **state)
 		answers[1].raw = watch_cases[i];
 		kv = open_fake(answers);
 		watch_log_start(&log, kv, prefixes, 1, 0);
-		turn_until(loop, log.downs == 1 && fake_http_count(fake) >= 4);
+		turn_until(loop, log.downs == 1 && fake_http_count(fakes[0]) >= 4);
 		check(log.events == 0 && log.ups == 0 && log.losts == 0 && log.downs == 1, "%s",
 		      watch_cases[i]);
 		watch_log_free(&log);
-		kv_close(kv);
-		fake = fake_http_free(fake);
+		fake_store_close(kv);
 	}
 }
 
@@ -232,7 +203,7 @@ static void test_watch_index_falls(void **state)
 	do_range(kv, "/p/", true, &answer);
 	kv_answer_free(&answer);
 	watch_log_start(&log, kv, prefixes, 3, 0);
-	turn_until(loop, fake_http_count(fake) >= 10);
+	turn_until(loop, fake_http_count(fakes[0]) >= 10);
 	assert_string_equal(strbuf_text(&log.text), "PUT /p/a=v\n");
 	assert_int_equal(log.downs + log.losts, 0);
 	watch_log_free(&log);
@@ -331,10 +302,10 @@ static void test_sessions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_keys_that_cannot_be, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_watch_of_nonsense, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_watch_index_falls, setup, teardown),
+		FAKE_STORE_TEST(test_answers),
+		FAKE_STORE_TEST(test_keys_that_cannot_be),
+		FAKE_STORE_TEST(test_watch_of_nonsense),
+		FAKE_STORE_TEST(test_watch_index_falls),
 		cmocka_unit_test(test_pair),
 		cmocka_unit_test(test_ttl),
 		cmocka_unit_test(test_sessions),

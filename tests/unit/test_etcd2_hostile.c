@@ -5,9 +5,7 @@
 
 #include "core/mem.h"
 #include "core/strbuf.h"
-#include "fake_http.h"
-#include "kv_client.h"
-#include "loop_end.h"
+#include "fake_store.h"
 #include "store/etcd2_json.h"
 
 #include <errno.h>
@@ -19,37 +17,12 @@
 #define STATUS(words) "HTTP/1.1 " words "\r\n" HEAD
 #define LEAF "{\"key\":\"/p/a\",\"value\":\"v\",\"modifiedIndex\":5,\"createdIndex\":5}"
 
-static struct loop *loop;
-static struct fake_http *fake;
-
-static int setup(void **state)
-{
-	(void)state;
-	loop = loop_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fake = fake_http_free(fake);
-	loop = loop_end(loop);
-	return 0;
-}
-
 static struct kv *open_fake(const struct fake_answer *answers)
 {
-	const char *endpoints[2] = { NULL, NULL };
-	struct store_config config = {
-		.kind = "etcd2", .endpoints = endpoints, .request_timeout_ms = 2000, .dead_man_ms = 600
-	};
-	struct kv *kv;
-	struct err e;
-
-	fake = fake_http_start(answers);
-	endpoints[0] = fake_http_url(fake);
-	check(kv_open(loop, &config, &kv, &e) == 0, "%s", e.msg);
-	return kv;
+	return fake_store_open((struct store_config){ .kind = "etcd2",
+						      .request_timeout_ms = 2000,
+						      .dead_man_ms = 600 },
+			       answers, NULL);
 }
 
 // ---- requests ----
@@ -116,8 +89,7 @@ static void test_answers(void **state)
 		do_write(kv, "/p/a", "v", 0, 0, &answer);
 		check(answer.r == c->txn, "txn %s: %d %s", c->raw, answer.r, answer.err.msg);
 		kv_answer_free(&answer);
-		kv_close(kv);
-		fake = fake_http_free(fake);
+		fake_store_close(kv);
 	}
 }
 
@@ -139,8 +111,7 @@ static void test_endless_headers(void **state)
 	do_range(kv, "/p", false, &answer);
 	assert_int_equal(answer.r, -ETIMEDOUT);
 	kv_answer_free(&answer);
-	kv_close(kv);
-	fake = fake_http_free(fake);
+	fake_store_close(kv);
 
 	for (i = 0; i + 12 < 69000; i += 12)
 		memcpy(large + i, i == 0 ? "HTTP/1.1 200" : "\r\nX-Abc: abc", 12);
@@ -168,16 +139,15 @@ static void check_kept_connection(const char *value)
 	do_write(kv, "/p/a", value, 5, 0, &answer);
 	assert_int_equal(answer.r, -EINPROGRESS);
 	kv_answer_free(&answer);
-	assert_int_equal(fake_http_count(fake), 2);
+	assert_int_equal(fake_http_count(fakes[0]), 2);
 	do_range(kv, "/p/a", false, &answer);
 	assert_int_equal(answer.r, 0);
 	kv_answer_free(&answer);
 	do_range(kv, "/p/a", false, &answer);
 	assert_int_equal(answer.r, 0);
 	kv_answer_free(&answer);
-	assert_int_equal(fake_http_count(fake), 5);
-	kv_close(kv);
-	fake = fake_http_free(fake);
+	assert_int_equal(fake_http_count(fakes[0]), 5);
+	fake_store_close(kv);
 }
 
 static void test_kept_connection_closes(void **state)
@@ -246,8 +216,7 @@ static void test_polls(void **state)
 		assert_int_equal(log.store_changed, c->store_changed);
 		assert_int_equal(log.events, 0);
 		watch_log_free(&log);
-		kv_close(kv);
-		fake = fake_http_free(fake);
+		fake_store_close(kv);
 	}
 }
 
@@ -266,7 +235,7 @@ static void test_empty_poll(void **state)
 	(void)state;
 	kv = open_fake(answers);
 	watch_log_start(&log, kv, prefixes, 6, 7);
-	turn_until(loop, fake_http_count(fake) > 5);
+	turn_until(loop, fake_http_count(fakes[0]) > 5);
 	assert_int_equal(log.downs, 0);
 	assert_int_equal(log.ups, 1);
 	watch_log_free(&log);
@@ -383,16 +352,14 @@ static void test_reader_is_bounded(void **state)
 	strbuf_free(&told);
 }
 
-#define HOSTILE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		HOSTILE_TEST(test_answers),
-		HOSTILE_TEST(test_endless_headers),
-		HOSTILE_TEST(test_kept_connection_closes),
-		HOSTILE_TEST(test_polls),
-		HOSTILE_TEST(test_empty_poll),
+		FAKE_STORE_TEST(test_answers),
+		FAKE_STORE_TEST(test_endless_headers),
+		FAKE_STORE_TEST(test_kept_connection_closes),
+		FAKE_STORE_TEST(test_polls),
+		FAKE_STORE_TEST(test_empty_poll),
 		cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_reader_is_bounded),
 	};

@@ -5,9 +5,7 @@
 
 #include "core/base64.h"
 #include "core/mem.h"
-#include "fake_http.h"
-#include "kv_client.h"
-#include "loop_end.h"
+#include "fake_store.h"
 #include "store/endpoint_set.h"
 #include "store/etcd3_json.h"
 #include "store/etcd3_lines.h"
@@ -21,36 +19,10 @@
 #define HEADER "\"header\":{\"cluster_id\":\"7\",\"revision\":\"5\",\"raft_term\":\"2\"}"
 #define KEY_P_A "L3AvYQ==" // "/p/a"
 
-static struct loop *loop;
-static struct fake_http *fake;
-
-static int setup(void **state)
-{
-	(void)state;
-	loop = loop_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fake = fake_http_free(fake);
-	loop = loop_end(loop);
-	return 0;
-}
-
 static struct kv *open_fake_as(const struct fake_answer *answers, struct store_config config)
 {
-	const char *endpoints[2] = { NULL, NULL };
-	struct kv *kv;
-	struct err e;
-
-	fake = fake_http_start(answers);
-	endpoints[0] = fake_http_url(fake);
 	config.kind = "etcd3";
-	config.endpoints = endpoints;
-	check(kv_open(loop, &config, &kv, &e) == 0, "%s", e.msg);
-	return kv;
+	return fake_store_open(config, answers, NULL);
 }
 
 static struct kv *open_fake(const struct fake_answer *answers)
@@ -143,8 +115,7 @@ static void test_answers(void **state)
 		check(answer.r == c->keep_alive, "keep-alive %s: %d %s", c->raw, answer.r,
 		      answer.err.msg);
 		kv_answer_free(&answer);
-		kv_close(kv);
-		fake = fake_http_free(fake);
+		fake_store_close(kv);
 	}
 }
 
@@ -225,14 +196,14 @@ static void test_kept_connection_closes(void **state)
 	do_write(kv, "/p/a", "v", 0, 0, &answer);
 	assert_int_equal(answer.r, -EINPROGRESS);
 	kv_answer_free(&answer);
-	assert_int_equal(fake_http_count(fake), 2);
+	assert_int_equal(fake_http_count(fakes[0]), 2);
 	do_range(kv, "/p/a", false, &answer);
 	assert_int_equal(answer.r, 0);
 	kv_answer_free(&answer);
 	do_range(kv, "/p/a", false, &answer);
 	assert_int_equal(answer.r, 0);
 	kv_answer_free(&answer);
-	assert_int_equal(fake_http_count(fake), 5);
+	assert_int_equal(fake_http_count(fakes[0]), 5);
 	kv_close(kv);
 }
 
@@ -250,11 +221,11 @@ static void test_older_api(void **state)
 	assert_int_equal(answer.header.revision, 5);
 	assert_int_equal(answer.header.cluster_id, 7);
 	kv_answer_free(&answer);
-	assert_int_equal(fake_http_count(fake), 2);
+	assert_int_equal(fake_http_count(fakes[0]), 2);
 	do_range(kv, "/p/", true, &answer);
 	assert_int_equal(answer.r, 0);
 	kv_answer_free(&answer);
-	assert_int_equal(fake_http_count(fake), 3);
+	assert_int_equal(fake_http_count(fakes[0]), 3);
 	kv_close(kv);
 }
 
@@ -347,8 +318,8 @@ static void test_foreign_server_first(void **state)
 	size_t i, ask;
 
 	(void)state;
-	fake = fake_http_start(etcd_answers);
-	urls[1] = fake_http_url(fake);
+	fakes[0] = fake_http_start(etcd_answers);
+	urls[1] = fake_http_url(fakes[0]);
 	for (i = 0; i < ARRAY_SIZE(foreign_answers); i++) {
 		answers[0].raw = foreign_answers[i];
 		foreign = fake_http_start(answers);
@@ -389,9 +360,9 @@ static void test_proxy_first(void **state)
 	struct kv *kv;
 
 	(void)state;
-	fake = fake_http_start(etcd_answers);
+	fakes[0] = fake_http_start(etcd_answers);
 	urls[0] = fake_http_url(proxy);
-	urls[1] = fake_http_url(fake);
+	urls[1] = fake_http_url(fakes[0]);
 	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
 	do_write(kv, "/p/a", "v", 0, 0, &answer);
 	assert_int_equal(answer.r, -EINPROGRESS);
@@ -418,7 +389,7 @@ static void test_token_with_newline(void **state)
 	kv = open_fake_as(answers, (struct store_config){ .username = "u", .password = "p" });
 	do_range(kv, "/p/", true, &answer);
 	assert_int_equal(answer.r, -EPROTO);
-	assert_int_equal(fake_http_count(fake), 1);
+	assert_int_equal(fake_http_count(fakes[0]), 1);
 	kv_answer_free(&answer);
 	kv_close(kv);
 }
@@ -504,8 +475,7 @@ static void test_streams(void **state)
 		turn_until(loop, log.downs == 1 && kv_stats(kv)->requests >= 2);
 		check(log.ups == 0 && log.losts == 0 && log.events == 0, "%s", stream_cases[i]);
 		watch_log_free(&log);
-		kv_close(kv);
-		fake = fake_http_free(fake);
+		fake_store_close(kv);
 	}
 }
 
@@ -591,8 +561,8 @@ static void test_watch_leaves_hung_endpoint(void **state)
 	struct kv *kv;
 
 	(void)state;
-	fake = fake_http_start(etcd_answers);
-	urls[1] = fake_http_url(fake);
+	fakes[0] = fake_http_start(etcd_answers);
+	urls[1] = fake_http_url(fakes[0]);
 	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
 	watch_log_start(&log, kv, prefixes, 1, 0);
 	turn_until(loop, log.downs == 1);
@@ -805,27 +775,25 @@ static void test_bodies(void **state)
 	assert_string_equal(login, "{\"name\":\"a\\\"b\",\"password\":\"c\\\\d\"}");
 }
 
-#define FAKE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		FAKE_TEST(test_answers),
-		FAKE_TEST(test_answer_without_end),
-		FAKE_TEST(test_no_answer),
-		FAKE_TEST(test_answer_drips),
-		FAKE_TEST(test_kept_connection_closes),
-		FAKE_TEST(test_older_api),
-		FAKE_TEST(test_no_gateway),
-		FAKE_TEST(test_foreign_server_first),
-		FAKE_TEST(test_proxy_first),
-		FAKE_TEST(test_token_with_newline),
-		FAKE_TEST(test_endpoints),
-		FAKE_TEST(test_streams),
-		FAKE_TEST(test_stream_breaks_off),
-		FAKE_TEST(test_fragments),
-		FAKE_TEST(test_stream_silent),
-		FAKE_TEST(test_watch_leaves_hung_endpoint),
+		FAKE_STORE_TEST(test_answers),
+		FAKE_STORE_TEST(test_answer_without_end),
+		FAKE_STORE_TEST(test_no_answer),
+		FAKE_STORE_TEST(test_answer_drips),
+		FAKE_STORE_TEST(test_kept_connection_closes),
+		FAKE_STORE_TEST(test_older_api),
+		FAKE_STORE_TEST(test_no_gateway),
+		FAKE_STORE_TEST(test_foreign_server_first),
+		FAKE_STORE_TEST(test_proxy_first),
+		FAKE_STORE_TEST(test_token_with_newline),
+		FAKE_STORE_TEST(test_endpoints),
+		FAKE_STORE_TEST(test_streams),
+		FAKE_STORE_TEST(test_stream_breaks_off),
+		FAKE_STORE_TEST(test_fragments),
+		FAKE_STORE_TEST(test_stream_silent),
+		FAKE_STORE_TEST(test_watch_leaves_hung_endpoint),
 		cmocka_unit_test(test_endpoint_failed),
 		cmocka_unit_test(test_read_pair),
 		cmocka_unit_test(test_long_key_is_cut),

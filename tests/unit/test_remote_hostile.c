@@ -4,9 +4,7 @@
 #include "unit.h"
 
 #include "core/mem.h"
-#include "fake_http.h"
-#include "kv_client.h"
-#include "loop_end.h"
+#include "fake_store.h"
 #include "store/remote_internal.h"
 
 #include <errno.h>
@@ -20,50 +18,13 @@
 
 static const char *const prefixes[] = { "/p/", NULL };
 
-static struct loop *loop;
-static struct fake_http *fakes[2];
-
-static int setup(void **state)
-{
-	(void)state;
-	loop = loop_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fakes[0] = fake_http_free(fakes[0]);
-	fakes[1] = fake_http_free(fakes[1]);
-	loop = loop_end(loop);
-	return 0;
-}
-
 // Over one or two servers.
 static struct kv *open_fakes(const struct fake_answer *first, const struct fake_answer *second)
 {
-	const char *urls[3] = { NULL, NULL, NULL };
-	struct store_config config = {
-		.kind = "controller", .endpoints = urls, .request_timeout_ms = 1000, .dead_man_ms = 400
-	};
-	struct kv *kv;
-	struct err e;
-
-	fakes[0] = fake_http_start(first);
-	urls[0] = fake_http_url(fakes[0]);
-	if (second) {
-		fakes[1] = fake_http_start(second);
-		urls[1] = fake_http_url(fakes[1]);
-	}
-	check(kv_open(loop, &config, &kv, &e) == 0, "%s", e.msg);
-	return kv;
-}
-
-static void close_fakes(struct kv *kv)
-{
-	kv_close(kv);
-	fakes[0] = fake_http_free(fakes[0]);
-	fakes[1] = fake_http_free(fakes[1]);
+	return fake_store_open((struct store_config){ .kind = "controller",
+						      .request_timeout_ms = 1000,
+						      .dead_man_ms = 400 },
+			       first, second);
 }
 
 // ---- requests ----
@@ -148,7 +109,7 @@ static void test_answers(void **state)
 		check_answer(raw, "keep-alive", &answer, cases[i].keep_alive);
 		do_session_open(kv, 9, &answer);
 		check_answer(raw, "open", &answer, cases[i].session_open);
-		close_fakes(kv);
+		fake_store_close(kv);
 	}
 }
 
@@ -182,23 +143,23 @@ static void test_second_controller(void **state)
 		check(answer.r == 0 && answer.pair_count == 1, "%s: range: %s", raw, answer.err.msg);
 		assert_string_equal(kv_endpoint(kv), fake_http_url(fakes[1]));
 		kv_answer_free(&answer);
-		close_fakes(kv);
+		fake_store_close(kv);
 		kv = open_fakes(answers, controller_answers);
 		do_write(kv, "/p/a", "v", 0, 0, &answer);
 		check(answer.r == (cases[i].txn == -EINPROGRESS ? -EINPROGRESS : 0), "%s: txn: %s",
 		      raw, answer.err.msg);
 		kv_answer_free(&answer);
-		close_fakes(kv);
+		fake_store_close(kv);
 		kv = open_fakes(answers, controller_answers);
 		do_session_keep_alive(kv, 5, &answer);
 		check(answer.r == 0, "%s: keep-alive: %s", raw, answer.err.msg);
 		kv_answer_free(&answer);
-		close_fakes(kv);
+		fake_store_close(kv);
 		kv = open_fakes(answers, controller_answers);
 		watch_log_start(&log, kv, prefixes, 6, 7);
 		turn_until(loop, log.ups >= 1);
 		watch_log_free(&log);
-		close_fakes(kv);
+		fake_store_close(kv);
 	}
 }
 
@@ -219,30 +180,25 @@ static void test_no_answer(void **state)
 	assert_int_equal(answer.r, -ETIMEDOUT);
 	assert_in_range(loop_now_ms() - started, 2900, 6000);
 	kv_answer_free(&answer);
-	close_fakes(kv);
+	fake_store_close(kv);
 }
 
 // It never stands still, and never ends.
 static void test_range_that_drips(void **state)
 {
 	static const struct fake_answer answers[] = { { "/v2/", OK, .drip = " " }, { 0 } };
-	const char *urls[2] = { NULL, NULL };
-	const struct store_config config = { .kind = "controller",
-					     .endpoints = urls,
-					     .request_timeout_ms = 100 };
+	const struct store_config config = { .kind = "controller", .request_timeout_ms = 100 };
 	struct kv_answer answer;
 	uint64_t started = loop_now_ms();
 	struct kv *kv;
 
 	(void)state;
-	fakes[0] = fake_http_start(answers);
-	urls[0] = fake_http_url(fakes[0]);
-	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
+	kv = fake_store_open(config, answers, NULL);
 	do_range(kv, "/p/", true, &answer);
 	assert_int_equal(answer.r, -ETIMEDOUT);
 	assert_in_range(loop_now_ms() - started, 1900, 6000);
 	kv_answer_free(&answer);
-	close_fakes(kv);
+	fake_store_close(kv);
 }
 
 static void test_lines_that_are_too_long(void **state)
@@ -263,7 +219,7 @@ static void test_lines_that_are_too_long(void **state)
 	assert_int_equal(log.err.code, -EPROTO);
 	assert_non_null(strstr(log.err.msg, fake_http_url(fakes[0])));
 	watch_log_free(&log);
-	close_fakes(kv);
+	fake_store_close(kv);
 }
 
 // Refused compares bring all their pairs: as many as a transaction has, each as large as a value.
@@ -297,7 +253,7 @@ static void test_large_refusal(void **state)
 	check(answer.r == 0, "%s", answer.err.msg);
 	assert_int_equal(answer.pair_count, KV_TXN_MAX);
 	kv_answer_free(&answer);
-	close_fakes(kv);
+	fake_store_close(kv);
 	strbuf_free(&raw);
 }
 
@@ -343,7 +299,7 @@ static void test_bad_streams(void **state)
 		check(strstr(log.err.msg, fake_http_url(fakes[0])) != NULL, "%s: %s",
 		      bad_streams[i], log.err.msg);
 		watch_log_free(&log);
-		close_fakes(kv);
+		fake_store_close(kv);
 	}
 }
 
@@ -363,7 +319,7 @@ static void test_lost(void **state)
 	assert_false(log.store_changed);
 	assert_int_equal(fake_http_count(fakes[0]), 1); // this watch is over
 	watch_log_free(&log);
-	close_fakes(kv);
+	fake_store_close(kv);
 }
 
 #define UP "{\"up\":{\"revision\":5,\"cluster_id\":\"7\"}}\n"
@@ -385,7 +341,7 @@ static void test_dead_man(void **state)
 		assert_non_null(strstr(log.err.msg, fake_http_url(fakes[0])));
 		assert_non_null(strstr(log.err.msg, "no sign of life"));
 		watch_log_free(&log);
-		close_fakes(kv);
+		fake_store_close(kv);
 	}
 }
 
@@ -416,7 +372,7 @@ static void test_resume_in_another_order(void **state)
 			    "PUT /p/b=v\nPUT /p/c=v\nDELETE /p/x\nPUT /p/a=v\nPUT /p/d=v\nPUT /p/d=v\n");
 	assert_int_equal(log.downs, 1);
 	watch_log_free(&log);
-	close_fakes(kv);
+	fake_store_close(kv);
 }
 
 static void free_it(void *arg, const struct kv_watch_event *event)
@@ -451,26 +407,24 @@ static void test_freed_at_once(void **state)
 		watch = kv_watch_start(kv, prefixes, 6, 7, free_it, &watch);
 		turn_until(loop, !watch);
 		loop_turn(loop, 10);
-		close_fakes(kv);
+		fake_store_close(kv);
 	}
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_answers),
-		TEST(test_second_controller),
-		TEST(test_no_answer),
-		TEST(test_range_that_drips),
-		TEST(test_lines_that_are_too_long),
-		TEST(test_large_refusal),
-		TEST(test_bad_streams),
-		TEST(test_lost),
-		TEST(test_dead_man),
-		TEST(test_resume_in_another_order),
-		TEST(test_freed_at_once),
+		FAKE_STORE_TEST(test_answers),
+		FAKE_STORE_TEST(test_second_controller),
+		FAKE_STORE_TEST(test_no_answer),
+		FAKE_STORE_TEST(test_range_that_drips),
+		FAKE_STORE_TEST(test_lines_that_are_too_long),
+		FAKE_STORE_TEST(test_large_refusal),
+		FAKE_STORE_TEST(test_bad_streams),
+		FAKE_STORE_TEST(test_lost),
+		FAKE_STORE_TEST(test_dead_man),
+		FAKE_STORE_TEST(test_resume_in_another_order),
+		FAKE_STORE_TEST(test_freed_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
