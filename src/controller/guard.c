@@ -218,15 +218,33 @@ static int check_session(const struct controller *controller, const struct calle
 	return guard_session(controller, caller, write->session, proof, true, e);
 }
 
+// One that nobody has marked is of who comes from its address; --public-ip or a NAT makes a host come from another.
+static int refuse_key(const struct caller *caller, const struct kv_write *write, const void *value,
+		      size_t len, struct err *e)
+{
+	char shown[KEY_SHOWN_MAX], wanted[IP_STR_MAX], peer[IP_STR_MAX];
+	struct owner_claim claim;
+
+	owner_read(value, len, &claim);
+	if (!claim.is_lease || claim.is_marked)
+		return refuse(write,
+			      "is another host's; `weft lease rm` with an admin token removes one that nobody uses",
+			      e);
+	return err_set(e, -EACCES,
+		       "key %s: is without an owner and for a client at %s, not at %s; if it is this host's, remove it by "
+		       "`weft lease rm` with an admin token, and reserve what the host gets",
+		       shown_key(write->key, kv_key_len(write->key, write->key_len), shown),
+		       ip_str(ip_is_set(&claim.ip) ? &claim.ip : &claim.ipv6, wanted),
+		       ip_str(&caller->peer, peer));
+}
+
 // What is there of the key, as of the compared revision.
 static int judge(const struct controller *controller, const struct caller *caller,
 		 const struct kv_write *write, const void *value, size_t len, int64_t session,
 		 const char *proof, struct err *e)
 {
 	if (!owns(caller, value, len))
-		return refuse(write,
-			      "is another host's; `weft lease rm` with an admin token removes one that nobody uses",
-			      e);
+		return refuse_key(caller, write, value, len, e);
 	return write->session == session ? 0 : check_session(controller, caller, write, proof, e);
 }
 

@@ -217,10 +217,15 @@ static void test_reservation(void **state)
 	_cleanup_free_ char *elsewhere = value_of(NULL, "192.0.2.9");
 	_cleanup_free_ char *taken = value_of(BOB, "127.0.0.1");
 	int64_t revision = must_put(admin, KEY, here), other = must_put(admin, KEY2, elsewhere);
+	struct kv_answer answer;
 
 	(void)state;
 	wait_read(bob);
 	assert_int_equal(write_key(bob, KEY2, taken, other, 0, NULL), -EACCES);
+	do_write(bob, KEY2, taken, other, 0, &answer);
+	check(strstr(answer.err.msg, "for a client at 192.0.2.9, not at 127.0.0.1"), "%s",
+	      answer.err.msg);
+	kv_answer_free(&answer);
 	assert_int_equal(write_key(bob, KEY, taken, revision, 0, &revision), 0);
 	// From now on it is his alone, whatever address others come from.
 	wait_read(alice);
