@@ -115,8 +115,10 @@ static int open_store(struct agent *agent, struct err *e)
 	const struct options *options = agent->options;
 	struct store_config config = options->store;
 	_cleanup_free_ char *identity = NULL;
+	bool is_guarded = config.token || (*options->listen && !options->insecure);
 	int r = 0;
-	if (config.token)
+	// A controller's own agent asks the store itself; by its mark the controller keeps others off its lease and address.
+	if (is_guarded)
 		r = host_identity_open(options->state_dir, &identity, e);
 	config.identity = identity;
 	if (r == 0)

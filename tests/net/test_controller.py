@@ -188,6 +188,8 @@ def test_nothing_but_weft(lab):
              "all containers to reach each other")
     leases = lasting(others[0])
     assert {lease["public_ip"] for lease in leases} == {host.v4 for host in hosts}
+    for lease in leases:
+        assert "WeftOwner" in first.run(operator_binary(), "lease", "show", lease["subnet"]).stdout
     database = first.lib_dir / "weft/weft.db"
     assert database.stat().st_mode & 0o777 == 0o600
     with Probe(containers[0], containers[1]) as probe:
