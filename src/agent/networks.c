@@ -215,7 +215,9 @@ static void on_listed(void *arg, char *const *names, size_t count, bool store_ch
 		else
 			is_gone(network);
 	}
-	if (count == 0)
+	if (count == 0 && registry_chooses(networks->registry))
+		log_error("agent: a server of flannel does not tell weft which networks it has: name them by --networks");
+	else if (count == 0)
 		log_info("agent: there is no network below %s yet: waiting for one",
 			 agent->options->store_flags.prefix);
 	agent_note_progress(agent);

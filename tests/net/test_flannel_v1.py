@@ -171,6 +171,12 @@ def test_agents_of_an_old_server(old):
     assert server.leases().keys() == leases.keys()
 
 
+def test_networks_of_an_old_server_are_not_followed(old):
+    net, server = old()
+    net.hosts[0].agent.restart(*net.hosts[0].agent.flags, "--watch-networks")
+    net.hosts[0].agent.wait_log("name them by --networks")
+
+
 def test_an_old_server_goes_and_comes_back(old):
     net, server = old()
     net.ping_all()
