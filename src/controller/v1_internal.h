@@ -65,8 +65,9 @@ struct v1_request {
 	struct lease_attrs attrs;
 	struct lease lease; // found, to be kept and told
 	bool is_renewal; // of a PUT: what comes back has an end, or the client would ask again at once
-	v1_step_fn *again; // what is begun anew when somebody was faster
-	int64_t session;   // opened for a write, or to be closed after it
+	v1_step_fn *again;	 // what is begun anew when somebody was faster
+	int64_t session;	 // opened for a write, or to be closed after it
+	int64_t config_revision; // of the config that was read
 };
 
 // ---- v1.c ----
@@ -76,7 +77,9 @@ void v1_answer_error(struct http_exchange *exchange, const char *text); // 500, 
 // ---- v1_request.c ----
 struct v1_request *v1_request_new(struct v1 *v1, struct http_exchange *exchange,
 				  struct v1_network *network); // takes over a reference
-void v1_request_end(struct v1_request *request);	       // was answered
+// By the config that was read, lest a frozen network gives one. ttl_s as of registry_lease_create.
+void v1_request_create(struct v1_request *request, int64_t ttl_s, registry_lease_fn *fn);
+void v1_request_end(struct v1_request *request); // was answered
 void v1_requests_end(struct v1 *v1);
 void v1_request_fail(struct v1_request *request, const char *text); // answers and ends
 // "100: Key not found (KEY)", which is how flannel's etcd says it, and by which its clients know it.

@@ -71,7 +71,7 @@ static void on_written(void *arg, int r, const struct lease *lease, const struct
 		lease_free(&request->lease);
 		lease_copy(lease, &request->lease);
 		renew(request);
-	} else if (r == -EEXIST || r == -ESTALE) {
+	} else if (r == -EEXIST || r == -ESTALE || r == -EBUSY) {
 		v1_request_retry(request, lease ? lease->mod_revision : 0);
 	} else if (r == -ENOENT) {
 		retry_without(request);
@@ -109,8 +109,7 @@ static void create(struct v1_request *request)
 
 	// Refused for a key that the mirror does not have yet, it is found by its own name.
 	request->lease.subnet = subnet;
-	registry_lease_create(request->network->registry, &subnet, &request->attrs, LEASE_TTL_S,
-			      on_written, request);
+	v1_request_create(request, LEASE_TTL_S, on_written);
 }
 
 // ---- acquire ----

@@ -156,6 +156,7 @@ bool v1_read_config(struct v1_request *request, struct netconf *ret)
 		v1_request_fail(request, err_msg(&e));
 		return false;
 	}
+	request->config_revision = pair->mod_revision;
 	*ret = conf;
 	conf = (struct netconf){ 0 };
 	return true;

@@ -37,6 +37,16 @@ static void request_free(struct v1_request *request)
 	free(request);
 }
 
+void v1_request_create(struct v1_request *request, int64_t ttl_s, registry_lease_fn *fn)
+{
+	const struct subnet subnet = { .v4 = request->subnet };
+	const struct registry_create_terms terms = { .ttl_s = ttl_s,
+						     .config_revision = request->config_revision };
+
+	registry_lease_create_fenced(request->network->registry, &subnet, &request->attrs, &terms,
+				     fn, request);
+}
+
 void v1_request_end(struct v1_request *request)
 {
 	struct v1 *v1 = request->v1;

@@ -39,7 +39,7 @@ static void on_reserved(void *arg, int r, const struct lease *lease, const struc
 		v1_note_written(request->v1, lease->mod_revision);
 		close_session(request, request->session);
 		done(request);
-	} else if (r == -EEXIST || r == -ESTALE || r == -ENOENT) {
+	} else if (r == -EEXIST || r == -ESTALE || r == -ENOENT || r == -EBUSY) {
 		retry(request, lease);
 	} else {
 		v1_request_fail(request, err_msg(e));
@@ -89,7 +89,6 @@ void v1_serve_reserve(struct v1_request *request)
 	_cleanup_netconf_ struct netconf conf = { 0 };
 	_cleanup_free_ char *key = v1_lease_key(request->network, &request->subnet);
 	const struct pair *pair = v1_find(request->v1, key);
-	const struct subnet subnet = { .v4 = request->subnet };
 
 	request->again = v1_serve_reserve;
 	if (!v1_read_config(request, &conf))
@@ -103,8 +102,7 @@ void v1_serve_reserve(struct v1_request *request)
 	else if (overlaps_another(request))
 		v1_request_fail(request, "subnet: lease already taken");
 	else
-		registry_lease_create(request->network->registry, &subnet, &request->attrs, -1,
-				      on_reserved, request);
+		v1_request_create(request, -1, on_reserved);
 }
 
 // ---- remove: from now on it has an end ----

@@ -33,6 +33,8 @@
 #define MARK                                                                                                               \
 	"{\"Network\":\"frozen by weft: being moved\",\"Frozen\":{\"Id\":\"1\",\"State\":\"copying\",\"Store\":\"there\"," \
 	"\"Config\":\"{}\"}}"
+#define FROZEN \
+	"/p/config: the network is being moved to there by 'weft migrate': hosts keep their subnets, and none gets a new one until that is done\n"
 #define SNAPSHOT(list) "{\"events\":null,\"snapshot\":[" list "],\"cursor\":\"C\"}"
 #define EVENTS(list) "{\"events\":[" list "],\"snapshot\":null,\"cursor\":\"C\"}"
 #define ADDED(lease) "{\"type\":\"added\",\"lease\":" lease "}"
@@ -291,6 +293,29 @@ static void test_acquire_race(void **state)
 		raw_http_close(&peers[i]);
 	}
 	assert_int_equal(memory_key_count(behind), 3); // a config and two leases
+}
+
+// The network is frozen after the request was judged, and before the lease is written.
+static void test_frozen_meanwhile(void **state)
+{
+	static const char *const rows[][3] = {
+		{ "/v1/_/leases", VALUE("192.0.2.1"), FROZEN },
+		{ "/v1/_/reservations", "{\"Subnet\":\"10.1.5.0/24\",\"PublicIP\":\"192.0.2.1\"}",
+		  FROZEN },
+	};
+	struct raw_http peer;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		put("/p/config", CONFIG);
+		ask("GET", "/v1/_/leases", "", 200, SNAPSHOT(""));
+		send_request(&peer, "POST", rows[i][0], rows[i][1]);
+		turn_until(loop, controller->v1->requests);
+		put("/p/config", MARK);
+		expect(&peer, 500, rows[i][2]);
+		assert_int_equal(memory_key_count(behind), 1);
+		turn_until(loop, memory_session_count(behind) == 0);
+	}
 }
 
 static void test_renew(void **state)
@@ -873,6 +898,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_acquire, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_acquire_unfit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_acquire_race, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_frozen_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_renew, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_revoke, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reservations, setup, teardown),
