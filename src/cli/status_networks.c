@@ -48,12 +48,12 @@ bool status_networks_trouble(const json_t *network, char *ret, size_t size)
 	const json_t *lease = show_member(network, "lease"), *peers = show_member(network, "peers");
 	const char *config = show_text(show_member(network, "network"), "error");
 	const char *backend = show_text(show_member(network, "backend"), "error");
-	long long count = (long long)(show_number(peers, "failed") + show_number(peers, "rejected") +
-				      show_number(peers, "ignored") + show_number(peers, "held"));
+	json_int_t count = show_number(peers, "failed") + show_number(peers, "rejected") +
+			   show_number(peers, "ignored") + show_number(peers, "held");
 	char text[64] = "";
 
 	if (count > 0)
-		(void)text_format(text, sizeof(text), "%lld peers are in trouble", count);
+		(void)text_format(text, sizeof(text), "%lld peers are in trouble", (long long)count);
 	if (json_array_size(show_member(network, "restart_needed")) > 0)
 		(void)text_copy(text, sizeof(text), "weftd is to be restarted");
 	if (json_array_size(show_member(network, "wars")) > 0)

@@ -173,7 +173,8 @@ def test_as_many_as_a_host_can_be_in(fabric):
     net = fabric(hosts=1, config=False, agents=False, containers=False, store="controller")
     host, controller = net.hosts[0], net.store
     for i in range(MOST):
-        controller.put(f"{PREFIX}/n{i}/config", {"Network": f"10.{i}.0.0/16", "Backend": {"Type": "vxlan", "VNI": 100 + i}})
+        controller.put(f"{PREFIX}/n{i}/config",
+                       {"Network": f"10.{i}.0.0/16", "Backend": {"Type": "vxlan", "VNI": 100 + i}})
     net.start_agent(host, *WATCH, wait=False)
     wait_for(lambda: [n["reasons"] for n in status(host)["networks"]] == [[]] * MOST, "all to be ready", timeout=30)
     assert "put off a client" not in controller.host.agent.log()
