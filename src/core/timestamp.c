@@ -84,7 +84,6 @@ void timestamp_format(int64_t ms, char ret[static TIMESTAMP_MAX])
 {
 	struct moment moment;
 	char fraction[8] = "";
-	size_t len;
 	int64_t day_ms;
 
 	if (ms < TIMESTAMP_ZERO_MS)
@@ -95,7 +94,7 @@ void timestamp_format(int64_t ms, char ret[static TIMESTAMP_MAX])
 	date_of((ms - day_ms) / (DAY_S * 1000LL), &moment);
 	if (day_ms % 1000 != 0) {
 		(void)text_format(fraction, sizeof(fraction), ".%03d", (int)(day_ms % 1000));
-		for (len = strlen(fraction); fraction[len - 1] == '0'; len--)
+		for (size_t len = strlen(".000"); len > 1 && fraction[len - 1] == '0'; len--)
 			fraction[len - 1] = '\0';
 	}
 	day_ms /= 1000;
