@@ -131,7 +131,7 @@ static int get(struct sqlite_data *data, int64_t id, int64_t *ret_ttl_ms, int64_
 
 int sqlite_session_ttl(struct sqlite_data *data, int64_t id, int64_t *ret_s, struct err *e)
 {
-	int64_t ttl_ms, expires_ms, now = sqlite_clock_now(data);
+	int64_t ttl_ms = 0, expires_ms = 0, now = sqlite_clock_now(data);
 	int r = get(data, id, &ttl_ms, &expires_ms, e);
 
 	if (r == 0)
@@ -142,7 +142,7 @@ int sqlite_session_ttl(struct sqlite_data *data, int64_t id, int64_t *ret_s, str
 int sqlite_session_renew(struct sqlite_data *data, int64_t id, int64_t *ret_s, struct err *e)
 {
 	_cleanup_sql_ sqlite3_stmt *sql = NULL;
-	int64_t ttl_ms, expires_ms;
+	int64_t ttl_ms = 0, expires_ms = 0;
 	int r = get(data, id, &ttl_ms, &expires_ms, e);
 
 	if (r == 0)
