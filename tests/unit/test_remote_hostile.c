@@ -411,11 +411,53 @@ static void test_freed_at_once(void **state)
 	}
 }
 
+// What was handed on cannot be taken back, so that nobody else is asked.
+static void test_range_that_breaks_off(void **state)
+{
+	static const struct fake_answer first[] = { { "/v2/", OK "{\"pair\":" PAIR("/p/a") "}\n", 0 },
+						    { 0 } };
+	static const struct fake_answer second[] = { { "/v2/", OK "{" HEADER "}\n", 0 }, { 0 } };
+	struct kv *kv = open_fakes(first, second);
+	struct kv_answer answer;
+
+	(void)state;
+	do_range(kv, "/p/", true, &answer);
+	assert_int_equal(answer.r, -EPROTO);
+	assert_int_equal(answer.pair_count, 1);
+	assert_int_equal(fake_http_count(fakes[1]), 0);
+	kv_answer_free(&answer);
+	fake_store_close(kv);
+}
+
+// That it is down is told once, but for a refusal, which does not pass by itself.
+static void test_refusal_is_told(void **state)
+{
+	static const struct fake_answer broken[] = { { "/v2/", "", 0 }, { 0 } };
+	static const struct fake_answer refusing[] = {
+		{ "/v2/", STATUS("401 Unauthorized") ERROR("denied"), 0 }, { 0 }
+	};
+	struct kv *kv = open_fakes(broken, refusing);
+	struct watch_log log = { 0 };
+
+	(void)state;
+	watch_log_start(&log, kv, prefixes, 1, 0);
+	turn_until(loop, log.downs == 1);
+	assert_int_not_equal(log.err.code, -EACCES);
+	turn_until(loop, log.downs == 2);
+	assert_int_equal(log.err.code, -EACCES);
+	turn_until(loop, fake_http_count(fakes[0]) + fake_http_count(fakes[1]) >= 5);
+	assert_int_equal(log.downs, 2);
+	watch_log_free(&log);
+	fake_store_close(kv);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FAKE_STORE_TEST(test_answers),
 		FAKE_STORE_TEST(test_second_controller),
+		FAKE_STORE_TEST(test_range_that_breaks_off),
+		FAKE_STORE_TEST(test_refusal_is_told),
 		FAKE_STORE_TEST(test_no_answer),
 		FAKE_STORE_TEST(test_range_that_drips),
 		FAKE_STORE_TEST(test_lines_that_are_too_long),
