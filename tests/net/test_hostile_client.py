@@ -26,7 +26,7 @@ from lab.fabric import PREFIX
 
 IDLE = 10000
 PENDING = 1024          # the controller's limit of connections that ask for nothing
-STREAMS = 64            # and of open streams of one identity
+STREAMS = 256           # and of open streams of one identity
 MEMORY_KB = 64 * 1024   # what an attack may cost; all that is sent and opened here would take far more
 LOG_LINES = 40
 
