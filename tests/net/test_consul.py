@@ -17,7 +17,7 @@ from lab import Probe, wait_for
 from lab.agent import clean_environment, operator_binary
 from lab.fabric import DEFAULT_CONFIG, PREFIX
 
-FAST = ["--dead-man=1s", "--request-timeout=1s", "--peer-hold=500ms"]
+FAST = ["--dead-man=1s", "--request-timeout=1s", "--peer-hold=3s"]
 FOREIGN_KEY, FOREIGN_SUBNET = "10.1.200.0-24", "10.1.200.0/24"
 KEYS = PREFIX.removeprefix("/")      # as Consul has them
 CONTROLLER_PORT = 8889

@@ -20,7 +20,7 @@ from lab.fabric import DEFAULT_CONFIG, PREFIX
 
 PORT = 8889
 FOREIGN_KEY, FOREIGN_SUBNET = "10.1.200.0-24", "10.1.200.0/24"
-FAST = ["--dead-man=1s", "--request-timeout=1s", "--peer-hold=200ms"]
+FAST = ["--dead-man=1s", "--request-timeout=1s", "--peer-hold=3s"]
 
 
 def join_of(node):

@@ -26,7 +26,7 @@ def net(lab, fabric, request):
 
 
 def start(net, host):
-    host.agent.start("-iface=eth0", f"-etcd-prefix={PREFIX}", "--peer-hold=100ms", etcd=net.store)
+    host.agent.start("-iface=eth0", f"-etcd-prefix={PREFIX}", "--peer-hold=3s", etcd=net.store)
 
 
 def has_route(host, subnet):

@@ -17,7 +17,7 @@ from lab import Controller, Probe, wait_for
 from lab.fabric import PREFIX, STORES
 
 NEW_KEY, NEW_SUBNET = "10.1.200.0-24", "10.1.200.0/24"
-FLAGS = ["--dead-man=1s", "--request-timeout=1s", "--peer-hold=500ms"]
+FLAGS = ["--dead-man=1s", "--request-timeout=1s", "--peer-hold=3s"]
 
 
 @pytest.fixture(params=[name for name in STORES if name != "etcd3"])
