@@ -96,8 +96,7 @@ void guard_proof(const struct controller *controller, const struct caller *calle
 	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, controller->access.proof_key,
 			     sizeof(controller->access.proof_key), text, strlen(text), digest) < 0)
 		abort();
-	for (size_t i = 0; i < sizeof(digest); i++)
-		(void)text_format(ret + 2 * i, 3, "%02x", digest[i]);
+	text_hex(ret, digest, sizeof(digest));
 }
 
 static bool is_proven(const struct controller *controller, const struct caller *caller,

@@ -19,7 +19,6 @@ void join_token_of(const char *admin_token, char ret[static JOIN_TOKEN_MAX])
 	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, admin_token, strlen(admin_token), DOMAIN,
 			     strlen(DOMAIN), digest) < 0)
 		abort();
-	for (size_t i = 0; i < sizeof(digest); i++)
-		(void)text_format(ret + 2 * i, 3, "%02x", digest[i]);
+	text_hex(ret, digest, sizeof(digest));
 	gnutls_memset(digest, 0, sizeof(digest));
 }

@@ -33,12 +33,6 @@ struct token_record {
 	int64_t expires; // 0: never
 };
 
-static void hex_of(const unsigned char *bytes, size_t count, char *ret)
-{
-	for (size_t i = 0; i < count; i++)
-		(void)text_format(ret + 2 * i, 3, "%02x", bytes[i]);
-}
-
 static void hash_of(const char *secret, char ret[static 2 * DIGEST_BYTES + 1])
 {
 	unsigned char digest[DIGEST_BYTES];
@@ -46,7 +40,7 @@ static void hash_of(const char *secret, char ret[static 2 * DIGEST_BYTES + 1])
 	// Only a library that was built without SHA-256 fails here.
 	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, secret, strlen(secret), digest) < 0)
 		abort();
-	hex_of(digest, sizeof(digest), ret);
+	text_hex(ret, digest, sizeof(digest));
 }
 
 static char *key_of(const struct controller *controller, const char *id, size_t len)
@@ -211,9 +205,9 @@ static void create(struct controller *controller, struct http_exchange *exchange
 	// Only a system without random numbers fails here.
 	if (gnutls_rnd(GNUTLS_RND_KEY, bytes, sizeof(bytes)) < 0)
 		abort();
-	hex_of(bytes, ID_LEN / 2, token);
+	text_hex(token, bytes, ID_LEN / 2);
 	token[ID_LEN] = '.';
-	hex_of(bytes + ID_LEN / 2, SECRET_LEN / 2, token + ID_LEN + 1);
+	text_hex(token + ID_LEN + 1, bytes + ID_LEN / 2, SECRET_LEN / 2);
 	hash_of(token + ID_LEN + 1, hash);
 	key = key_of(controller, token, ID_LEN);
 	value = xasprintf("{\"hash\":\"%s\",\"admin\":%s,\"created\":%" PRId64

@@ -139,6 +139,18 @@ int text_format(char *dst, size_t size, const char *format, ...)
 	return n < 0 || (size_t)n >= size ? -ENOSPC : 0;
 }
 
+void text_hex(char *dst, const void *data, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *bytes = data;
+
+	for (size_t i = 0; i < len; i++) {
+		dst[2 * i] = digits[bytes[i] >> 4];
+		dst[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	dst[2 * len] = '\0';
+}
+
 int text_copy(char *dst, size_t size, const char *src)
 {
 	size_t len = strlen(src);

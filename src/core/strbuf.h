@@ -33,3 +33,4 @@ char *strbuf_take(struct strbuf *buf);		     // caller frees; never NULL
 // Bounded formatting into a caller's array; returns 0 or -ENOSPC (then still terminated).
 int text_format(char *dst, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int text_copy(char *dst, size_t size, const char *src);
+void text_hex(char *dst, const void *data, size_t len); // 2 * len small digits, terminated

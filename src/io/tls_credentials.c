@@ -11,11 +11,13 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <stdint.h>
+#include <string.h>
 #include <stdlib.h>
 
 #define FILE_MAX (1024 * 1024)
 #define CHAIN_MAX 16 // certificates in a file
 #define DIGEST_BYTES 32
+#define PIN_KIND "sha256:"
 
 struct tls_credentials {
 	unsigned int references;
@@ -102,9 +104,8 @@ static int read_pin(gnutls_x509_crt_t certificate, const char *path, char ret[st
 
 	if (r < 0)
 		return err_set(e, -EINVAL, "%s: %s", path, gnutls_strerror(r));
-	(void)text_copy(ret, TLS_PIN_MAX, "sha256:");
-	for (size_t i = 0; i < len; i++)
-		(void)text_format(ret + 7 + 2 * i, 3, "%02x", digest[i]);
+	(void)text_copy(ret, TLS_PIN_MAX, PIN_KIND);
+	text_hex(ret + strlen(PIN_KIND), digest, len);
 	return 0;
 }
 

@@ -36,8 +36,7 @@ void owner_of(const char *identity, char ret[static OWNER_MAX])
 	// Only a library that was built without SHA-256 fails here.
 	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, text, strlen(text), digest) < 0)
 		abort();
-	for (size_t i = 0; 2 * i < OWNER_MAX - 1; i++)
-		(void)text_format(ret + 2 * i, 3, "%02x", digest[i]);
+	text_hex(ret, digest, (OWNER_MAX - 1) / 2);
 	gnutls_memset(text, 0, strlen(text));
 }
 

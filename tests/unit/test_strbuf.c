@@ -133,6 +133,20 @@ static void test_text(void **state)
 	assert_string_equal(text, "");
 }
 
+static void test_hex(void **state)
+{
+	static const unsigned char bytes[] = { 0x00, 0x0f, 0xa0, 0xff };
+	char text[2 * sizeof(bytes) + 2];
+
+	(void)state;
+	text[sizeof(text) - 1] = 'x';
+	text_hex(text, bytes, sizeof(bytes));
+	assert_string_equal(text, "000fa0ff");
+	assert_int_equal(text[sizeof(text) - 1], 'x');
+	text_hex(text, bytes, 0);
+	assert_string_equal(text, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +157,7 @@ int main(void)
 		cmocka_unit_test(test_consume),
 		cmocka_unit_test(test_take_and_free),
 		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_hex),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
