@@ -22,9 +22,7 @@
 
 static void secrets_wipe(struct access *access)
 {
-	if (access->admin_token)
-		gnutls_memset(access->admin_token, 0, strlen(access->admin_token));
-	free(access->admin_token);
+	secret_text_free(access->admin_token);
 	gnutls_memset(access, 0, sizeof(*access));
 }
 

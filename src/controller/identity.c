@@ -7,18 +7,16 @@
 #include "core/mem.h"
 #include "core/strbuf.h"
 #include "io/file.h"
+#include "io/secret_file.h"
 #include "io/tls_credentials.h"
 #include "store/token.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #define DAY_S 86400
 #define VALID_DAYS 3653 // ten years
@@ -26,48 +24,6 @@
 #define SERIAL_BYTES 16
 #define TOKEN_BYTES 32
 #define COMMON_NAME "weft controller"
-
-// ---- files ----
-
-// One without content is what a power cut leaves of a file that was just being made.
-static bool is_there(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 ? st.st_size > 0 || !S_ISREG(st.st_mode) : errno != ENOENT;
-}
-
-static int check_secret(const char *path, struct err *e)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	if (st.st_mode & 077)
-		return err_set(e, -EPERM,
-			       "%s: others than its owner may open it (mode %04o): chmod 600 it",
-			       path, (unsigned int)st.st_mode & 07777);
-	return 0;
-}
-
-static int sync_path(const char *path, struct err *e)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd) < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	return 0;
-}
-
-// On the disk when this returns: agents are about to be told of it, and it is never made a second time.
-static int keep(const char *directory, const char *path, const void *data, size_t len, struct err *e)
-{
-	int r = file_write_atomic(path, data, len, 0600, e);
-
-	if (r == 0)
-		r = sync_path(path, e);
-	return r < 0 ? r : sync_path(directory, e);
-}
 
 // ---- the key ----
 
@@ -96,7 +52,8 @@ static void text_freep(gnutls_datum_t *text)
 	gnutls_free(text->data);
 }
 
-static int key_make(const char *directory, const char *path, struct err *e)
+// It is never made a second time: agents are about to be told of it.
+static int key_make(const char *path, struct err *e)
 {
 	_cleanup_(key_freep) gnutls_x509_privkey_t key = NULL;
 	_cleanup_(text_freep) gnutls_datum_t text = { 0 };
@@ -109,7 +66,7 @@ static int key_make(const char *directory, const char *path, struct err *e)
 		r = gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &text);
 	if (r < 0)
 		return failed(e, path, r);
-	return keep(directory, path, text.data, text.size, e);
+	return secret_file_make(path, text.data, text.size, e);
 }
 
 static int key_read(const char *path, gnutls_x509_privkey_t *ret, struct err *e)
@@ -204,7 +161,7 @@ static int certificate_make(const struct identity_config *config, const struct i
 		r = gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &text);
 	if (r < 0)
 		return failed(e, identity->cert_file, r);
-	return keep(config->directory, identity->cert_file, text.data, text.size, e);
+	return secret_file_make(identity->cert_file, text.data, text.size, e);
 }
 
 static int make_missing(const struct identity_config *config, const struct identity *identity,
@@ -212,15 +169,15 @@ static int make_missing(const struct identity_config *config, const struct ident
 {
 	int r = 0;
 
-	if (!is_there(identity->key_file)) {
-		if (is_there(identity->cert_file))
+	if (!secret_file_is_there(identity->key_file)) {
+		if (secret_file_is_there(identity->cert_file))
 			return err_set(e, -ENOENT, "%s: is missing, and %s is there",
 				       identity->key_file, identity->cert_file);
-		r = key_make(config->directory, identity->key_file, e);
+		r = key_make(identity->key_file, e);
 	}
 	if (r == 0)
-		r = check_secret(identity->key_file, e);
-	if (r == 0 && !is_there(identity->cert_file))
+		r = secret_file_check(identity->key_file, e);
+	if (r == 0 && !secret_file_is_there(identity->cert_file))
 		r = certificate_make(config, identity, e);
 	return r;
 }
@@ -259,7 +216,7 @@ static int open_certificate(const struct identity_config *config, struct identit
 
 // ---- the token ----
 
-static int token_make(const struct identity_config *config, struct identity *identity, struct err *e)
+static int token_make(struct identity *identity, struct err *e)
 {
 	unsigned char bytes[TOKEN_BYTES];
 	char line[2 * TOKEN_BYTES + 2];
@@ -267,10 +224,9 @@ static int token_make(const struct identity_config *config, struct identity *ide
 
 	if (r < 0)
 		return failed(e, identity->token_file, r);
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		(void)text_format(line + 2 * i, 3, "%02x", bytes[i]);
+	text_hex(line, bytes, sizeof(bytes));
 	(void)text_copy(line + 2 * sizeof(bytes), 2, "\n");
-	r = keep(config->directory, identity->token_file, line, sizeof(line) - 1, e);
+	r = secret_file_make(identity->token_file, line, sizeof(line) - 1, e);
 	identity->token_is_new = r == 0;
 	gnutls_memset(bytes, 0, sizeof(bytes));
 	gnutls_memset(line, 0, sizeof(line));
@@ -286,10 +242,10 @@ static int open_token(const struct identity_config *config, struct identity *ide
 		return 0;
 	}
 	identity->token_file = xasprintf("%s/controller.token", config->directory);
-	if (!is_there(identity->token_file))
-		r = token_make(config, identity, e);
+	if (!secret_file_is_there(identity->token_file))
+		r = token_make(identity, e);
 	if (r == 0)
-		r = check_secret(identity->token_file, e);
+		r = secret_file_check(identity->token_file, e);
 	if (r == 0)
 		r = token_read_file(identity->token_file, &identity->token, e);
 	if (r == -EINVAL)
@@ -329,13 +285,6 @@ int identity_open(const struct identity_config *config, struct identity *ret, st
 	return r < 0 ? r : tell_join_token(config, ret, e);
 }
 
-static void free_secret(char *secret)
-{
-	if (secret)
-		gnutls_memset(secret, 0, strlen(secret));
-	free(secret);
-}
-
 int identity_read_token(const struct identity_config *config, struct identity *identity, struct err *e)
 {
 	const char *path = identity->token_file ? identity->token_file : config->token_file;
@@ -345,20 +294,20 @@ int identity_read_token(const struct identity_config *config, struct identity *i
 	if (!path)
 		return 0;
 	if (identity->token_file)
-		r = check_secret(path, e);
+		r = secret_file_check(path, e);
 	if (r == 0)
 		r = token_read_file(path, &token, e);
 	if (r < 0)
 		return r;
-	free_secret(identity->token);
+	secret_text_free(identity->token);
 	identity->token = token;
 	return tell_join_token(config, identity, e);
 }
 
 void identity_free(struct identity *identity)
 {
-	free_secret(identity->token);
-	free_secret(identity->join_token);
+	secret_text_free(identity->token);
+	secret_text_free(identity->join_token);
 	free(identity->cert_file);
 	free(identity->key_file);
 	free(identity->token_file);

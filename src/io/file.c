@@ -124,6 +124,15 @@ static int fill_temporary(int fd, const void *data, size_t len, mode_t mode)
 	return 0;
 }
 
+int file_sync(const char *path, struct err *e)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *e)
 {
 	_cleanup_free_ char *directory = directory_of(path);

@@ -14,6 +14,7 @@
 #include "core/mem.h"
 #include "core/parse.h"
 #include "core/strbuf.h"
+#include "io/file.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -191,15 +192,6 @@ int sqlite_file_sync_directory(const char *path)
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
-static int sync_file(const char *path, struct err *e)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd) < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	return 0;
-}
-
 int sqlite_file_unlink_beside(const char *path, const char *end)
 {
 	_cleanup_free_ char *beside = xasprintf("%s%s", path, end);
@@ -209,7 +201,7 @@ int sqlite_file_unlink_beside(const char *path, const char *end)
 
 int sqlite_file_take_place(const char *from, const char *path, struct err *e)
 {
-	int r = sync_file(from, e);
+	int r = file_sync(from, e);
 
 	if (r < 0)
 		return r;
