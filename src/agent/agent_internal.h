@@ -152,6 +152,8 @@ json_t *view_peer(struct network *network, const struct lease *lease);
 void view_network_fill(json_t *object, struct network *network); // its part of the status
 bool view_network_ready(struct network *network,
 			struct strbuf *reasons); // false: adds why, one reason a line
+void view_set_text(json_t *object, const char *name, const char *value); // NULL: null
+void view_set_number(json_t *object, const char *name, uint64_t value);
 json_t *view_lines(const char *text);
 json_t *view_store(const struct network *network);
 struct network_peers; // an iterator

@@ -11,7 +11,7 @@
 // The store may be away for this long before the agent calls itself not ready: a leader election is no news.
 #define STORE_GRACE_MS 30000
 
-static void set_text(json_t *object, const char *name, const char *value)
+void view_set_text(json_t *object, const char *name, const char *value)
 {
 	json_object_set_new(object, name, value ? json_string(value) : json_null());
 }
@@ -19,16 +19,16 @@ static void set_text(json_t *object, const char *name, const char *value)
 static void set_ip(json_t *object, const char *name, const struct ip *ip)
 {
 	char text[IP_STR_MAX];
-	set_text(object, name, ip_is_set(ip) ? ip_str(ip, text) : NULL);
+	view_set_text(object, name, ip_is_set(ip) ? ip_str(ip, text) : NULL);
 }
 
 static void set_net(json_t *object, const char *name, const struct ipnet *net)
 {
 	char text[IPNET_STR_MAX];
-	set_text(object, name, ipnet_is_set(net) ? ipnet_str(net, text) : NULL);
+	view_set_text(object, name, ipnet_is_set(net) ? ipnet_str(net, text) : NULL);
 }
 
-static void set_number(json_t *object, const char *name, uint64_t value)
+void view_set_number(json_t *object, const char *name, uint64_t value)
 {
 	json_object_set_new(object, name, json_integer((json_int_t)value));
 }
@@ -45,15 +45,15 @@ json_t *view_lease(const struct network *network)
 	set_net(object, "ipv6_subnet", &shown->subnet.v6);
 	set_ip(object, "public_ip", &shown->attrs.public_ip);
 	set_ip(object, "public_ipv6", &shown->attrs.public_ipv6);
-	set_text(object, "state", fabric_lease_state_names[state]);
-	set_text(object, "error", why && why->code != 0 ? why->msg : "");
+	view_set_text(object, "state", fabric_lease_state_names[state]);
+	view_set_text(object, "error", why && why->code != 0 ? why->msg : "");
 	json_object_set_new(object, "expires_in_s",
 			    json_integer((json_int_t)fabric_lease_expires_in_s(network->fabric)));
 	json_object_set_new(object, "reservation",
 			    json_boolean(lease && lease->session == 0 && state == FABRIC_LEASE_HELD));
 	// 64 bits do not fit the numbers of many JSON readers.
 	_cleanup_free_ char *session = xasprintf("%lld", (long long)shown->session);
-	set_text(object, "session", session);
+	view_set_text(object, "session", session);
 	return object;
 }
 
@@ -81,8 +81,8 @@ static json_t *describe_lease(const struct lease *lease)
 	set_net(object, "ipv6_subnet", &lease->subnet.v6);
 	set_ip(object, "public_ip", &lease->attrs.public_ip);
 	set_ip(object, "public_ipv6", &lease->attrs.public_ipv6);
-	set_text(object, "backend_type", lease->attrs.backend_type);
-	set_text(object, "mac", data_mac(lease, mac));
+	view_set_text(object, "backend_type", lease->attrs.backend_type);
+	view_set_text(object, "mac", data_mac(lease, mac));
 	return object;
 }
 
@@ -99,10 +99,10 @@ json_t *view_peer(struct network *network, const struct lease *lease)
 	const char *state = trouble ? (trouble->ignored ? "ignored" : "failed")
 			    : reconcile_is_synced(network->reconcile) ? "ok"
 								      : "pending";
-	set_text(object, "state", state);
-	set_text(object, "path", wanted.path);
-	set_text(object, "why", wanted.why);
-	set_text(object, "error", trouble ? trouble->text : "");
+	view_set_text(object, "state", state);
+	view_set_text(object, "path", wanted.path);
+	view_set_text(object, "why", wanted.why);
+	view_set_text(object, "error", trouble ? trouble->text : "");
 	return object;
 }
 
@@ -124,9 +124,9 @@ static void collect_odd(void *arg, enum fabric_peer_state state, const char *key
 		return;
 	}
 	json_t *object = lease ? describe_lease(lease) : json_object();
-	set_text(object, "state", fabric_peer_state_names[state]);
-	set_text(object, "error", why);
-	set_text(object, "key", key);
+	view_set_text(object, "state", fabric_peer_state_names[state]);
+	view_set_text(object, "error", why);
+	view_set_text(object, "key", key);
 	json_array_append_new(iterator->odd, object);
 }
 
@@ -150,8 +150,8 @@ json_t *network_peers_next(struct network *network, struct network_peers *iterat
 	char text[SUBNET_STR_MAX];
 	json_t *held = json_object_get(iterator->held, subnet_str(&lease->subnet, text));
 	if (held) {
-		set_text(object, "state", fabric_peer_state_names[FABRIC_PEER_HELD]);
-		set_text(object, "error", json_string_value(held));
+		view_set_text(object, "state", fabric_peer_state_names[FABRIC_PEER_HELD]);
+		view_set_text(object, "error", json_string_value(held));
 	}
 	return object;
 }
@@ -174,12 +174,13 @@ static json_t *view_config(const struct network *network)
 	const struct netconf *conf = fabric_netconf(network->fabric);
 	static const struct netconf none = { 0 };
 	const struct netconf *shown = conf ? conf : &none;
-	set_text(object, "prefix", network->prefix);
+	view_set_text(object, "prefix", network->prefix);
 	set_net(object, "network", &shown->v4.network);
 	set_net(object, "ipv6_network", &shown->v6.network);
-	set_number(object, "subnet_len",
-		   shown->v4.enabled ? shown->v4.subnet_len : shown->v6.subnet_len);
-	set_text(object, "error", network->config_error.code != 0 ? network->config_error.msg : "");
+	view_set_number(object, "subnet_len",
+			shown->v4.enabled ? shown->v4.subnet_len : shown->v6.subnet_len);
+	view_set_text(object, "error",
+		      network->config_error.code != 0 ? network->config_error.msg : "");
 	return object;
 }
 
@@ -190,15 +191,15 @@ json_t *view_store(const struct network *network)
 	uint64_t since_ms = 0;
 	bool up = fabric_store_up(network->fabric, &why, &since_ms);
 	const struct kv_stats *stats = kv_stats(network->agent->kv);
-	set_text(object, "kind", kv_kind(network->agent->kv));
-	set_text(object, "endpoint", kv_endpoint(network->agent->kv));
+	view_set_text(object, "kind", kv_kind(network->agent->kv));
+	view_set_text(object, "endpoint", kv_endpoint(network->agent->kv));
 	json_object_set_new(object, "up", json_boolean(up));
-	set_number(object, "since_s", (loop_now_ms() - since_ms) / 1000);
-	set_text(object, "error", up || !why ? "" : why->msg);
-	set_number(object, "requests", stats->requests);
-	set_number(object, "failures", stats->failures);
-	set_number(object, "events", stats->events);
-	set_number(object, "watch_restarts", stats->watch_restarts);
+	view_set_number(object, "since_s", (loop_now_ms() - since_ms) / 1000);
+	view_set_text(object, "error", up || !why ? "" : why->msg);
+	view_set_number(object, "requests", stats->requests);
+	view_set_number(object, "failures", stats->failures);
+	view_set_number(object, "events", stats->events);
+	view_set_number(object, "watch_restarts", stats->watch_restarts);
 	return object;
 }
 
@@ -214,21 +215,22 @@ static json_t *view_backend(const struct network *network)
 		const struct link *link = &devices.devices[i].link;
 		char mac[MAC_STR_MAX];
 		json_t *device = json_object();
-		set_text(device, "name", link->name);
-		set_number(device, "mtu", link->mtu_bytes);
-		set_text(device, "mac", mac_is_usable(&link->mac) ? mac_str(&link->mac, mac) : NULL);
-		set_number(device, "vni", link->vxlan.vni);
-		set_number(device, "port", link->vxlan.port);
+		view_set_text(device, "name", link->name);
+		view_set_number(device, "mtu", link->mtu_bytes);
+		view_set_text(device, "mac",
+			      mac_is_usable(&link->mac) ? mac_str(&link->mac, mac) : NULL);
+		view_set_number(device, "vni", link->vxlan.vni);
+		view_set_number(device, "port", link->vxlan.port);
 		json_array_append_new(list, device);
 	}
-	set_text(object, "type",
-		 network->backend ? backend_type(network->backend)
-		 : conf		  ? conf->backend_type
-				  : NULL);
+	view_set_text(object, "type",
+		      network->backend ? backend_type(network->backend)
+		      : conf	       ? conf->backend_type
+				       : NULL);
 	json_object_set_new(object, "devices", list);
 	const struct err *error = network->bring_up_error.code != 0 ? &network->bring_up_error
 								    : &network->device_error;
-	set_text(object, "error", error->code != 0 ? error->msg : "");
+	view_set_text(object, "error", error->code != 0 ? error->msg : "");
 	return object;
 }
 
@@ -237,10 +239,10 @@ static json_t *view_interface(const struct network *network)
 	if (!network->chosen)
 		return json_null();
 	json_t *object = json_object();
-	set_text(object, "name", network->choice.name);
+	view_set_text(object, "name", network->choice.name);
 	set_ip(object, "ip", &network->choice.ip4);
 	set_ip(object, "ipv6", &network->choice.ip6);
-	set_number(object, "mtu", network->choice.mtu_bytes);
+	view_set_number(object, "mtu", network->choice.mtu_bytes);
 	return object;
 }
 
@@ -265,12 +267,12 @@ static json_t *view_peer_counts(const struct network *network)
 {
 	struct peer_counts counts = count_peers(network);
 	json_t *object = json_object();
-	set_number(object, "total", counts.total);
-	set_number(object, "programmed", counts.programmed);
-	set_number(object, "failed", counts.failed);
-	set_number(object, "held", counts.held);
-	set_number(object, "rejected", counts.rejected);
-	set_number(object, "ignored", counts.ignored);
+	view_set_number(object, "total", counts.total);
+	view_set_number(object, "programmed", counts.programmed);
+	view_set_number(object, "failed", counts.failed);
+	view_set_number(object, "held", counts.held);
+	view_set_number(object, "rejected", counts.rejected);
+	view_set_number(object, "ignored", counts.ignored);
 	return object;
 }
 
@@ -287,13 +289,14 @@ static json_t *view_repairs(const struct network *network)
 	uint64_t total = 0;
 	for (size_t kind = 0; kind < KERNEL_KIND_COUNT; kind++) {
 		total += stats->repairs[kind];
-		set_number(kinds, kind_names[kind], stats->repairs[kind]);
+		view_set_number(kinds, kind_names[kind], stats->repairs[kind]);
 	}
-	set_number(object, "total", total);
+	view_set_number(object, "total", total);
 	json_object_set_new(object, "by_kind", kinds);
-	set_text(object, "last", stats->last_repair);
+	view_set_text(object, "last", stats->last_repair);
 	if (stats->last_repair_at_ms > 0)
-		set_number(object, "last_age_s", (loop_now_ms() - stats->last_repair_at_ms) / 1000);
+		view_set_number(object, "last_age_s",
+				(loop_now_ms() - stats->last_repair_at_ms) / 1000);
 	return object;
 }
 
@@ -306,9 +309,9 @@ static json_t *view_wars(const struct network *network)
 	while ((entry = war_next(reconcile_war(network->reconcile), &position, now_ms))) {
 		char text[KERNEL_OBJECT_STR_MAX];
 		json_t *object = json_object();
-		set_text(object, "object", kernel_object_str(&entry->object, text));
-		set_number(object, "count", entry->repairs);
-		set_number(object, "held_s", (entry->hold_until_ms - now_ms) / 1000);
+		view_set_text(object, "object", kernel_object_str(&entry->object, text));
+		view_set_number(object, "count", entry->repairs);
+		view_set_number(object, "held_s", (entry->hold_until_ms - now_ms) / 1000);
 		json_array_append_new(list, object);
 	}
 	return list;
@@ -330,7 +333,7 @@ void view_network_fill(json_t *object, struct network *network)
 {
 	_cleanup_strbuf_ struct strbuf reasons = STRBUF_INIT(8192);
 	if (*network->name)
-		set_text(object, "name", network->name);
+		view_set_text(object, "name", network->name);
 	json_object_set_new(object, "ready", json_boolean(view_network_ready(network, &reasons)));
 	json_object_set_new(object, "reasons", view_lines(strbuf_text(&reasons)));
 	json_object_set_new(object, "network", view_config(network));

@@ -13,16 +13,6 @@
 
 #define REASONS_MAX 8192
 
-static void set_text(json_t *object, const char *name, const char *value)
-{
-	json_object_set_new(object, name, value ? json_string(value) : json_null());
-}
-
-static void set_number(json_t *object, const char *name, uint64_t value)
-{
-	json_object_set_new(object, name, json_integer((json_int_t)value));
-}
-
 // The network that is asked about; NULL: all of several.
 static struct network *network_of(const struct view_scope *scope)
 {
@@ -42,10 +32,10 @@ static json_t *view_netlink(const struct agent *agent)
 {
 	const struct netlink_stats *stats = netlink_stats(agent->nl);
 	json_t *object = json_object();
-	set_number(object, "messages", stats->messages);
-	set_number(object, "sends", stats->sends);
-	set_number(object, "failed", stats->failed);
-	set_number(object, "dumps", stats->dumps);
+	view_set_number(object, "messages", stats->messages);
+	view_set_number(object, "sends", stats->sends);
+	view_set_number(object, "failed", stats->failed);
+	view_set_number(object, "dumps", stats->dumps);
 	return object;
 }
 
@@ -54,11 +44,11 @@ static json_t *view_served(const struct server_access *access, const char *prefi
 {
 	json_t *object = json_object();
 
-	set_text(object, "store", "controller");
+	view_set_text(object, "store", "controller");
 	json_object_set_new(object, "endpoints", json_pack("[s]", access->endpoint));
-	set_text(object, "prefix", prefix);
-	set_text(object, "pin", access->pin);
-	set_text(object, "token_file", access->token_file);
+	view_set_text(object, "prefix", prefix);
+	view_set_text(object, "pin", access->pin);
+	view_set_text(object, "token_file", access->token_file);
 	return object;
 }
 
@@ -74,22 +64,22 @@ static json_t *view_settings(const struct agent *agent)
 	endpoints = json_array();
 	for (size_t i = 0; agent->options->store.endpoints && agent->options->store.endpoints[i]; i++)
 		json_array_append_new(endpoints, json_string(agent->options->store.endpoints[i]));
-	set_text(object, "store", agent->options->store.kind);
+	view_set_text(object, "store", agent->options->store.kind);
 	json_object_set_new(object, "endpoints", endpoints);
-	set_text(object, "prefix", store->prefix);
-	set_text(object, "etcd_cafile", store->ca_file);
-	set_text(object, "etcd_certfile", store->cert_file);
-	set_text(object, "etcd_keyfile", store->key_file);
-	set_text(object, "etcd_username", store->username);
-	set_text(object, "consul_cafile", store->consul.ca_file);
-	set_text(object, "consul_certfile", store->consul.cert_file);
-	set_text(object, "consul_keyfile", store->consul.key_file);
-	set_text(object, "consul_token_file", store->consul.token_file);
-	set_text(object, "remote_cafile", store->remote_ca_file);
-	set_text(object, "remote_certfile", store->remote_cert_file);
-	set_text(object, "remote_keyfile", store->remote_key_file);
-	set_text(object, "pin", store->pin);
-	set_text(object, "token_file", store->token_file);
+	view_set_text(object, "prefix", store->prefix);
+	view_set_text(object, "etcd_cafile", store->ca_file);
+	view_set_text(object, "etcd_certfile", store->cert_file);
+	view_set_text(object, "etcd_keyfile", store->key_file);
+	view_set_text(object, "etcd_username", store->username);
+	view_set_text(object, "consul_cafile", store->consul.ca_file);
+	view_set_text(object, "consul_certfile", store->consul.cert_file);
+	view_set_text(object, "consul_keyfile", store->consul.key_file);
+	view_set_text(object, "consul_token_file", store->consul.token_file);
+	view_set_text(object, "remote_cafile", store->remote_ca_file);
+	view_set_text(object, "remote_certfile", store->remote_cert_file);
+	view_set_text(object, "remote_keyfile", store->remote_key_file);
+	view_set_text(object, "pin", store->pin);
+	view_set_text(object, "token_file", store->token_file);
 	return object;
 }
 
@@ -157,9 +147,9 @@ static json_t *view_status(void *arg)
 	const struct agent *agent = scope->agent;
 	struct network *network = network_of(scope);
 	json_t *object = json_object();
-	set_text(object, "version", WEFT_VERSION);
-	set_number(object, "pid", (uint64_t)getpid());
-	set_number(object, "uptime_s", (loop_now_ms() - agent->started_ms) / 1000);
+	view_set_text(object, "version", WEFT_VERSION);
+	view_set_number(object, "pid", (uint64_t)getpid());
+	view_set_number(object, "uptime_s", (loop_now_ms() - agent->started_ms) / 1000);
 	if (network)
 		view_network_fill(object, network);
 	else
@@ -178,7 +168,7 @@ static json_t *view_own_lease(void *arg)
 	json_t *list = json_array();
 	for (const struct network *network = scope->agent->networks; network; network = network->next) {
 		json_t *lease = view_lease(network);
-		set_text(lease, "network", network->name);
+		view_set_text(lease, "network", network->name);
 		json_array_append_new(list, lease);
 	}
 	return json_pack("{s:o}", "leases", list);
@@ -222,7 +212,7 @@ static json_t *view_peers_next(void *arg, void *opaque)
 		if (network)
 			peer = network_peers_next(network, iterator->peers);
 		if (peer && scope->agent->has_several)
-			set_text(peer, "network", network->name);
+			view_set_text(peer, "network", network->name);
 		if (peer)
 			return peer;
 		iterator->peers = network_peers_close(iterator->peers);
