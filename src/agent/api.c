@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "io/http_server.h"
 
 #include <errno.h>
@@ -230,11 +231,6 @@ static void on_plan(void *arg, int r, json_t *plan, const struct err *e)
 	plan_job_free(job);
 }
 
-static bool same_network(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static struct plan_job *plan_job_new(struct api *api, const char *network)
 {
 	struct plan_job *job = xnew(struct plan_job);
@@ -258,7 +254,7 @@ static void serve_plan(struct api *api, struct http_exchange *exchange)
 		return;
 	for (struct plan_job *at = api->plans; at; at = at->next) {
 		waiters += at->waiter_count;
-		if (same_network(at->network, network))
+		if (text_equal(at->network, network))
 			job = at;
 	}
 	if (waiters == PLAN_WAITERS_MAX) {

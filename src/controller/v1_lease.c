@@ -11,6 +11,7 @@
 #include "controller/v1_internal.h"
 
 #include "core/mem.h"
+#include "core/text.h"
 #include "store/v1_wire.h"
 
 #include <errno.h>
@@ -80,11 +81,6 @@ static void on_written(void *arg, int r, const struct lease *lease, const struct
 	}
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 // request->lease is its client's.
 static void keep(struct v1_request *request)
 {
@@ -93,7 +89,7 @@ static void keep(struct v1_request *request)
 
 	if (ip_equal(&old->public_ip, &request->attrs.public_ip) && !ip_is_set(&old->public_ipv6) &&
 	    strcmp(old->backend_type, request->attrs.backend_type) == 0 &&
-	    same_text(old->backend_data, request->attrs.backend_data) && !old->backend_v6_data) {
+	    text_equal(old->backend_data, request->attrs.backend_data) && !old->backend_v6_data) {
 		renew(request);
 		return;
 	}

@@ -138,17 +138,17 @@ void lease_attrs_copy(const struct lease_attrs *src, struct lease_attrs *ret)
 	*ret = copy;
 }
 
-static bool text_equal(const char *a, const char *b)
+bool lease_attrs_same_data(const struct lease_attrs *a, const struct lease_attrs *b)
 {
-	return a && b ? strcmp(a, b) == 0 : a == b;
+	return text_equal(a->backend_data, b->backend_data) &&
+	       text_equal(a->backend_v6_data, b->backend_v6_data);
 }
 
 bool lease_attrs_equal(const struct lease_attrs *a, const struct lease_attrs *b)
 {
 	return ip_equal(&a->public_ip, &b->public_ip) && ip_equal(&a->public_ipv6, &b->public_ipv6) &&
-	       strcmp(a->backend_type, b->backend_type) == 0 &&
-	       text_equal(a->backend_data, b->backend_data) &&
-	       text_equal(a->backend_v6_data, b->backend_v6_data) && text_equal(a->extra, b->extra);
+	       strcmp(a->backend_type, b->backend_type) == 0 && lease_attrs_same_data(a, b) &&
+	       text_equal(a->extra, b->extra);
 }
 
 // The zero address is flannel's "none": leases that lack a PublicIP carry it.

@@ -47,6 +47,7 @@ struct lease_attrs {
 void lease_attrs_free(struct lease_attrs *attrs); // leaves it zero
 void lease_attrs_copy(const struct lease_attrs *src, struct lease_attrs *ret);
 bool lease_attrs_equal(const struct lease_attrs *a, const struct lease_attrs *b);
+bool lease_attrs_same_data(const struct lease_attrs *a, const struct lease_attrs *b); // the backend's
 // The store value. Members in flannel's order; a bare lease is exactly {"PublicIP":"1.2.3.4","PublicIPv6":null}. COMPAT.
 int lease_attrs_parse(const char *text, size_t len, struct lease_attrs *ret, struct err *e);
 char *lease_attrs_format(const struct lease_attrs *attrs); // caller frees

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: making text of unknown origin fit to be shown.
+// Owns: comparing text that may be missing; making text of unknown origin fit to be shown.
 #include "core/text.h"
 
 #include <stdbool.h>
@@ -8,6 +8,11 @@
 #include <string.h>
 
 #define EXCERPT_BYTES 40
+
+bool text_equal(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
 
 static bool is_continuation(unsigned char c)
 {

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: making text of unknown origin fit to be shown.
+// Owns: comparing text that may be missing; making text of unknown origin fit to be shown.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define TEXT_EXCERPT_MAX 48
+
+// NULL is equal to NULL alone.
+bool text_equal(const char *a, const char *b);
 
 // Bytes of the valid UTF-8 sequence that text starts with: 1 to 4, or 0 when the first byte starts none within len.
 size_t text_utf8_len(const char *text, size_t len);

@@ -18,11 +18,6 @@
 #include <errno.h>
 #include <string.h>
 
-static bool same_text(const char *a, const char *b)
-{
-	return (!a || !b) ? a == b : strcmp(a, b) == 0;
-}
-
 const struct ip *own_address(const struct fabric *fabric)
 {
 	return fabric->conf.v4.enabled ? &fabric->attrs.public_ip : &fabric->attrs.public_ipv6;
@@ -35,17 +30,11 @@ bool own_has_address(const struct fabric *fabric, const struct lease *lease)
 								     : &lease->attrs.public_ipv6);
 }
 
-bool own_same_data(const struct lease_attrs *a, const struct lease_attrs *b)
-{
-	return same_text(a->backend_data, b->backend_data) &&
-	       same_text(a->backend_v6_data, b->backend_v6_data);
-}
-
 // Some backends have no identity of their own: their data says nothing.
 static bool has_our_data(const struct fabric *fabric, const struct lease *lease)
 {
 	return (fabric->attrs.backend_data || fabric->attrs.backend_v6_data) &&
-	       own_same_data(&fabric->attrs, &lease->attrs);
+	       lease_attrs_same_data(&fabric->attrs, &lease->attrs);
 }
 
 static bool is_at_our_subnet(const struct fabric *fabric, const struct lease *lease)
@@ -69,7 +58,8 @@ bool own_is_on_disk(const struct fabric *fabric, const struct lease *lease)
 	if (fabric->was_held || !fabric->has_previous ||
 	    !subnet_equal(&fabric->previous, &lease->subnet))
 		return false;
-	return !is_at_our_subnet(fabric, lease) || own_same_data(&fabric->lease.attrs, &lease->attrs);
+	return !is_at_our_subnet(fabric, lease) ||
+	       lease_attrs_same_data(&fabric->lease.attrs, &lease->attrs);
 }
 
 bool own_is_ours(const struct fabric *fabric, const struct lease *lease)
@@ -79,7 +69,7 @@ bool own_is_ours(const struct fabric *fabric, const struct lease *lease)
 	bool disk = own_is_on_disk(fabric, lease);
 	// Without data the address must do at our own key: a flannel-like rewrite of it.
 	bool rewrite = address && is_at_our_subnet(fabric, lease) &&
-		       own_same_data(&fabric->attrs, &lease->attrs);
+		       lease_attrs_same_data(&fabric->attrs, &lease->attrs);
 
 	return is_what_we_wrote(fabric, lease) || (address && data) || (data && disk) ||
 	       (address && disk) || rewrite;

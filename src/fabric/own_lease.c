@@ -165,7 +165,7 @@ static bool attrs_are_stored(const struct fabric *fabric)
 {
 	const struct lease_attrs *a = &fabric->attrs, *b = &fabric->at_key.attrs;
 	return ip_equal(&a->public_ip, &b->public_ip) && ip_equal(&a->public_ipv6, &b->public_ipv6) &&
-	       strcmp(a->backend_type, b->backend_type) == 0 && own_same_data(a, b) &&
+	       strcmp(a->backend_type, b->backend_type) == 0 && lease_attrs_same_data(a, b) &&
 	       registry_lease_is_marked(fabric->registry, &fabric->at_key);
 }
 

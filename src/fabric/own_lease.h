@@ -8,7 +8,6 @@
 // ---- own_identity.c ----
 const struct ip *own_address(const struct fabric *fabric); // by which a host is known in this network
 bool own_has_address(const struct fabric *fabric, const struct lease *lease);
-bool own_same_data(const struct lease_attrs *a, const struct lease_attrs *b);
 bool own_is_on_disk(const struct fabric *fabric,
 		    const struct lease *lease); // this host's disk says that it was ours
 bool own_is_ours(const struct fabric *fabric, const struct lease *lease);

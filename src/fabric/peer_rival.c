@@ -7,17 +7,11 @@
 
 #include <string.h>
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 // One host may hold two subnets for a while, as after a change of SubnetLen.
 bool peer_is_same_host(const struct lease *a, const struct lease *b)
 {
 	return strcmp(a->attrs.backend_type, b->attrs.backend_type) == 0 &&
-	       same_text(a->attrs.backend_data, b->attrs.backend_data) &&
-	       same_text(a->attrs.backend_v6_data, b->attrs.backend_v6_data);
+	       lease_attrs_same_data(&a->attrs, &b->attrs);
 }
 
 // The search ends at the first one that does not give way. One is listed once for each thing that both claim.
