@@ -157,8 +157,8 @@ static void create(struct task *task, int64_t ttl_s)
 	const struct registry_create_terms terms = { .ttl_s = ttl_s,
 						     .config_revision = migration->target_revision };
 
-	registry_lease_create_fenced(migration->target.registry, &task->source->subnet,
-				     &task->source->attrs, &terms, on_written, task);
+	registry_lease_create(migration->target.registry, &task->source->subnet,
+			      &task->source->attrs, &terms, on_written, task);
 }
 
 static void on_ttl(void *arg, int r, int64_t session, int64_t ttl_s, const struct err *e)

@@ -77,7 +77,7 @@ void v1_answer_error(struct http_exchange *exchange, const char *text); // 500, 
 // ---- v1_request.c ----
 struct v1_request *v1_request_new(struct v1 *v1, struct http_exchange *exchange,
 				  struct v1_network *network); // takes over a reference
-// By the config that was read, lest a frozen network gives one. ttl_s as of registry_lease_create.
+// By the config that was read, lest a frozen network gives one. ttl_s as of struct registry_create_terms.
 void v1_request_create(struct v1_request *request, int64_t ttl_s, registry_lease_fn *fn);
 void v1_request_end(struct v1_request *request); // was answered
 void v1_requests_end(struct v1 *v1);

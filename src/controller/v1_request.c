@@ -43,8 +43,8 @@ void v1_request_create(struct v1_request *request, int64_t ttl_s, registry_lease
 	const struct registry_create_terms terms = { .ttl_s = ttl_s,
 						     .config_revision = request->config_revision };
 
-	registry_lease_create_fenced(request->network->registry, &subnet, &request->attrs, &terms,
-				     fn, request);
+	registry_lease_create(request->network->registry, &subnet, &request->attrs, &terms, fn,
+			      request);
 }
 
 void v1_request_end(struct v1_request *request)

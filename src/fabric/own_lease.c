@@ -151,7 +151,7 @@ int own_create(struct fabric *fabric, const struct subnet *subnet, registry_leas
 		return -EBUSY;
 	}
 	fabric->busy = true;
-	registry_lease_create_fenced(fabric->registry, subnet, &fabric->attrs, &terms, fn, fabric);
+	registry_lease_create(fabric->registry, subnet, &fabric->attrs, &terms, fn, fabric);
 	return 0;
 }
 

@@ -85,23 +85,18 @@ void registry_leases(struct registry *registry, const struct registry_snapshot_f
 typedef void registry_lease_fn(void *arg, int r, const struct lease *lease, const struct err *e);
 void registry_lease_get(struct registry *registry, const struct subnet *subnet,
 			registry_lease_fn *fn, void *arg);
-// Opens a session of LEASE_TTL_S (ttl_s 0: LEASE_TTL_S; none: ttl_s < 0, a reservation) and creates
-// the key only if absent. A session that ends up without its key is closed again: nothing is left
-// behind.
-void registry_lease_create(struct registry *registry, const struct subnet *subnet,
-			   const struct lease_attrs *attrs, int64_t ttl_s, registry_lease_fn *fn,
-			   void *arg);
-// The same, only as long as the network's config is the one that the caller knows: -EBUSY if it was
-// changed since. Nobody gets a lease by a config that was replaced, or frozen. In a store that cannot
-// compare two keys at once the key may be seen for a moment by others before it is taken back.
 struct registry_create_terms {
-	int64_t ttl_s;		 // as above
-	int64_t config_revision; // mod_revision of the config; 0: there is none
+	int64_t ttl_s;		 // 0: LEASE_TTL_S; negative: none, a reservation
+	int64_t config_revision; // mod_revision of the config that the caller knows; 0: there is none
 };
-void registry_lease_create_fenced(struct registry *registry, const struct subnet *subnet,
-				  const struct lease_attrs *attrs,
-				  const struct registry_create_terms *terms, registry_lease_fn *fn,
-				  void *arg);
+// Opens a session and creates the key only if absent, and only as long as the network's config is the
+// one that the caller knows: -EBUSY if it was changed since. Nobody gets a lease by a config that was
+// replaced, or frozen. In a store that cannot compare two keys at once the key may be seen for a moment
+// by others before it is taken back. A session that ends up without its key is closed again: nothing is
+// left behind.
+void registry_lease_create(struct registry *registry, const struct subnet *subnet,
+			   const struct lease_attrs *attrs, const struct registry_create_terms *terms,
+			   registry_lease_fn *fn, void *arg);
 // Of a store that chooses the subnets: any free one. -ENOSPC: none is left.
 bool registry_chooses(const struct registry *registry);
 void registry_lease_acquire(struct registry *registry, const struct lease_attrs *attrs,

@@ -16,7 +16,6 @@ struct lease_op {
 	char *key;
 	char *value;		 // to be written
 	int64_t mod_revision;	 // that the key must have; 0: none (create), any (delete)
-	bool is_fenced;		 // a create that wants the config as it is
 	bool fenced_singly;	 // by looking at it afterwards
 	int64_t fence_revision;	 // 0: there must be none
 	int64_t config_revision; // as last seen; 0: there is none

@@ -116,7 +116,7 @@ static void fence_look(struct lease_op *op)
 // What was to be written is there.
 static void write_is_there(struct lease_op *op)
 {
-	if (op->is_fenced && op->fenced_singly)
+	if (op->fenced_singly)
 		fence_look(op);
 	else
 		lease_op_end(op, 0, NULL);
@@ -222,9 +222,9 @@ static void write_done(void *arg, int r, bool succeeded, const struct kv_header 
 	} else if (r == 0 && op->found_ours) {
 		// An earlier sending of this very write got through unseen.
 		write_is_there(op);
-	} else if (r == 0 && op->is_fenced && !op->found) {
+	} else if (r == 0 && op->kind == LEASE_CREATE && !op->found) {
 		config_moved(op);
-	} else if (r == -EINVAL && op->is_fenced && !op->fenced_singly) {
+	} else if (r == -EINVAL && op->kind == LEASE_CREATE && !op->fenced_singly) {
 		// A controller does not tell beforehand what the store behind it can do.
 		op->fenced_singly = true;
 		write_start(op);
@@ -276,7 +276,7 @@ static void write_start(struct lease_op *op)
 	};
 	struct kv_txn txn = {
 		.compares = compares,
-		.compare_count = op->is_fenced && !op->fenced_singly ? 2 : 1,
+		.compare_count = op->kind == LEASE_CREATE && !op->fenced_singly ? 2 : 1,
 		.writes = &write,
 		.write_count = 1,
 	};
@@ -310,33 +310,19 @@ static struct lease_op *write_op_new(struct registry *registry, enum lease_op_ki
 	return op;
 }
 
-static void create_start(struct lease_op *op, int64_t ttl_s)
-{
-	if (ttl_s < 0)
-		write_start(op);
-	else
-		kv_session_open(op->op.registry->kv, ttl_s == 0 ? LEASE_TTL_S : ttl_s,
-				session_opened, op);
-}
-
 void registry_lease_create(struct registry *registry, const struct subnet *subnet,
-			   const struct lease_attrs *attrs, int64_t ttl_s, registry_lease_fn *fn,
-			   void *arg)
-{
-	create_start(write_op_new(registry, LEASE_CREATE, subnet, attrs, fn, arg), ttl_s);
-}
-
-void registry_lease_create_fenced(struct registry *registry, const struct subnet *subnet,
-				  const struct lease_attrs *attrs,
-				  const struct registry_create_terms *terms, registry_lease_fn *fn,
-				  void *arg)
+			   const struct lease_attrs *attrs, const struct registry_create_terms *terms,
+			   registry_lease_fn *fn, void *arg)
 {
 	struct lease_op *op = write_op_new(registry, LEASE_CREATE, subnet, attrs, fn, arg);
 
-	op->is_fenced = true;
 	op->fence_revision = terms->config_revision;
 	op->fenced_singly = kv_txn_max(registry->kv) < 2;
-	create_start(op, terms->ttl_s);
+	if (terms->ttl_s < 0)
+		write_start(op);
+	else
+		kv_session_open(registry->kv, terms->ttl_s == 0 ? LEASE_TTL_S : terms->ttl_s,
+				session_opened, op);
 }
 
 bool registry_chooses(const struct registry *registry)

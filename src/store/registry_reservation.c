@@ -256,8 +256,7 @@ static void on_leases(void *arg, int r, const struct kv_header *header, const st
 		reserve_end(op, op->refusal.code, &op->refusal);
 	} else if (!op->has_at && op->created == 0) {
 		op->is_creating = true;
-		registry_lease_create_fenced(op->op.registry, &op->subnet, &op->host, &terms,
-					     on_written, op);
+		registry_lease_create(op->op.registry, &op->subnet, &op->host, &terms, on_written, op);
 	} else if (!op->has_at) {
 		err_set(&op->err, -ESTALE, "was deleted by somebody else at once");
 		reserve_end(op, op->err.code, &op->err);

@@ -565,11 +565,13 @@ static void test_lease(void **state)
 	assert_int_equal(subnet_parse_key("10.1.2.0-24", strlen("10.1.2.0-24"), &subnet, NULL), 0);
 	assert_int_equal(lease_attrs_parse(first, strlen(first), &attrs, NULL), 0);
 	assert_int_equal(lease_attrs_parse(second, strlen(second), &changed, NULL), 0);
-	registry_lease_create(registry, &subnet, &attrs, 60, lease_told, &created);
+	registry_lease_create(registry, &subnet, &attrs,
+			      &(struct registry_create_terms){ .ttl_s = 60 }, lease_told, &created);
 	turn_until(loop, created.done);
 	assert_int_equal(created.r, 0);
 	assert_true(created.lease.session != 0);
-	registry_lease_create(registry, &subnet, &changed, 60, lease_told, &again);
+	registry_lease_create(registry, &subnet, &changed,
+			      &(struct registry_create_terms){ .ttl_s = 60 }, lease_told, &again);
 	turn_until(loop, again.done);
 	assert_int_equal(again.r, -EEXIST);
 	assert_int_equal(again.lease.mod_revision, created.lease.mod_revision);

@@ -504,11 +504,15 @@ static void test_registry(void **state)
 	assert_int_equal(registry_new(kv, "/coreos.com/network", &registry, NULL), 0);
 	assert_int_equal(lease_attrs_parse(value, strlen(value), &attrs, NULL), 0);
 	assert_int_equal(subnet_parse_key("10.1.2.0-24", 11, &subnet, NULL), 0);
-	await(&told, registry_lease_create(registry, &subnet, &attrs, 0, lease_told, &told));
+	await(&told, registry_lease_create(registry, &subnet, &attrs,
+					   &(struct registry_create_terms){ .ttl_s = 0 },
+					   lease_told, &told));
 	assert_int_equal(told.r, 0);
 	revision = told.lease.mod_revision;
 	session = told.lease.session;
-	await(&told, registry_lease_create(registry, &subnet, &attrs, 0, lease_told, &told));
+	await(&told, registry_lease_create(registry, &subnet, &attrs,
+					   &(struct registry_create_terms){ .ttl_s = 0 },
+					   lease_told, &told));
 	assert_int_equal(told.r, -EEXIST);
 	assert_int_equal(told.lease.session, session);
 	await(&told, registry_lease_renew(registry, session, session_told, &told));
@@ -534,7 +538,9 @@ static void test_registry(void **state)
 	await(&told, registry_lease_renew(registry, session, session_told, &told));
 	assert_int_equal(told.r, -ENOENT);
 	// A reservation has no time to live.
-	await(&told, registry_lease_create(registry, &subnet, &attrs, -1, lease_told, &told));
+	await(&told, registry_lease_create(registry, &subnet, &attrs,
+					   &(struct registry_create_terms){ .ttl_s = -1 },
+					   lease_told, &told));
 	assert_int_equal(told.r, 0);
 	assert_int_equal(read_key(kv, "/coreos.com/network/subnets/10.1.2.0-24").session, 0);
 	lease_free(&told.lease);

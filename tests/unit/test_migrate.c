@@ -195,7 +195,7 @@ static int agent_creates(const struct store_access *store, const char *key, int6
 
 	assert_int_equal(store_access_network(store, "", &network, NULL), 0);
 	assert_int_equal(subnet_parse_key(key, strlen(key), &subnet, NULL), 0);
-	registry_lease_create_fenced(network.registry, &subnet, &attrs, &terms, on_created, &told);
+	registry_lease_create(network.registry, &subnet, &attrs, &terms, on_created, &told);
 	turn_until(loop, told.done);
 	store_access_leave(&network);
 	return told.r;

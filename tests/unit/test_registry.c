@@ -108,14 +108,19 @@ static struct subnet subnet_of(const char *key)
 	return subnet;
 }
 
+// By the config that there is.
 static void create(const char *key, const char *value, int64_t ttl_s, struct told *ret)
 {
+	struct registry_create_terms terms = { .ttl_s = ttl_s };
 	struct subnet subnet = subnet_of(key);
 	struct lease_attrs attrs = { 0 };
+	struct kv_pair config;
 
+	if (memory_get(kv, PREFIX "/config", &config))
+		terms.config_revision = config.mod_revision;
 	*ret = (struct told){ 0 };
 	assert_int_equal(lease_attrs_parse(value, strlen(value), &attrs, NULL), 0);
-	registry_lease_create(registry, &subnet, &attrs, ttl_s, lease_told, ret);
+	registry_lease_create(registry, &subnet, &attrs, &terms, lease_told, ret);
 	lease_attrs_free(&attrs);
 	turn_until(loop, ret->done);
 }
@@ -338,7 +343,8 @@ static void test_create_answer_lost_in_outage(void **state)
 	(void)state;
 	assert_int_equal(lease_attrs_parse(VALUE, strlen(VALUE), &attrs, NULL), 0);
 	memory_lose_answers(kv, 1);
-	registry_lease_create(registry, &subnet, &attrs, 0, lease_told, &got);
+	registry_lease_create(registry, &subnet, &attrs,
+			      &(struct registry_create_terms){ .ttl_s = 0 }, lease_told, &got);
 	lease_attrs_free(&attrs);
 	turn_until(loop, is_stored(KEY));
 	memory_set_reachable(kv, false);
@@ -901,7 +907,8 @@ static void test_freed_with_calls(void **state)
 	assert_int_equal(lease_attrs_parse(VALUE, strlen(VALUE), &attrs, NULL), 0);
 	registry_config_get(registry, config_told, &got);
 	registry_leases(registry, &seen_fns, &seen);
-	registry_lease_create(registry, &subnet, &attrs, 0, lease_told, &got);
+	registry_lease_create(registry, &subnet, &attrs,
+			      &(struct registry_create_terms){ .ttl_s = 0 }, lease_told, &got);
 	registry_lease_delete(registry, &subnet, 0, done_told, &got);
 	registry_network_delete(registry, true, done_told, &got);
 	registry_lease_ttl(registry, 5, session_told, &got);

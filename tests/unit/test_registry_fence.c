@@ -68,7 +68,7 @@ static void start_create(int64_t ttl_s, int64_t config_revision, struct told *re
 
 	*ret = (struct told){ 0 };
 	assert_int_equal(subnet_parse_key("10.1.2.0-24", 11, &subnet, NULL), 0);
-	registry_lease_create_fenced(registry, &subnet, &attrs, &terms, on_lease, ret);
+	registry_lease_create(registry, &subnet, &attrs, &terms, on_lease, ret);
 }
 
 static int create(int64_t ttl_s, int64_t config_revision)
