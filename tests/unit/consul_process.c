@@ -3,22 +3,19 @@
 // Owns: a real Consul for tests.
 #include "consul_process.h"
 
+#include "server_process.h"
+#include "temporary_dir.h"
 #include "unit.h"
 
 #include "core/mem.h"
 #include "core/strbuf.h"
-#include "io/file.h"
 #include "io/loop.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +23,7 @@
 #define ARGUMENTS_MAX 32
 
 struct consul_process {
-	char dir[64];
+	char dir[SERVER_DIR_MAX];
 	const char *scheme;
 	const char *config;
 	const char *token;
@@ -116,13 +113,8 @@ static void run_agent(const struct consul_process *consul, enum consul_agent age
 	bool is_tls = strcmp(consul->scheme, "https") == 0 && agent == CONSUL_SERVER;
 	const char *argv[ARGUMENTS_MAX];
 	size_t count = 0;
-	int log;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	log = open(xasprintf("%s/%s.log", consul->dir, names[agent]),
-		   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	dup2(log, STDOUT_FILENO);
-	dup2(log, STDERR_FILENO);
+	server_child_begin(consul->dir, names[agent]);
 	argv[count++] = "consul";
 	argv[count++] = "agent";
 	argv[count++] = xasprintf("-node=%s", names[agent]);
@@ -142,51 +134,15 @@ static void run_agent(const struct consul_process *consul, enum consul_agent age
 	_exit(127);
 }
 
-static int connect_to(unsigned int port)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET,
-				       .sin_port = htons((uint16_t)port),
-				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-		return fd;
-	close(fd);
-	return -1;
-}
-
 // It knows its leader, who has read his log. Over TLS we see no more than that it listens.
 static bool is_ready(const struct consul_process *consul, enum consul_agent agent)
 {
 	_cleanup_free_ char *request =
 		xasprintf("GET /v1/kv/none?consistent HTTP/1.0\r\nX-Consul-Token: %s\r\n\r\n",
 			  consul->token ? consul->token : "");
-	char answer[2048] = "";
-	size_t len = 0;
-	ssize_t n;
-	_cleanup_close_ int fd = connect_to(ports[agent]);
+	bool is_tls = agent == CONSUL_SERVER && strcmp(consul->scheme, "https") == 0;
 
-	if (fd < 0)
-		return false;
-	if (agent == CONSUL_SERVER && strcmp(consul->scheme, "https") == 0)
-		return true;
-	if (write(fd, request, strlen(request)) < 0)
-		return false;
-	while ((n = read(fd, answer + len, sizeof(answer) - 1 - len)) > 0)
-		len += (size_t)n;
-	return strstr(answer, "404 Not Found") != NULL;
-}
-
-// What the agent said last; its directory goes when the test ends.
-static void give_up(const struct consul_process *consul, enum consul_agent agent, const char *why)
-{
-	_cleanup_free_ char *path = xasprintf("%s/%s.log", consul->dir, names[agent]);
-	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
-
-	if (file_read(path, 16 * 1024 * 1024, &text, &len, NULL) == 0)
-		print_message("%s\n", len > 3000 ? text + len - 3000 : text);
-	fail_msg("consul %s %s", names[agent], why);
+	return server_answers(ports[agent], is_tls ? NULL : request, "404 Not Found");
 }
 
 void consul_begin(struct consul_process *consul, enum consul_agent agent)
@@ -199,14 +155,7 @@ void consul_begin(struct consul_process *consul, enum consul_agent agent)
 		run_agent(consul, agent);
 	consul->pids[agent] = pid;
 	while (!is_ready(consul, agent)) {
-		int status;
-
-		if (waitpid(pid, &status, WNOHANG) != 0) {
-			consul->pids[agent] = 0;
-			give_up(consul, agent, "ended");
-		}
-		if (loop_now_ms() > end)
-			give_up(consul, agent, "does not answer");
+		server_check(consul->dir, names[agent], &consul->pids[agent], end);
 		poll(NULL, 0, 20);
 	}
 }
@@ -219,9 +168,7 @@ struct consul_process *consul_start(const char *scheme, const char *config, cons
 	consul->scheme = scheme;
 	consul->config = config;
 	consul->token = token;
-	(void)text_format(consul->dir, sizeof(consul->dir), "%s/weft-test-consul-XXXXXX",
-			  access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	assert_non_null(mkdtemp(consul->dir));
+	server_make_dir("consul", consul->dir);
 	for (i = 0; i < CONSUL_AGENTS; i++)
 		consul->urls[i][0] = xasprintf("%s://127.0.0.1:%u",
 					       i == CONSUL_SERVER ? scheme : "http", ports[i]);
@@ -231,29 +178,12 @@ struct consul_process *consul_start(const char *scheme, const char *config, cons
 
 void consul_signal(struct consul_process *consul, enum consul_agent agent, int signal_number)
 {
-	assert_int_equal(kill(consul->pids[agent], signal_number), 0);
+	server_signal(consul->pids[agent], signal_number);
 }
 
 void consul_end(struct consul_process *consul, enum consul_agent agent, int signal_number)
 {
-	int status;
-
-	consul_signal(consul, agent, signal_number);
-	assert_int_equal(waitpid(consul->pids[agent], &status, 0), consul->pids[agent]);
-	consul->pids[agent] = 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st;
-	(void)type;
-	(void)where;
-	return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	server_end(&consul->pids[agent], signal_number);
 }
 
 void consul_wipe(struct consul_process *consul)

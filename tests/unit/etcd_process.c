@@ -3,24 +3,20 @@
 // Owns: a real etcd for tests.
 #include "etcd_process.h"
 
+#include "server_process.h"
+#include "temporary_dir.h"
 #include "unit.h"
 
 #include "core/mem.h"
 #include "core/strbuf.h"
-#include "io/file.h"
 #include "io/loop.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,7 +24,7 @@
 #define HEALTHY_MS 30000
 
 struct etcd_cluster {
-	char dir[64];
+	char dir[SERVER_DIR_MAX];
 	size_t count;
 	const char *scheme;
 	const char *words[ETCD_WORDS_MAX + 1];
@@ -36,6 +32,14 @@ struct etcd_cluster {
 	char *urls[ETCD_MEMBERS_MAX + 1];
 	pid_t pids[ETCD_MEMBERS_MAX];
 };
+
+#define NAME_MAX_BYTES 24
+
+static const char *name_of(size_t member, char buf[static NAME_MAX_BYTES])
+{
+	(void)text_format(buf, NAME_MAX_BYTES, "n%zu", member);
+	return buf;
+}
 
 static unsigned int port_of(size_t member)
 {
@@ -78,13 +82,9 @@ static void run_member(const struct etcd_cluster *cluster, size_t member)
 	const char *argv[ETCD_WORDS_MAX + 32];
 	size_t count = 0;
 	size_t i;
-	int log;
+	char name[NAME_MAX_BYTES];
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	log = open(xasprintf("%s/n%zu.log", cluster->dir, member),
-		   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	dup2(log, STDOUT_FILENO);
-	dup2(log, STDERR_FILENO);
+	server_child_begin(cluster->dir, name_of(member, name));
 	argv[count++] = "etcd";
 	argv[count++] = xasprintf("--name=n%zu", member);
 	argv[count++] = xasprintf("--data-dir=%s/n%zu", cluster->dir, member);
@@ -111,57 +111,19 @@ void etcd_member_begin(struct etcd_cluster *cluster, size_t member)
 	cluster->pids[member] = pid;
 }
 
-static int connect_to(unsigned int port)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET,
-				       .sin_port = htons((uint16_t)port),
-				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-		return fd;
-	close(fd);
-	return -1;
-}
-
 static bool is_healthy(size_t member)
 {
-	static const char request[] = "GET /health HTTP/1.0\r\n\r\n";
-	char answer[1024] = "";
-	size_t len = 0;
-	ssize_t n;
-	_cleanup_close_ int fd = connect_to(port_of(member) + 2);
-
-	if (fd < 0 || write(fd, request, sizeof(request) - 1) < 0)
-		return false;
-	while ((n = read(fd, answer + len, sizeof(answer) - 1 - len)) > 0)
-		len += (size_t)n;
-	return strstr(answer, "\"health\":\"true\"") != NULL;
+	return server_answers(port_of(member) + 2, "GET /health HTTP/1.0\r\n\r\n",
+			      "\"health\":\"true\"");
 }
 
-// What the member said last; its directory goes when the test ends.
-static void give_up(const struct etcd_cluster *cluster, size_t member, const char *why)
-{
-	_cleanup_free_ char *path = xasprintf("%s/n%zu.log", cluster->dir, member);
-	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
-
-	if (file_read(path, 16 * 1024 * 1024, &text, &len, NULL) == 0)
-		print_message("%s\n", len > 3000 ? text + len - 3000 : text);
-	fail_msg("etcd member %zu %s", member, why);
-}
-
-void etcd_member_await(const struct etcd_cluster *cluster, size_t member)
+void etcd_member_await(struct etcd_cluster *cluster, size_t member)
 {
 	uint64_t end = loop_now_ms() + HEALTHY_MS;
+	char name[NAME_MAX_BYTES];
 
 	while (!is_healthy(member)) {
-		int status;
-
-		if (waitpid(cluster->pids[member], &status, WNOHANG) != 0)
-			give_up(cluster, member, "ended");
-		if (loop_now_ms() > end)
-			give_up(cluster, member, "is not healthy");
+		server_check(cluster->dir, name_of(member, name), &cluster->pids[member], end);
 		poll(NULL, 0, 10);
 	}
 }
@@ -179,10 +141,7 @@ struct etcd_cluster *etcd_cluster_start(size_t count, const char *scheme, const 
 		assert_true(i < ETCD_WORDS_MAX);
 		cluster->words[i] = words[i];
 	}
-	// In memory where there is such a place: on a busy disk a sync takes longer than an election.
-	(void)text_format(cluster->dir, sizeof(cluster->dir), "%s/weft-test-etcd-XXXXXX",
-			  access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	assert_non_null(mkdtemp(cluster->dir));
+	server_make_dir("etcd", cluster->dir);
 	for (i = 0; i < count; i++) {
 		cluster->urls[i] = xasprintf("%s://127.0.0.1:%u", scheme, port_of(i));
 		strbuf_printf(&initial, "%sn%zu=http://127.0.0.1:%u", i ? "," : "", i, port_of(i) + 1);
@@ -197,34 +156,12 @@ struct etcd_cluster *etcd_cluster_start(size_t count, const char *scheme, const 
 
 void etcd_member_signal(struct etcd_cluster *cluster, size_t member, int signal_number)
 {
-	siginfo_t info;
-
-	assert_int_equal(kill(cluster->pids[member], signal_number), 0);
-	// kill returns while threads of its still run, and answer.
-	if (signal_number == SIGSTOP)
-		assert_int_equal(waitid(P_PID, (id_t)cluster->pids[member], &info, WSTOPPED), 0);
+	server_signal(cluster->pids[member], signal_number);
 }
 
 void etcd_member_end(struct etcd_cluster *cluster, size_t member, int signal_number)
 {
-	int status;
-
-	etcd_member_signal(cluster, member, signal_number);
-	assert_int_equal(waitpid(cluster->pids[member], &status, 0), cluster->pids[member]);
-	cluster->pids[member] = 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st;
-	(void)type;
-	(void)where;
-	return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	server_end(&cluster->pids[member], signal_number);
 }
 
 void etcd_member_wipe(struct etcd_cluster *cluster, size_t member)

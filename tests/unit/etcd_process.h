@@ -29,7 +29,7 @@ void etcd_member_signal(struct etcd_cluster *cluster, size_t member, int signal_
 void etcd_member_end(struct etcd_cluster *cluster, size_t member,
 		     int signal_number);			     // and waits for its end
 void etcd_member_begin(struct etcd_cluster *cluster, size_t member); // again, after an end; does not wait
-void etcd_member_await(const struct etcd_cluster *cluster, size_t member); // until it is healthy
+void etcd_member_await(struct etcd_cluster *cluster, size_t member); // until it is healthy
 void etcd_member_wipe(struct etcd_cluster *cluster, size_t member); // its data, while it does not run
 
 // etcdctl by version 2 of the API, which etcd has with the option --enable-v2. What it prints is cut to

@@ -25,9 +25,14 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
+void remove_tree(const char *path)
+{
+	(void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 void temporary_dir_remove(struct temporary_dir *dir)
 {
 	if (dir->path[0] != '\0')
-		(void)nftw(dir->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		remove_tree(dir->path);
 	dir->path[0] = '\0';
 }

@@ -8,3 +8,4 @@ struct temporary_dir {
 };
 void temporary_dir_make(struct temporary_dir *dir);   // fails the test if it cannot
 void temporary_dir_remove(struct temporary_dir *dir); // fine when it was never made
+void remove_tree(const char *path);		      // with all that is in it

@@ -4,10 +4,7 @@
 #include "unit.h"
 
 #include "core/mem.h"
-#include "kv_client.h"
-#include "loop_end.h"
-#include "store/memory.h"
-#include "store/registry.h"
+#include "registry_world.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,29 +13,19 @@
 #define KEY PREFIX "/subnets/10.1.2.0-24"
 #define VALUE "{\"PublicIP\":\"192.0.2.1\",\"PublicIPv6\":null}"
 
-static struct loop *loop;
-static struct kv *kv;
-static struct registry *registry;
 static unsigned int txn_max; // of the store
 
 static int setup(void **state)
 {
-	static const struct store_config config = { .kind = "memory" };
-
 	(void)state;
-	loop = loop_new();
-	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
-	memory_set_txn_max(kv, txn_max);
-	assert_int_equal(registry_new(kv, PREFIX "/", &registry, NULL), 0);
+	registry_world_open(PREFIX "/", txn_max);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	registry = registry_free(registry);
-	kv = kv_close(kv);
-	loop = loop_end(loop);
+	registry_world_close();
 	return 0;
 }
 
@@ -152,13 +139,6 @@ static void check_stored(const char *key, const char *value)
 	check(memory_get(kv, key, &pair), "%s is not there", key);
 	assert_int_equal(pair.value_len, strlen(value));
 	assert_memory_equal(pair.value, value, strlen(value));
-}
-
-static bool is_stored(const char *key)
-{
-	struct kv_pair pair;
-
-	return memory_get(kv, key, &pair);
 }
 
 static void put(const char *key, const char *value)

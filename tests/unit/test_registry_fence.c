@@ -4,10 +4,7 @@
 #include "unit.h"
 
 #include "core/mem.h"
-#include "kv_client.h"
-#include "loop_end.h"
-#include "store/memory.h"
-#include "store/registry.h"
+#include "registry_world.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,29 +13,19 @@
 #define KEY PREFIX "/subnets/10.1.2.0-24"
 #define CONFIG_KEY PREFIX "/config"
 
-static struct loop *loop;
-static struct kv *kv;
-static struct registry *registry;
 static unsigned int txn_max;
 
 static int setup(void **state)
 {
-	static const struct store_config config = { .kind = "memory" };
-
 	(void)state;
-	loop = loop_new();
-	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
-	memory_set_txn_max(kv, txn_max);
-	assert_int_equal(registry_new(kv, PREFIX, &registry, NULL), 0);
+	registry_world_open(PREFIX, txn_max);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	registry = registry_free(registry);
-	kv = kv_close(kv);
-	loop = loop_end(loop);
+	registry_world_close();
 	return 0;
 }
 
@@ -86,25 +73,18 @@ static int64_t put_config(const char *text)
 	return memory_revision(kv);
 }
 
-static bool is_there(const char *key)
-{
-	struct kv_pair pair;
-
-	return memory_get(kv, key, &pair);
-}
-
 static void test_as_known(void **state)
 {
 	int64_t revision = put_config("{}");
 
 	(void)state;
 	assert_int_equal(create(0, revision), 0);
-	assert_true(is_there(KEY));
+	assert_true(is_stored(KEY));
 	assert_int_equal(create(0, revision), -EEXIST);
 	assert_true(memory_delete(kv, KEY));
 	memory_lose_answers(kv, 1);
 	assert_int_equal(create(0, revision), 0);
-	assert_true(is_there(KEY));
+	assert_true(is_stored(KEY));
 }
 
 static void test_changed(void **state)
@@ -115,7 +95,7 @@ static void test_changed(void **state)
 	for (int64_t ttl_s = -1; ttl_s <= 0; ttl_s++) {
 		assert_int_equal(create(ttl_s, revision - 1), -EBUSY);
 		assert_int_equal(create(ttl_s, 0), -EBUSY);
-		assert_false(is_there(KEY));
+		assert_false(is_stored(KEY));
 	}
 	put_config("{}");
 	assert_int_equal(create(0, revision), -EBUSY);
@@ -135,7 +115,7 @@ static void test_changed_behind_the_create(void **state)
 	(void)state;
 	for (int64_t ttl_s = -1; ttl_s <= 0; ttl_s++) {
 		start_create(ttl_s, revision, &told);
-		while (!is_there(KEY))
+		while (!is_stored(KEY))
 			loop_turn(loop, 10);
 		revision = put_config("{}");
 		memory_set_reachable(kv, false);
@@ -147,7 +127,7 @@ static void test_changed_behind_the_create(void **state)
 		turn_until(loop, told.done);
 		// With two compares at once it came first, and counts.
 		assert_int_equal(told.r, txn_max == 1 ? -EBUSY : 0);
-		assert_int_equal(is_there(KEY), txn_max != 1);
+		assert_int_equal(is_stored(KEY), txn_max != 1);
 		memory_delete(kv, KEY);
 	}
 }
@@ -161,7 +141,7 @@ static void test_the_undoing_fails(void **state)
 	(void)state;
 	memory_set_txn_max(kv, 1);
 	start_create(0, revision, &told);
-	while (!is_there(KEY))
+	while (!is_stored(KEY))
 		loop_turn(loop, 10);
 	put_config("{}");
 	memory_refuse_key(kv, KEY);
@@ -171,7 +151,7 @@ static void test_the_undoing_fails(void **state)
 	memory_refuse_key(kv, NULL);
 	turn_until(loop, told.done);
 	assert_int_equal(told.r, -EBUSY);
-	assert_false(is_there(KEY));
+	assert_false(is_stored(KEY));
 }
 
 #define FENCE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

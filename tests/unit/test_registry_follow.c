@@ -5,19 +5,13 @@
 
 #include "core/mem.h"
 #include "core/strbuf.h"
-#include "kv_client.h"
-#include "loop_end.h"
-#include "store/memory.h"
-#include "store/registry.h"
+#include "registry_world.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define PREFIX "/coreos.com/network"
 
-static struct loop *loop;
-static struct kv *kv;
-static struct registry *registry;
 static struct registry_follow *follow;
 
 // What was told: "listed a b", with " other" if of another store; "+a", "-a"; one a line.
@@ -68,12 +62,8 @@ static const struct registry_follow_fns fns = {
 
 static int setup(void **state)
 {
-	static const struct store_config config = { .kind = "memory" };
-
 	(void)state;
-	loop = loop_new();
-	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
-	assert_int_equal(registry_new(kv, PREFIX "/", &registry, NULL), 0);
+	registry_world_open(PREFIX "/", KV_TXN_MAX);
 	told = STRBUF_INIT(64 * 1024);
 	lists = unread = 0;
 	puts_while_listed = false;
@@ -84,10 +74,8 @@ static int teardown(void **state)
 {
 	(void)state;
 	follow = registry_follow_free(follow);
-	registry = registry_free(registry);
-	kv = kv_close(kv);
+	registry_world_close();
 	strbuf_free(&told);
-	loop = loop_end(loop);
 	return 0;
 }
 

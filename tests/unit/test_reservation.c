@@ -4,10 +4,7 @@
 #include "unit.h"
 
 #include "core/mem.h"
-#include "kv_client.h"
-#include "loop_end.h"
-#include "store/memory.h"
-#include "store/registry.h"
+#include "registry_world.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,9 +15,6 @@
 #define VALUE(ip) "{\"PublicIP\":\"" ip "\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\"}"
 #define CONFIG "{\"Network\":\"10.1.0.0/16\"}"
 
-static struct loop *loop;
-static struct kv *kv;
-static struct registry *registry;
 static unsigned int txn_max;
 
 static void put(const char *key, const char *value, int64_t session)
@@ -30,13 +24,8 @@ static void put(const char *key, const char *value, int64_t session)
 
 static int setup(void **state)
 {
-	static const struct store_config config = { .kind = "memory" };
-
 	(void)state;
-	loop = loop_new();
-	assert_int_equal(kv_open(loop, &config, &kv, NULL), 0);
-	memory_set_txn_max(kv, txn_max);
-	assert_int_equal(registry_new(kv, PREFIX, &registry, NULL), 0);
+	registry_world_open(PREFIX, txn_max);
 	put(PREFIX "/config", CONFIG, 0);
 	return 0;
 }
@@ -44,9 +33,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	registry = registry_free(registry);
-	kv = kv_close(kv);
-	loop = loop_end(loop);
+	registry_world_close();
 	return 0;
 }
 
