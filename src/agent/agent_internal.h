@@ -115,6 +115,9 @@ void network_kernel_event(struct network *network, const struct kernel_event *ev
 // Everything is read and compared again.
 void network_reload(struct network *network);
 void network_flush(struct network *network); // its files
+bool network_wants_device(const struct network *network, const char *name);
+// Of the lease, or the previous one. NULL: neither.
+const struct subnet *network_own_subnet(const struct network *network);
 // It is not in the store any more: ends its part in the store, removes what it has in the kernel, and then calls network_left. Its lease is left
 // to expire, and its env file stays.
 void network_leave(struct network *network);
@@ -139,8 +142,6 @@ void bring_up_again_soon(struct network *network);
 void take_config(struct network *network, const struct netconf *conf);
 // Writes its env file if the lease and the backend are known.
 void write_subnet_env(struct network *network);
-// The devices that this network and its earlier lives made.
-void remove_devices(struct network *network);
 
 // ---- clash.c ----
 // Does another network of this host have what this one needs? Of two the one that has it keeps it. -EEXIST names both.

@@ -53,28 +53,10 @@ struct overlap_search {
 	const struct netconf *conf;
 	const struct subnet *own; // NULL: no lease and no previous one
 	struct link link;  // of the route looked at last; thousands of them may be on one device
-	bool link_is_left; // by another backend of this network
+	bool link_is_left; // by an earlier life of this network
 	bool found;
 	struct route route;
 };
-
-static bool is_wanted_device(const struct network *network, const char *name)
-{
-	struct wanted_devices devices = { 0 };
-	if (network->backend)
-		backend_devices(network->backend, &devices);
-	for (size_t i = 0; i < devices.count; i++)
-		if (strcmp(devices.devices[i].link.name, name) == 0)
-			return true;
-	return false;
-}
-
-// One that an earlier life made, by the word of the disk.
-static bool is_former_device(const struct network *network, const struct link *link)
-{
-	const struct mac *mac = state_mac_find(&network->state, link->name);
-	return mac && mac_equal(mac, &link->mac) && strcmp(link->kind, "vxlan") == 0;
-}
 
 static bool is_of_flannel(const struct link *link)
 {
@@ -88,7 +70,7 @@ static const struct link *link_of_route(struct overlap_search *search, const str
 		return link;
 	if (link_get_by_index(search->network->agent->nl, route->ifindex, link, NULL) < 0)
 		*link = (struct link){ .ifindex = route->ifindex }; // gone: so is its route, soon
-	search->link_is_left = former_is_left(search->network->agent->nl, link, search->own);
+	search->link_is_left = former_is_left(search->network, link);
 	return link;
 }
 
@@ -107,8 +89,7 @@ static bool route_conflicts(struct overlap_search *search, const struct route *r
 	if (ipnet_contains_net(&route->dst, network) && ip_is_set(&route->gateway))
 		return false;
 	const struct link *link = link_of_route(search, route);
-	if (is_wanted_device(search->network, link->name) ||
-	    is_former_device(search->network, link) || search->link_is_left)
+	if (network_wants_device(search->network, link->name) || search->link_is_left)
 		return false;
 	// What flannel left without encapsulation, to be adopted; one on a device of flannel's is another network's.
 	return !(route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len &&
@@ -127,18 +108,6 @@ static void look_at_route(void *arg, const struct kernel_object *object)
 	search->route = object->route;
 }
 
-// NULL: no lease and no previous one.
-static const struct subnet *own_subnet(const struct network *network)
-{
-	const struct lease *lease = fabric_lease(network->fabric);
-	if (lease)
-		return &lease->subnet;
-	return network->env_written || ipnet_is_set(&network->env.subnet.v4) ||
-			       ipnet_is_set(&network->env.subnet.v6)
-		       ? &network->env.subnet
-		       : NULL;
-}
-
 static int check_overlap(const struct network *network, const struct netconf *conf,
 			 const struct underlay_choice *choice, struct err *e)
 {
@@ -151,7 +120,9 @@ static int check_overlap(const struct network *network, const struct netconf *co
 				e, -EADDRINUSE,
 				"address %s of %s lies inside the network %s: choose another Network or interface",
 				ip_str(addresses[i], ip), choice->name, ipnet_str(networks[i], net));
-	struct overlap_search search = { .network = network, .conf = conf, .own = own_subnet(network) };
+	struct overlap_search search = { .network = network,
+					 .conf = conf,
+					 .own = network_own_subnet(network) };
 	for (int family = 0; family < 2; family++) {
 		struct netlink_dump_filter filter = { .family = family == 0 ? AF_INET : AF_INET6,
 						      .table = RT_TABLE_MAIN };
@@ -267,44 +238,6 @@ static int open_backend(struct network *network, const struct netconf *conf,
 	return 0;
 }
 
-static void remove_device(const struct network *network, const struct link *link, const char *why)
-{
-	struct err e = { 0 };
-	if (link_delete(network->agent->nl, link->ifindex, &e) < 0)
-		log_warn("%s: %s", network->who, e.msg);
-	else
-		log_info("%s: removed device %s%s", network->who, link->name, why);
-}
-
-// What an earlier life made for another VNI or backend.
-static void remove_former_devices(const struct network *network)
-{
-	for (size_t i = 0; i < network->state.mac_count; i++) {
-		const char *name = network->state.macs[i].device;
-		struct link link;
-		if (!is_wanted_device(network, name) &&
-		    link_get_by_name(network->agent->nl, name, &link, NULL) == 0 &&
-		    is_former_device(network, &link))
-			remove_device(network, &link, " of an earlier config");
-	}
-}
-
-void remove_devices(struct network *network)
-{
-	struct wanted_devices devices = { 0 };
-	if (network->backend)
-		backend_devices(network->backend, &devices);
-	for (size_t i = 0; i < devices.count; i++) {
-		const struct link *own = &devices.devices[i].link;
-		struct link link;
-		if (link_get_by_name(network->agent->nl, own->name, &link, NULL) == 0 &&
-		    strcmp(link.kind, own->kind) == 0 && mac_equal(&link.mac, &own->mac))
-			remove_device(network, &link, "");
-	}
-	network->backend = backend_free(network->backend);
-	remove_former_devices(network);
-}
-
 static void join(struct network *network)
 {
 	struct lease_attrs attrs;
@@ -348,8 +281,7 @@ static int first_time(struct network *network, const struct netconf *conf, struc
 		r = open_backend(network, conf, &choice, e);
 	if (r < 0)
 		return r;
-	remove_former_devices(network);
-	former_remove(network->agent->nl, own_subnet(network), network->backend);
+	former_remove(network);
 	network->choice = choice;
 	network->chosen = true;
 	log_choice(network, &choice);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: telling by kind, name and address what a former backend left, and removing it.
+// Owns: telling by the disk's word, or by kind, name and address, which devices a network left, and removing them.
 #include "agent/former.h"
 
 #include "core/log.h"
@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define TUNNELS_MAX 16 // of all networks of the host
+#define HOLDERS_MAX 16 // links that have an address of one host's subnet
 
 static bool is_tunnel_of_flannel(const struct link *link)
 {
@@ -22,9 +22,12 @@ static bool is_tunnel_of_flannel(const struct link *link)
 	return false;
 }
 
+// ---- the first address of a subnet ----
+
 struct address_search {
 	const struct subnet *own;
-	bool found;
+	struct addr found[HOLDERS_MAX];
+	size_t count;
 };
 
 static void look_at_address(void *arg, const struct kernel_object *object)
@@ -32,54 +35,150 @@ static void look_at_address(void *arg, const struct kernel_object *object)
 	struct address_search *search = arg;
 	const struct ipnet *net = object->addr.ip.family == AF_INET ? &search->own->v4
 								    : &search->own->v6;
-	search->found |= ipnet_is_set(net) && ip_equal(&object->addr.ip, &net->addr);
+	if (search->count < HOLDERS_MAX && ipnet_is_set(net) && ip_equal(&object->addr.ip, &net->addr))
+		search->found[search->count++] = object->addr;
 }
 
-bool former_is_left(struct netlink *nl, const struct link *link, const struct subnet *own)
+// ifindex 0: on all links. Without a subnet, or an answer, nothing is found.
+static void find_addresses(const struct network *network, uint32_t ifindex, struct address_search *ret)
 {
-	struct address_search search = { .own = own };
-	struct netlink_dump_filter filter = { .ifindex = link->ifindex };
-	return own && is_tunnel_of_flannel(link) &&
-	       netlink_dump_all(nl, KERNEL_ADDR, &filter, look_at_address, &search, NULL) == 0 &&
-	       search.found;
+	struct netlink_dump_filter filter = { .ifindex = ifindex };
+	struct err e = { 0 };
+	*ret = (struct address_search){ .own = network_own_subnet(network) };
+	if (ret->own &&
+	    netlink_dump_all(network->agent->nl, KERNEL_ADDR, &filter, look_at_address, ret, &e) < 0)
+		log_warn("%s: %s", network->who, e.msg);
 }
 
-static bool is_wanted(const struct backend *backend, const char *name)
+static bool has_first_address(const struct network *network, const struct link *link)
 {
-	struct wanted_devices wanted;
-	backend_devices(backend, &wanted);
-	for (size_t i = 0; i < wanted.count; i++)
-		if (strcmp(wanted.devices[i].link.name, name) == 0)
+	struct address_search search;
+	if (!is_tunnel_of_flannel(link))
+		return false;
+	find_addresses(network, link->ifindex, &search);
+	return search.count > 0;
+}
+
+// ---- whose it is ----
+
+static bool is_known_by_mac(const struct network *network, const struct link *link)
+{
+	const struct mac *mac = state_mac_find(&network->state, link->name);
+	return mac && mac_equal(mac, &link->mac) && strcmp(link->kind, "vxlan") == 0;
+}
+
+bool former_is_left(const struct network *network, const struct link *link)
+{
+	return is_known_by_mac(network, link) || has_first_address(network, link);
+}
+
+// Of a network that is not up yet only the address tells.
+static bool has_device(const struct network *network, const struct link *link)
+{
+	return network->backend ? network_wants_device(network, link->name)
+				: has_first_address(network, link);
+}
+
+static bool is_in_list(const struct network *list, const struct network *network,
+		       const struct link *link)
+{
+	for (const struct network *other = list; other; other = other->next)
+		if (other != network && has_device(other, link))
 			return true;
 	return false;
 }
 
-struct link_search {
-	struct link links[TUNNELS_MAX];
-	size_t count;
-};
-
-static void look_at_link(void *arg, const struct kernel_object *object)
+// A host gives a device of one name always the same MAC, so the disk may speak of one that is another network's by now.
+static bool is_anothers(const struct network *network, const struct link *link)
 {
-	struct link_search *search = arg;
-	if (search->count < TUNNELS_MAX && is_tunnel_of_flannel(&object->link))
-		search->links[search->count++] = object->link;
+	return is_in_list(network->agent->networks, network, link) ||
+	       is_in_list(network->agent->leaving, network, link);
 }
 
-void former_remove(struct netlink *nl, const struct subnet *own, const struct backend *backend)
+// ---- removing ----
+
+static void delete_link(const struct network *network, const struct link *link, const char *why)
 {
-	struct link_search search = { .count = 0 };
-	struct netlink_dump_filter filter = { 0 };
 	struct err e = { 0 };
-	if (netlink_dump_all(nl, KERNEL_LINK, &filter, look_at_link, &search, &e) < 0)
-		log_warn("agent: %s", e.msg);
-	for (size_t i = 0; i < search.count; i++) {
-		const struct link *link = &search.links[i];
-		if (is_wanted(backend, link->name) || !former_is_left(nl, link, own))
-			continue;
-		if (link_delete(nl, link->ifindex, &e) < 0)
-			log_warn("agent: %s", e.msg);
-		else
-			log_info("agent: removed device %s of another backend", link->name);
+	if (link_delete(network->agent->nl, link->ifindex, &e) < 0)
+		log_warn("%s: %s", network->who, e.msg);
+	else
+		log_info("%s: removed device %s%s", network->who, link->name, why);
+}
+
+static void note_deleted(void *arg, uint32_t tag, int error, const char *extack)
+{
+	(void)tag;
+	(void)extack;
+	*(int *)arg = error;
+}
+
+// The device is another network's now, and would send its packets from this address.
+static void delete_address(const struct network *network, const struct link *link,
+			   const struct addr *addr)
+{
+	struct kernel_object object = { .kind = KERNEL_ADDR, .addr = *addr };
+	struct netlink_batch *batch = netlink_batch_new(network->agent->nl);
+	char ip[IP_STR_MAX];
+	int error = 0;
+	netlink_batch_add(batch, NETLINK_DELETE, &object, 0);
+	(void)netlink_batch_commit(batch, note_deleted, &error, NULL); // tells note_deleted, too
+	netlink_batch_free(batch);
+	if (error < 0)
+		log_warn("%s: address %s of %s is not removed: %s", network->who,
+			 ip_str(&addr->ip, ip), link->name, strerror(-error));
+	else
+		log_info("%s: removed address %s of %s, which is another network's", network->who,
+			 ip_str(&addr->ip, ip), link->name);
+}
+
+static void remove_known_by_mac(const struct network *network)
+{
+	for (size_t i = 0; i < network->state.mac_count; i++) {
+		const char *name = network->state.macs[i].device;
+		struct link link;
+		if (!network_wants_device(network, name) &&
+		    link_get_by_name(network->agent->nl, name, &link, NULL) == 0 &&
+		    is_known_by_mac(network, &link) && !is_anothers(network, &link))
+			delete_link(network, &link, " of an earlier config");
 	}
+}
+
+static void remove_with_address(const struct network *network)
+{
+	struct address_search search;
+	find_addresses(network, 0, &search);
+	for (size_t i = 0; i < search.count; i++) {
+		const struct addr *addr = &search.found[i];
+		struct link link; // gone if it had both families' addresses
+		if (link_get_by_index(network->agent->nl, addr->ifindex, &link, NULL) < 0 ||
+		    !is_tunnel_of_flannel(&link) || network_wants_device(network, link.name))
+			continue;
+		if (is_anothers(network, &link))
+			delete_address(network, &link, addr);
+		else
+			delete_link(network, &link, " of another backend");
+	}
+}
+
+void former_remove(const struct network *network)
+{
+	remove_known_by_mac(network);
+	remove_with_address(network);
+}
+
+void former_remove_all(struct network *network)
+{
+	struct wanted_devices devices = { 0 };
+	if (network->backend)
+		backend_devices(network->backend, &devices);
+	for (size_t i = 0; i < devices.count; i++) {
+		const struct link *own = &devices.devices[i].link;
+		struct link link;
+		if (link_get_by_name(network->agent->nl, own->name, &link, NULL) == 0 &&
+		    strcmp(link.kind, own->kind) == 0 && mac_equal(&link.mac, &own->mac))
+			delete_link(network, &link, "");
+	}
+	network->backend = backend_free(network->backend);
+	former_remove(network);
 }

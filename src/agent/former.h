@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: the devices that another backend left which carried this network on this host, flannel's or ours.
+// Owns: the devices that carried a network on this host and are not wanted any more, flannel's or ours.
 #pragma once
 
-#include "backend/backend.h"
-#include "core/lease.h"
-#include "kernel/netlink.h"
+#include "agent/agent_internal.h"
 
-// A tunnel named as flannel's that has the first address of the host's own subnet: nothing but the network's own backend gives it that.
-// own NULL: the subnet is not known.
-bool former_is_left(struct netlink *nl, const struct link *link, const struct subnet *own);
+// An earlier life of the network made it, by the word of the disk; or it is a tunnel named as flannel's that has the first address of the own
+// subnet: nothing but the network's own backend gives it that.
+bool former_is_left(const struct network *network, const struct link *link);
 
-// Deletes those that the backend does not want; what cannot be deleted is logged. Blocking, a few dumps.
-void former_remove(struct netlink *nl, const struct subnet *own, const struct backend *backend);
+// Deletes those that the network's backend does not want and no other network of this host has; what cannot be deleted is logged.
+// Blocking, a few dumps.
+void former_remove(const struct network *network);
+
+// Of a network that leaves: the devices of its backend, which is freed, and then as above.
+void former_remove_all(struct network *network);

@@ -3,6 +3,7 @@
 // Owns: one network of this host: its fabric, backend, reconciler and files, wired together: who is told of what.
 #include "agent/agent_internal.h"
 
+#include "agent/former.h"
 #include "core/log.h"
 #include "core/mem.h"
 
@@ -254,6 +255,28 @@ static const struct reconcile_source reconcile_source = {
 	.swept = on_swept,
 };
 
+bool network_wants_device(const struct network *network, const char *name)
+{
+	struct wanted_devices devices = { 0 };
+	if (network->backend)
+		backend_devices(network->backend, &devices);
+	for (size_t i = 0; i < devices.count; i++)
+		if (strcmp(devices.devices[i].link.name, name) == 0)
+			return true;
+	return false;
+}
+
+const struct subnet *network_own_subnet(const struct network *network)
+{
+	const struct lease *lease = network->fabric ? fabric_lease(network->fabric) : NULL;
+	if (lease)
+		return &lease->subnet;
+	return network->env_written || ipnet_is_set(&network->env.subnet.v4) ||
+			       ipnet_is_set(&network->env.subnet.v6)
+		       ? &network->env.subnet
+		       : NULL;
+}
+
 // ---- the kernel tells ----
 
 static bool concerns_underlay(const struct network *network, const struct kernel_object *object)
@@ -292,7 +315,7 @@ static void on_bring_up_timer(void *arg)
 	}
 	if (network->backend && network->sweeps < LEAVING_SWEEPS)
 		return;
-	remove_devices(network);
+	former_remove_all(network);
 	log_info("%s: it has nothing on this host any more", network->who);
 	network_left(network);
 }

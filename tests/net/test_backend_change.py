@@ -78,6 +78,18 @@ def test_flannel_ran_with_another_backend(fabric, kind):
     assert {h.subnet_env()["FLANNEL_SUBNET"] for h in net.hosts} == {"10.1.101.1/24", "10.1.102.1/24"}
 
 
+def test_what_is_left_is_found_among_many(fabric):
+    """A host can be in 64 networks."""
+    net = fabric(hosts=2, config=config(HOSTGW), agents=False)
+    host, peer = net.hosts
+    host.ip_batch(*(f"link add flannel.{vni} type vxlan id {vni} dev eth0 dstport 8472 nolearning"
+                    for vni in range(101, 165)))
+    others = tunnels(host)
+    leave_as_flannel(net, host, peer, "vxlan")
+    net.start_agent(host)
+    wait_for(lambda: tunnels(host) == others, "the one that is left to go")
+
+
 def test_another_networks_device_stays(fabric):
     """flannel's name alone does not make a device this network's."""
     net = fabric(hosts=1, config=config(HOSTGW), agents=False)

@@ -455,3 +455,71 @@ def test_networks_without_devices(fabric):
     check_no_loss(probes)
     for name in "ab":
         nets.ping_all(name)
+
+
+VXLAN_11 = CONFIGS["a"]["Backend"]
+HOSTGW = {"Type": "host-gw"}
+
+
+def with_backends(**backends):
+    return {name: {"Network": CONFIGS[name]["Network"], "Backend": backend} for name, backend in backends.items()}
+
+
+def restart_with(nets, configs, ready):
+    """All agents go, then the configs change, and the agents are back."""
+    for host in nets.hosts:
+        host.agent.stop()
+    for name, config in configs.items():
+        nets.put(name, config)
+    for host in nets.hosts:
+        host.agent.restart()
+        for name in ready:
+            wait_ready(host, name)
+
+
+def device_addresses(host, name):
+    (link,) = host.ip_json("-4", "address", "show", "dev", name)
+    return {address["local"] for address in link["addr_info"]}
+
+
+def test_a_device_passes_to_another_network(fabric):
+    """b comes to the device before a, whose it was, cleans up behind itself."""
+    nets = Networks(fabric, "abc", WATCH)
+    for name in "abc":
+        nets.ping_all(name)
+    probes = nets.probes("c")
+    restart_with(nets, with_backends(a={"Type": "vxlan", "VNI": "x"}, b=VXLAN_11), ready="bc")
+    for host in nets.hosts:
+        wait_for(lambda host=host: devices(host) == {"flannel.11", "flannel.13"}, "b's former device to go")
+    nets.ping_all("b")
+    probes += nets.probes("b")
+    nets.put("a", with_backends(a=HOSTGW)["a"])
+    for host in nets.hosts:
+        wait_ready(host, "a")
+        assert devices(host) == {"flannel.11", "flannel.13"}
+        assert device_addresses(host, "flannel.11") == {status(host, "b")["lease"]["subnet"].split("/")[0]}
+    for name in "abc":
+        nets.ping_all(name)
+    check_no_loss(probes)
+
+
+def test_a_device_that_another_network_once_had_stays(fabric):
+    """The disk of a network that is routed plainly now still knows the MAC, which is the same for the same name."""
+    nets = Networks(fabric, "a", WATCH, configs=CONFIGS, hosts=2)
+    nets.ping_all("a")
+    restart_with(nets, with_backends(a=HOSTGW), ready="a")
+    for host in nets.hosts:
+        wait_for(lambda host=host: devices(host) == set(), "a's device to go")
+    nets.put("b", with_backends(b=VXLAN_11)["b"])
+    nets.populate("b")
+    for name in "ab":
+        nets.ping_all(name)
+    probes = nets.probes("a") + nets.probes("b")
+    for host in nets.hosts:
+        (before,) = host.ip_json("link", "show", "dev", "flannel.11")
+        host.agent.restart()
+        for name in "ab":
+            wait_ready(host, name)
+        (after,) = host.ip_json("link", "show", "dev", "flannel.11")
+        assert after["ifindex"] == before["ifindex"]
+    check_no_loss(probes)
