@@ -292,11 +292,12 @@ static void fd_ready(uv_poll_t *uv, int status, int uv_events)
 	uint64_t started = clock_ns(CLOCK_MONOTONIC);
 	unsigned int events = events_of_uv(status, uv_events) & watch->events;
 
-	// libuv stops the handle after an error.
-	if (status < 0)
-		watch->events = 0;
 	if (events)
 		watch->fn(watch->arg, events);
+	// libuv stops the handle after an error, which may be over once it is read: a netlink socket that overflowed is then as
+	// good as before.
+	if (status < 0 && !uv_is_closing((uv_handle_t *)uv))
+		fd_watch_set(watch, watch->events);
 	note_hold(loop, started);
 }
 

@@ -104,6 +104,27 @@ def test_repair(fabric, side, drift):
     assert "again and again" not in host.agent.log()
 
 
+def test_after_more_notifications_than_the_kernel_keeps(fabric):
+    """What was lost is looked for, and what is told later is heard."""
+    net = fabric(hosts=2, config=CONFIG, flags=ONLY_ON_NOTICE)
+    host = net.hosts[0]
+    before = settled_state(net)
+    peer = Peer(net.hosts[1])
+    host.ip_batch("link add many type bridge", "link set many up")
+    passes = host.agent.metric("weft_reconcile_passes_total")
+    host.agent.pause()
+    host.ip_batch(*(f"route {verb} 172.{i >> 8}.{i & 255}.0/24 dev many"
+                    for verb in ("add", "del") for i in range(16 << 8, 64 << 8)))
+    # The socket is full: this one is not told.
+    host.ip("route", "del", peer.subnet)
+    host.agent.resume()
+    wait_for(lambda: state_of(host) == before[0], "the route to be back")
+    wait_for(lambda: host.agent.metric("weft_reconcile_passes_total") > passes, "the end of the pass")
+    counted = repairs(host)
+    host.ip("neigh", "del", peer.gateway, "dev", DEVICE)
+    await_repair(host, before, counted, "a neighbour, after notifications were lost")
+
+
 def test_foreign_entries_are_left_alone(fabric):
     """A repair does not touch what others have in the same tables."""
     net = fabric(hosts=2, config=CONFIG, flags=ONLY_ON_NOTICE)

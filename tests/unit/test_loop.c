@@ -6,9 +6,11 @@
 #include "core/strbuf.h"
 #include "io/loop.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct loop *loop;
@@ -256,6 +258,46 @@ static void test_descriptor(void **state)
 	close(ends[0]);
 }
 
+static int udp_socket(struct sockaddr_in *address)
+{
+	socklen_t len = sizeof(*address);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)address, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)address, &len), 0);
+	return fd;
+}
+
+// It is told of once, and what comes after it is told of, too.
+static void test_descriptor_with_an_error_that_passes(void **state)
+{
+	struct sockaddr_in own = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct sockaddr_in peer = own;
+	struct reader reader = { 0 };
+	int fd;
+
+	(void)state;
+	reader.fd = udp_socket(&own);
+	fd = udp_socket(&peer);
+	assert_int_equal(connect(reader.fd, (struct sockaddr *)&peer, sizeof(peer)), 0);
+	reader.watch = fd_watch_new(loop, reader.fd, readable, &reader);
+	fd_watch_set(reader.watch, FD_READABLE);
+	close(fd);
+	assert_int_equal(write(reader.fd, "x", 1), 1); // nobody is there: refused
+	loop_run(loop);
+	assert_int_equal(reader.len, -1);
+	loop_turn(loop, 10);
+	assert_int_equal(reader.calls, 1);
+	fd = udp_socket(&peer);
+	assert_int_equal(sendto(fd, "abc", 3, 0, (struct sockaddr *)&own, sizeof(own)), 3);
+	loop_turn(loop, 1000);
+	assert_int_equal(reader.calls, 2);
+	assert_int_equal(reader.len, 3);
+	fd_watch_free(reader.watch);
+	close(reader.fd);
+	close(fd);
+}
+
 static void test_descriptor_writable(void **state)
 {
 	struct reader reader = { 0 };
@@ -390,6 +432,7 @@ int main(void)
 		LOOP_TEST(test_stop_before_run),
 		LOOP_TEST(test_longest_hold),
 		LOOP_TEST(test_descriptor),
+		LOOP_TEST(test_descriptor_with_an_error_that_passes),
 		LOOP_TEST(test_descriptor_writable),
 		LOOP_TEST(test_descriptor_number_reused),
 		LOOP_TEST(test_signal),
