@@ -13,10 +13,11 @@
 #include <errno.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <string.h>
 
 #define AWAIT_MS 10000
-#define QUIET_MS 30 // a notification is read at once
+#define QUIET_MS 30
 #define EVENTS_SLICE 512
 #define LINES_MAX 65536
 
@@ -303,13 +304,23 @@ void world_start(struct world *world)
 	world_run(world, 0);
 }
 
+static bool has_unread(const struct world *world)
+{
+	if (!world->monitor)
+		return false;
+	struct pollfd fd = { .fd = monitor_fd(world->monitor), .events = POLLIN };
+	return poll(&fd, 1, 0) > 0;
+}
+
+// A slow machine may take longer than QUIET_MS to read what it was told.
 void world_settle(struct world *world)
 {
 	uint64_t start = loop_now_ms(), quiet_since = start;
 	while (loop_now_ms() - quiet_since < QUIET_MS) {
 		const struct reconcile *reconcile = world->reconcile;
 		loop_turn(world->loop, 2);
-		if (reconcile->pass || reconcile->requested || reconcile->pending_count > 0)
+		if (reconcile->pass || reconcile->requested || reconcile->pending_count > 0 ||
+		    has_unread(world))
 			quiet_since = loop_now_ms();
 		if (loop_now_ms() - start > AWAIT_MS)
 			fail_msg("no rest within %d ms (device: %s)", AWAIT_MS, world->device_error);
