@@ -21,6 +21,8 @@ static_assert(ARRAY_SIZE(format_names) == LOG_FORMAT_COUNT + 1, "a name for each
 static const char *const feature_names[] = { "strict", "nexthop", NULL };
 static_assert(ARRAY_SIZE(feature_names) == NETLINK_FEATURE_COUNT + 1, "a name for each feature");
 
+#define SUBNET_FILE_DEFAULT "/run/flannel/subnet.env"
+
 #define MINUTE_MS 60000
 #define HOUR_MS (60 * MINUTE_MS)
 
@@ -86,7 +88,7 @@ static const struct flag lease_flags[] = {
 };
 
 static const struct flag host_flags[] = {
-	{ .name = "subnet-file", FLAG_STRING, AT(subnet_file), "/run/flannel/subnet.env", "FILE",
+	{ .name = "subnet-file", FLAG_STRING, AT(subnet_file), SUBNET_FILE_DEFAULT, "FILE",
 	  "Where this host's subnet is told to container runtimes." },
 	{ .name = "run-dir", FLAG_STRING, AT(run_dir), "/run/weft", "DIRECTORY",
 	  "Place of the API socket." },
@@ -330,15 +332,23 @@ static int check_insecure(const struct options *options, struct err *e)
 	return err_set(e, -EINVAL, "--insecure and --%s: plain HTTP without a token, or not?", given);
 }
 
-static int check_controller(struct options *options, struct err *e)
+// A variable may stand in an environment that agents and controllers share.
+static int check_no_controller(const struct options *options, const struct flag_set *set, struct err *e)
+{
+	const char *given = options->insecure						? "insecure"
+			    : options->with_agent					? "agent"
+			    : flag_set_source(set, "client-rate") == FLAG_FROM_ARGUMENT ? "client-rate"
+											: NULL;
+
+	return given ? err_set(e, -EINVAL, "--%s: only with --listen", given) : 0;
+}
+
+static int check_controller(struct options *options, const struct flag_set *set, struct err *e)
 {
 	int r;
 
 	if (options->listen[0] == '\0')
-		return options->insecure || options->with_agent
-			       ? err_set(e, -EINVAL, "--%s: only with --listen",
-					 options->insecure ? "insecure" : "agent")
-			       : 0;
+		return check_no_controller(options, set, e);
 	if (options->store_flags.remote.count > 0)
 		return err_set(e, -EINVAL,
 			       "--listen and --remote: a controller stands before a store, not "
@@ -385,7 +395,7 @@ static int check_together(struct options *options, struct flag_set *set, struct 
 	if (r == 0)
 		r = check_networks(options, e);
 	if (r == 0)
-		r = check_controller(options, e);
+		r = check_controller(options, set, e);
 	if (r == 0)
 		r = choose_store(options, set, e);
 	if (r < 0)
@@ -424,6 +434,9 @@ static int read_all(struct flag_set *set, int argc, char *const *argv, char *con
 		return 0;
 	}
 	r = flag_set_environment(set, environment, prefixes, e);
+	// --listen before another controller is refused further on, wherever that one was named.
+	if (r == 0 && (ret->listen[0] == '\0' || ret->store_flags.remote.count == 0))
+		r = store_options_choose(&ret->store_flags, set, "", e);
 	if (r == 0)
 		r = store_options_own_environment(&ret->store_flags, set, environment, e);
 	if (r < 0)
@@ -474,6 +487,10 @@ void options_log_notices(const struct options *options)
 			 "network");
 	if (options->ip_blackhole_route)
 		log_warn("options: --ip-blackhole-route is not carried out yet");
+	if ((options->networks.count > 0 || options->watch_networks) &&
+	    strcmp(options->subnet_file, SUBNET_FILE_DEFAULT) != 0)
+		log_warn("options: --subnet-file is not used: each network has its file in %s",
+			 options->subnet_dir);
 	if (options->kube_api_url[0] != '\0' || options->kubeconfig_file[0] != '\0')
 		log_warn("options: --kube-api-url and --kubeconfig-file are not used");
 	if (options->ignored_vmodule[0] != '\0' || options->ignored_backtrace[0] != '\0')

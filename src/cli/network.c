@@ -141,8 +141,14 @@ enum cli_exit network_list(struct cli *cli)
 	_cleanup_(table_freep) struct table *table = table_new(headings);
 	_cleanup_json_ json_t *json = json_array();
 	struct network_list list = { &store, table, json };
-	enum cli_exit code = store_access_open(cli, &store);
+	enum cli_exit code;
 
+	if (flag_set_source(cli->flags, "network") == FLAG_FROM_ARGUMENT)
+		return cli_fail(CLI_USAGE,
+				"`weft network list` lists all; `weft network get --network=%s` "
+				"shows one",
+				cli->options->network);
+	code = store_access_open(cli, &store);
 	if (code != CLI_OK)
 		return code;
 	store_access_begin(&store);

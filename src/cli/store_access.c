@@ -37,6 +37,15 @@ static int assign_setting(struct cli *cli, const char *flag, const char *value, 
 	return flag_set_assign(cli->flags, flag, value, FLAG_FROM_DEFAULT, e);
 }
 
+// etcd3 and etcd2 are the same servers.
+static bool is_other_kind(const struct cli *cli, const char *kind)
+{
+	const char *given = cli->options->store.store;
+
+	return flag_set_source(cli->flags, "store") != FLAG_FROM_DEFAULT && strcmp(given, kind) != 0 &&
+	       (strncmp(given, "etcd", 4) != 0 || strncmp(kind, "etcd", 4) != 0);
+}
+
 static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
 {
 	static const char *const same[][2] = { { "etcd-prefix", "prefix" },
@@ -56,6 +65,8 @@ static int take_settings(struct cli *cli, const json_t *settings, struct err *e)
 	bool is_remote = strcmp(kind, "controller") == 0;
 	int r;
 
+	if (is_other_kind(cli, kind))
+		return 0;
 	r = assign_setting(cli, store_options_endpoints_flag(kind), endpoints, e);
 	if (r == 0 && !is_remote)
 		r = assign_setting(cli, "store", kind, e);
@@ -78,7 +89,6 @@ static int ask_agent(struct cli *cli, struct err *e)
 
 	if (flag_set_source(cli->flags, "etcd-endpoints") != FLAG_FROM_DEFAULT ||
 	    flag_set_source(cli->flags, "remote") != FLAG_FROM_DEFAULT ||
-	    strcmp(cli->options->store.store, "consul") == 0 ||
 	    agent_get(cli, "/agent/v1/status", &status, NULL) < 0)
 		return 0;
 	return take_settings(cli, show_member(status, "settings"), e);
@@ -137,8 +147,11 @@ enum cli_exit store_access_find(struct cli *cli, struct store_config *ret)
 	struct cli_options *options = (struct cli_options *)cli->options;
 	struct err e = { 0 };
 	enum cli_exit code;
-	int r = ask_agent(cli, &e);
+	int r = store_options_choose(&options->store, cli->flags, "", &e);
 
+	if (r < 0)
+		return cli_fail(CLI_USAGE, "%s", err_msg(&e));
+	r = ask_agent(cli, &e);
 	if (r < 0)
 		return cli_fail_err(r, &e);
 	r = store_options_own_environment(&options->store, cli->flags, environ, &e);
@@ -178,12 +191,13 @@ enum cli_exit store_access_open_target(struct cli *cli, struct store_access *ret
 	struct store_config config = { 0 };
 	struct err e = { 0 };
 	enum cli_exit code;
-	int r = 0;
+	int r;
 
 	if (!store_access_has_target(cli))
 		return cli_fail(CLI_USAGE,
 				"say where to move to: --to-remote, --to-etcd-endpoints or --to-store");
-	if (*options->target.prefix == '\0')
+	r = store_options_choose(&options->target, cli->flags, "to-", &e);
+	if (r == 0 && *options->target.prefix == '\0')
 		r = flag_set_assign(cli->flags, "to-etcd-prefix", options->store.prefix,
 				    FLAG_FROM_DEFAULT, &e);
 	code = check_login(&options->target, "WEFT_TO_ETCD_PASSWORD");

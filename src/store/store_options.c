@@ -170,6 +170,72 @@ static int read_kind(struct store_options *options, const char **ret_path, struc
 		       text_excerpt(text, strlen(text), shown));
 }
 
+// ---- which of several ----
+
+static enum flag_source source_of(const struct flag_set *set, const char *prefix, const char *name)
+{
+	_cleanup_free_ char *flag = xasprintf("%s%s", prefix, name);
+
+	return flag_set_source(set, flag);
+}
+
+static void forget(struct flag_set *set, const char *prefix, const char *name, const char *standard)
+{
+	_cleanup_free_ char *flag = xasprintf("%s%s", prefix, name);
+
+	(void)flag_set_assign(set, flag, standard, FLAG_FROM_DEFAULT, NULL);
+}
+
+// With what only it has use for.
+static void forget_remote(struct flag_set *set, const char *prefix)
+{
+	static const char *const names[] = { "remote",	      "pin",	       "token",
+					     "token-file",    "remote-cafile", "remote-certfile",
+					     "remote-keyfile" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (source_of(set, prefix, names[i]) != FLAG_FROM_ARGUMENT)
+			forget(set, prefix, names[i], "");
+}
+
+static int choose_remote(struct flag_set *set, const char *prefix, const char *other, struct err *e)
+{
+	enum flag_source remote = source_of(set, prefix, "remote"), of = source_of(set, prefix, other);
+
+	if (remote == FLAG_FROM_DEFAULT || of == FLAG_FROM_DEFAULT)
+		return 0;
+	if (remote == of)
+		return err_set(e, -EINVAL,
+			       "--%sremote and --%s%s: controllers or a store? Give one of them",
+			       prefix, prefix, other);
+	if (of > remote)
+		forget_remote(set, prefix);
+	return 0;
+}
+
+int store_options_choose(struct store_options *options, struct flag_set *set, const char *prefix,
+			 struct err *e)
+{
+	enum flag_source etcd = source_of(set, prefix, "etcd-endpoints");
+	enum flag_source store = source_of(set, prefix, "store");
+	int r = choose_remote(set, prefix, "store", e);
+
+	if (r == 0)
+		r = choose_remote(set, prefix, "etcd-endpoints", e);
+	if (r < 0 || etcd == FLAG_FROM_DEFAULT || store == FLAG_FROM_DEFAULT ||
+	    strncmp(options->store, "etcd", 4) == 0)
+		return r;
+	if (etcd == store) {
+		char shown[TEXT_EXCERPT_MAX];
+
+		return err_set(e, -EINVAL, "--%setcd-endpoints: not with --%sstore=%s", prefix,
+			       prefix, text_excerpt(options->store, strlen(options->store), shown));
+	}
+	if (etcd > store)
+		forget(set, prefix, "store", kinds[0]);
+	return 0;
+}
+
 // ---- Consul ----
 
 static bool is_consul(const struct store_options *options)

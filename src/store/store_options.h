@@ -32,6 +32,11 @@ void store_options_add(struct flag_set *set, struct store_options *options);
 // After flags and environment were read: if the store is Consul, what Consul's own variables say of it. -EINVAL.
 int store_options_own_environment(struct store_options *options, struct flag_set *set,
 				  char *const *environment, struct err *e);
+// After flags and environment were read, before the above and store_options_finish: of --remote, --store and
+// --etcd-endpoints, which each name a store, one from the command line goes before another from the environment, which is
+// forgotten; two from the same place that contradict each other are -EINVAL. prefix: "to-" for a second store, else "".
+int store_options_choose(struct store_options *options, struct flag_set *set, const char *prefix,
+			 struct err *e);
 // The same flags for a second store, "to-etcd-endpoints" for prefix "to-". Of these the prefix of the keys has no
 // default: who uses them fills it in.
 void store_options_add_second(struct flag_set *set, const char *title, const char *prefix,

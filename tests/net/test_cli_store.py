@@ -105,6 +105,7 @@ def test_several_networks(bench):
     assert [(n["name"], n["config"] and n["config"]["Network"], n["error"] != "")
             for n in networks] == [
         ("blue", "10.2.0.0/16", False), ("", "10.1.0.0/16", False), ("red", None, True)]
+    assert "--network=blue" in bench.weft("network", "list", "--network=blue", code=USAGE).stderr
     table = bench.out("network", "list")
     assert "not valid JSON" in table and "\x1b" not in table
     shown = bench.weft("network", "get", "--network=red")

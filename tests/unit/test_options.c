@@ -275,6 +275,41 @@ static void test_environment(void **state)
 	assert_string_equal(f->options.store_flags.prefix, "/coreos.com/network");
 }
 
+static int parse_both(struct fixture *f, const char *word, const char *const *environment)
+{
+	return parse(f, (const char *const[]){ "weftd", word, NULL }, environment);
+}
+#define PARSE_BOTH(f, word, ...) parse_both((f), (word), (const char *const[]){ __VA_ARGS__, NULL })
+
+static void test_command_line_before_environment(void **state)
+{
+	struct fixture *f = *state;
+	const struct options *o = &f->options;
+
+	// A host that ran flannel has this in its environment.
+	assert_int_equal(PARSE_BOTH(f, "--remote=a:1", "FLANNELD_ETCD_ENDPOINTS=http://e:1"), 0);
+	assert_string_equal(o->store.kind, "controller");
+	assert_int_equal(PARSE_BOTH(f, "--etcd-endpoints=http://e:1", "WEFT_REMOTE=a:1",
+				    "WEFT_PIN=" PIN, "WEFT_TOKEN=" TOKEN, "WEFT_REMOTE_CAFILE=ca"),
+			 0);
+	assert_string_equal(o->store.kind, "etcd3");
+	assert_string_equal(o->store.endpoints[0], "http://e:1");
+	assert_int_equal(PARSE_BOTH(f, "--store=consul", "WEFT_REMOTE=a:1",
+				    "CONSUL_HTTP_ADDR=http://c:1",
+				    "FLANNELD_ETCD_ENDPOINTS=http://e:1"),
+			 0);
+	assert_string_equal(o->store.kind, "consul");
+	assert_string_equal(o->store.endpoints[0], "http://c:1");
+	assert_int_equal(PARSE_BOTH(f, "--etcd-endpoints=http://e:1", "WEFT_STORE=consul"), 0);
+	assert_string_equal(o->store.kind, "etcd3");
+	assert_int_equal(PARSE_BOTH(f, "--client-rate=9", "WEFT_LISTEN=127.0.0.1:1"), 0);
+	assert_int_equal(PARSE_ENVIRONMENT(f, "WEFT_CLIENT_RATE=9"), 0);
+	assert_int_equal(PARSE_ENVIRONMENT(f, "WEFT_REMOTE=a:1", "FLANNELD_ETCD_ENDPOINTS=http://e:1"),
+			 -EINVAL);
+	assert_int_equal(PARSE_ENVIRONMENT(f, "WEFT_STORE=consul", "FLANNELD_ETCD_ENDPOINTS=http://e:1"),
+			 -EINVAL);
+}
+
 struct refusal {
 	const char *words[4];
 	const char *message;
@@ -320,9 +355,16 @@ static const struct refusal refusals[] = {
 	{ { "--store=consul:x" }, "--store=consul:x: only sqlite has a file" },
 	{ { "--consul-endpoints=a" }, "--consul-endpoints: only with --store=consul" },
 	{ { "--consul-token=a" }, "--consul-token: only with --store=consul" },
-	{ { "--store=consul", "--remote=a:1", "--consul-cafile=a" },
-	  "--consul-cafile: only with --store=consul" },
+	{ { "--remote=a:1", "--consul-cafile=a" }, "--consul-cafile: only with --store=consul" },
 	{ { "--listen=:1", "--consul-token-file=a" }, "--consul-token-file: only with --store=consul" },
+	{ { "--store=consul", "--remote=a:1" },
+	  "--remote and --store: controllers or a store? Give one of them" },
+	{ { "--etcd-endpoints=a:1", "--remote=a:1" },
+	  "--remote and --etcd-endpoints: controllers or a store? Give one of them" },
+	{ { "--store=consul", "--etcd-endpoints=a:1" }, "--etcd-endpoints: not with --store=consul" },
+	{ { "--listen=:1", "--store=consul", "--etcd-endpoints=a:1" },
+	  "--etcd-endpoints: not with --store=consul" },
+	{ { "--client-rate=9" }, "--client-rate: only with --listen" },
 	{ { "--store=consul", "--consul-certfile=a" }, "--consul-certfile needs --consul-keyfile" },
 	{ { "--store=consul", "--consul-keyfile=a" }, "--consul-keyfile needs --consul-certfile" },
 	{ { "--store=consul", "--consul-token=a", "--consul-token-file=b" },
@@ -527,6 +569,7 @@ int main(void)
 		TEST(test_controller_access),
 		TEST(test_networks),
 		TEST(test_environment),
+		TEST(test_command_line_before_environment),
 		TEST(test_refusals),
 		TEST(test_consul),
 		TEST(test_consul_environment),
