@@ -164,11 +164,15 @@ static void on_config(void *arg, int r, const char *text, int64_t mod_revision,
 	}
 	tell_seed(fabric);
 	fabric->config_is_fresh = answered && fabric->has_conf && !fabric->joined;
-	// Before the agent joined nothing is watched: what keeps it from joining may be a config that is being corrected.
-	if (!answered || !fabric->has_conf || !fabric->joined)
-		start_again_later(fabric);
-	else
+	if (answered && fabric->has_conf && fabric->joined) {
 		begin(fabric);
+		return;
+	}
+	// Before the agent joined nothing is watched: what keeps it from joining may be a config that is being corrected,
+	// and not the store, which answered.
+	if (answered)
+		tell_store(fabric, true, NULL);
+	start_again_later(fabric);
 }
 
 // ---- snapshot ----

@@ -76,6 +76,7 @@ def test_etcd_that_does_not_answer(net, host):
 def test_no_config(net, host):
     net.start_agent(host, wait=False)
     complaint(host, "no network config at /coreos.com/network/config", "weft network set")
+    assert "store not reached" not in host.agent.request("/readyz")[1]
     net.put_config(GOOD)
     host.agent.wait_ready()
 
