@@ -9,8 +9,8 @@
 #include "store/wire.h"
 
 // What a controller gave us with a session that we opened, so that any controller of the store knows it for ours before
-// there is a key that says so.
-#define REMOTE_PROOFS_MAX 16
+// there is a key that says so. A host in 64 networks has one each, and one more for the next when a lease was lost.
+#define REMOTE_PROOFS_MAX 128
 #define REMOTE_PROOF_MAX 65
 struct remote_proof {
 	int64_t session; // 0: none

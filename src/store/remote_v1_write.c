@@ -127,6 +127,12 @@ static void reserved(void *arg, int r, const struct http_response *response, int
 
 	(void)response;
 	(void)date_ms;
+	if (r == -EPROTONOSUPPORT) {
+		err_set(&op->err, -EOPNOTSUPP,
+			"a server of flannel from before 0.6 knows no reservations: %s", err_msg(e));
+		v1_op_fail(op, &op->err);
+		return;
+	}
 	if (r < 0) {
 		v1_op_fail(op, e);
 		return;

@@ -478,6 +478,13 @@ static void test_reservation_and_config(void **state)
 	kv_answer_free(&answer);
 	expect_asked(
 		"GET /v1/_/leases \nPOST /v1/_/reservations {\"Subnet\":\"10.1.5.0/24\",\"PublicIP\":\"192.0.2.1\"}\n");
+	say("GET /v1/_/leases", 200, SNAPSHOT("null", "\"17\""));
+	say("POST /v1/_/reservations", 404, "404 page not found\n");
+	do_write(kv, "/p/subnets/10.1.6.0-24", VALUE("192.0.2.1"), 0, 0, &answer);
+	check(answer.r == -EOPNOTSUPP, "%d %s", answer.r, answer.err.msg);
+	assert_non_null(strstr(answer.err.msg, "from before 0.6 knows no reservations"));
+	kv_answer_free(&answer);
+	strbuf_reset(&asked);
 	do_write(kv, "/p/config", CONFIG, 2, 0, &answer);
 	assert_int_equal(answer.r, -EACCES);
 	assert_non_null(strstr(answer.err.msg, "etcd"));
