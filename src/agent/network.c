@@ -205,13 +205,14 @@ static bool source_owns(void *arg, const struct ipnet *dst)
 static void on_repaired(void *arg, const struct kernel_object *object, bool war)
 {
 	struct network *network = arg;
+	const char *label = network->agent->has_several ? network->who : "reconcile";
 	char text[KERNEL_OBJECT_STR_MAX];
 	kernel_object_str(object, text);
 	if (war)
-		log_warn("reconcile: %s is undone by another program again and again: leaving it alone for a while",
-			 text);
+		log_warn("%s: %s is undone by another program again and again: leaving it alone for a while",
+			 label, text);
 	else
-		log_rl(LOG_LEVEL_INFO, "reconcile: repaired %s", text);
+		log_rl(LOG_LEVEL_INFO, "%s: repaired %s", label, text);
 	publish(network, war ? "war" : "repair", json_pack("{s:s}", "object", text));
 }
 

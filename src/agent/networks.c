@@ -106,7 +106,7 @@ static int add(struct agent *agent, const char *name, struct network **ret, stru
 	network->serial = ++serial;
 	network->slot = slot;
 	if (agent->has_several)
-		reconcile_share_host(network->reconcile, slot);
+		reconcile_share_host(network->reconcile, slot, name);
 	link_last(&agent->networks, network);
 	if (ret)
 		*ret = network;

@@ -81,7 +81,7 @@ static void on_result(void *arg, uint32_t tag, int error, const char *extack)
 	struct err e;
 	describe_failure(op, error, extack, &e);
 	if (op->peer == OP_NO_PEER) {
-		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
+		log_rl(LOG_LEVEL_WARN, "%s: %s", reconcile->label, e.msg);
 		return;
 	}
 	if (reconcile->ops.peer_failed[op->peer])
@@ -99,7 +99,7 @@ static void on_result(void *arg, uint32_t tag, int error, const char *extack)
 		return;
 	}
 	if (trouble_failed(reconcile->trouble, &reconcile->ops.peers[op->peer], e.msg, loop_now_ms()))
-		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
+		log_rl(LOG_LEVEL_WARN, "%s: %s", reconcile->label, e.msg);
 }
 
 void ops_apply(struct reconcile *reconcile)
@@ -110,7 +110,7 @@ void ops_apply(struct reconcile *reconcile)
 				  (uint32_t)i);
 	struct err e;
 	if (ops->count > 0 && netlink_batch_commit(reconcile->batch, on_result, reconcile, &e) < 0)
-		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e.msg);
+		log_rl(LOG_LEVEL_WARN, "%s: %s", reconcile->label, e.msg);
 	for (size_t i = 0; i < ops->peer_count; i++)
 		if (!ops->peer_failed[i])
 			trouble_clear(reconcile->trouble, &ops->peers[i]);
@@ -147,7 +147,7 @@ void look_up_paths(struct reconcile *reconcile, const struct lease *const *peers
 	int r = asked == 0 ? 0
 			   : route_get_many(reconcile->nl, destinations, asked, answers, errors, &e);
 	if (r < 0)
-		log_rl(LOG_LEVEL_WARN, "reconcile: looking up the peers' routes: %s", e.msg);
+		log_rl(LOG_LEVEL_WARN, "%s: looking up the peers' routes: %s", reconcile->label, e.msg);
 	for (size_t i = 0; i < asked; i++)
 		*places[i] = (struct underlay_path){ .error = r < 0 ? r : errors[i],
 						     .answer = answers[i] };
@@ -164,8 +164,8 @@ void note_refusal(struct reconcile *reconcile, const struct subnet *subnet, int 
 			    : trouble_refused(reconcile->trouble, subnet, err_msg(e), loop_now_ms());
 	char text[SUBNET_STR_MAX];
 	if (news)
-		log_rl(LOG_LEVEL_WARN, "reconcile: peer %s %s: %s", subnet_str(subnet, text),
-		       ignored ? "ignored" : "not programmed", err_msg(e));
+		log_rl(LOG_LEVEL_WARN, "%s: peer %s %s: %s", reconcile->label,
+		       subnet_str(subnet, text), ignored ? "ignored" : "not programmed", err_msg(e));
 }
 
 void want_peer(struct reconcile *reconcile, const struct lease *peer,
@@ -233,7 +233,8 @@ static bool on_device_change(void *arg, enum netlink_verb verb, const struct ker
 		return false;
 	work->changed = true;
 	char text[KERNEL_OBJECT_STR_MAX];
-	log_info("reconcile: %s %s", work->repair ? "repair" : "set", kernel_object_str(object, text));
+	log_info("%s: %s %s", reconcile->label, work->repair ? "repair" : "set",
+		 kernel_object_str(object, text));
 	if (work->repair)
 		count_repair(reconcile, object);
 	return true;

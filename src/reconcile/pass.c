@@ -340,7 +340,7 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 		return;
 	reconcile->ops.peer_failed[compare.index] = 1;
 	if (trouble_failed(reconcile->trouble, &peer->subnet, compare.conflict.msg, loop_now_ms()))
-		log_rl(LOG_LEVEL_WARN, "reconcile: peer %s not programmed: %s",
+		log_rl(LOG_LEVEL_WARN, "%s: peer %s not programmed: %s", reconcile->label,
 		       subnet_str(&peer->subnet, (char[SUBNET_STR_MAX]){ 0 }), compare.conflict.msg);
 }
 
@@ -502,7 +502,7 @@ static void give_up(struct reconcile *reconcile, const struct err *e)
 	if (dry_run)
 		reconcile->plan_done(reconcile->plan_arg, e->code, e);
 	else
-		log_rl(LOG_LEVEL_WARN, "reconcile: %s", e->msg);
+		log_rl(LOG_LEVEL_WARN, "%s: %s", reconcile->label, e->msg);
 }
 
 // A peer's end is not always told one by one: there may be so many that a pass was asked for in their place.
@@ -530,7 +530,8 @@ static void complete(struct reconcile *reconcile)
 		reconcile->stats.passes++;
 		reconcile->stats.last_pass_ms = loop_now_ms() - pass->started_ms;
 		if (!reconcile->synced && !pass->overrun)
-			log_info("reconcile: the kernel is as wanted: %zu peers, in %llu ms",
+			log_info("%s: the kernel is as wanted: %zu peers, in %llu ms",
+				 reconcile->label,
 				 lease_set_count(reconcile->source.peers(reconcile->arg)),
 				 (unsigned long long)reconcile->stats.last_pass_ms);
 		reconcile->synced |= !pass->overrun;

@@ -38,6 +38,7 @@ struct reconcile *reconcile_new(struct loop *loop, struct netlink *nl,
 	reconcile->trouble = trouble_new();
 	reconcile->war = war_new();
 	reconcile->batch = netlink_batch_new(nl);
+	reconcile->label = xstrdup("reconcile");
 	return reconcile;
 }
 
@@ -56,12 +57,15 @@ struct reconcile *reconcile_free(struct reconcile *reconcile)
 	nexthop_table_free(reconcile->nexthops);
 	trouble_free(reconcile->trouble);
 	war_free(reconcile->war);
+	free(reconcile->label);
 	free(reconcile);
 	return NULL;
 }
 
-void reconcile_share_host(struct reconcile *reconcile, uint32_t slot)
+void reconcile_share_host(struct reconcile *reconcile, uint32_t slot, const char *network)
 {
+	free(reconcile->label);
+	reconcile->label = xasprintf("network %s", network);
 	reconcile->has_neighbours = true;
 	nexthop_table_set_slot(reconcile->nexthops, slot);
 }

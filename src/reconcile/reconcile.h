@@ -70,8 +70,8 @@ struct reconcile *reconcile_new(struct loop *loop, struct netlink *nl,
 				uint64_t scan_interval_ms);
 struct reconcile *reconcile_free(struct reconcile *reconcile); // the kernel state stays
 // Before anything else: the host has other networks, and what has our mark may be theirs. Ours are then routes on our devices or to
-// what source.owns, and nexthops of this slot (nexthop_table.h) that no route of theirs stands on.
-void reconcile_share_host(struct reconcile *reconcile, uint32_t slot);
+// what source.owns, and nexthops of this slot (nexthop_table.h) that no route of theirs stands on. The log names the network.
+void reconcile_share_host(struct reconcile *reconcile, uint32_t slot, const char *network);
 
 // Makes the devices now, synchronously: at start, where an error must be told at once.
 int reconcile_devices(struct reconcile *reconcile, struct err *e);

@@ -104,6 +104,7 @@ struct reconcile {
 	size_t pending_capacity;
 
 	bool has_neighbours; // other networks on this host: our mark is theirs as well
+	char *label;	     // begins what is logged: "network a", else "reconcile"
 	struct nexthop_table *nexthops;
 	struct trouble *trouble;
 	struct war *war;

@@ -381,6 +381,7 @@ def test_drift_is_repaired_by_its_network_only(fabric):
     wait_for(lambda: gone in routes(host), "the route to be put back")
     assert host.agent.metric("weft_repairs_total", network="b", kind="route") == 1
     assert host.agent.metric("weft_repairs_total", network="a") == 0
+    assert f"network b: repaired route {gone}" in host.agent.log_since_start()
     assert host.agent.metric("weft_reconcile_passes_total", network="a") == passes["a"]
 
 

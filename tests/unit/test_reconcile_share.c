@@ -28,7 +28,7 @@ static struct world *shared_world(void)
 	static const struct world_options plain = { .scan_interval_ms = 0 };
 	struct world *world = world_open(&plain);
 	world->reconcile->source.owns = owns;
-	reconcile_share_host(world->reconcile, SLOT);
+	reconcile_share_host(world->reconcile, SLOT, "a");
 	return world;
 }
 
@@ -102,7 +102,7 @@ static void test_what_is_on_our_device_moves_into_our_slot(void **state)
 	world_close(world);
 	world = world_open(&(struct world_options){ .keep_kernel = true });
 	world->reconcile->source.owns = owns;
-	reconcile_share_host(world->reconcile, SLOT);
+	reconcile_share_host(world->reconcile, SLOT, "a");
 	world_fill(world, 1, 3);
 	world_start(world);
 	world_settle(world);
