@@ -15,6 +15,7 @@
 
 #define HIDDEN ".weft/"
 #define LEASES "subnets/"
+#define CONFIG "config"
 #define KEY_SHOWN_MAX 200
 
 // ---- keys ----
@@ -237,6 +238,28 @@ static int refuse_key(const struct caller *caller, const struct kv_write *write,
 		       ip_str(&caller->peer, peer));
 }
 
+// A network is made by an operator: nobody fills the store with leases of networks that do not exist. One that was made just
+// now may not have been heard of.
+static int check_network(const struct controller *controller, const struct kv_write *write,
+			 size_t prefix_len, struct err *e)
+{
+	_cleanup_free_ char *config =
+		xasprintf("%.*s" CONFIG, (int)(prefix_len - strlen(LEASES)), write->key);
+
+	if (pair_set_find(mirror_pairs(controller->mirror), config, strlen(config)))
+		return 0;
+	(void)refuse(write, "its network has no config", e);
+	return e->code = -EAGAIN;
+}
+
+static int check_new(const struct controller *controller, const struct caller *caller,
+		     const struct kv_write *write, size_t prefix_len, const char *proof, struct err *e)
+{
+	int r = write->value ? check_network(controller, write, prefix_len, e) : 0;
+
+	return r < 0 ? r : check_session(controller, caller, write, proof, e);
+}
+
 // What is there of the key, as of the compared revision.
 static int judge(const struct controller *controller, const struct caller *caller,
 		 const struct kv_write *write, const void *value, size_t len, int64_t session,
@@ -276,7 +299,7 @@ int guard_write(const struct controller *controller, const struct caller *caller
 	if (r < 0)
 		return r;
 	if (compare->kind == KV_ABSENT)
-		return check_session(controller, caller, write, proof, e);
+		return check_new(controller, caller, write, prefix_len, proof, e);
 	pair = pair_set_find(pairs, write->key, len);
 	if (!pair || pair->mod_revision != compare->mod_revision)
 		return 1;

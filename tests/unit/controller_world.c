@@ -66,6 +66,7 @@ int world_setup(void **state)
 	loop = loop_new();
 	assert_int_equal(kv_open(loop, &(struct store_config){ .kind = "memory" }, &store, NULL), 0);
 	direct = memory_share(store);
+	must_put(direct, "/weft/config", "{}");
 	first = serve(RATE);
 	second = serve(RATE);
 	admin = client(first, ADMIN, NULL);

@@ -176,6 +176,7 @@ static void test_values(void **state)
 	// With her address.
 	wait_read(bob);
 	assert_int_equal(write_key(bob, KEY2, his, 0, session, NULL), -EACCES);
+	assert_int_equal(write_key(admin, "/weft/net/config", "{}", 0, 0, NULL), 0);
 	assert_int_equal(write_key(bob, "/weft/net/subnets/10.1.3.0-24", his, 0, session, NULL), 0);
 	free(lease.value);
 }
@@ -206,7 +207,25 @@ static void test_keys(void **state)
 		check(answer.r == -EACCES, "%s: %d", keys[i], answer.r);
 		kv_answer_free(&answer);
 	}
-	assert_int_equal(write_key(admin, CONFIG, "{}", 0, 0, NULL), 0);
+	assert_int_equal(write_key(admin, "/weft/net/config", "{}", 0, 0, NULL), 0);
+}
+
+// Networks are made by operators.
+static void test_lease_without_a_network(void **state)
+{
+	struct held lease;
+
+	(void)state;
+	lease.value = value_of(BOB, "192.0.2.2");
+	lease.session = open_session(bob);
+	assert_int_equal(write_key(bob, "/weft/net/subnets/10.1.3.0-24", lease.value, 0,
+				   lease.session, NULL),
+			 -EAGAIN);
+	assert_int_equal(write_key(admin, "/weft/net/config", "{}", 0, 0, NULL), 0);
+	assert_int_equal(write_key(bob, "/weft/net/subnets/10.1.3.0-24", lease.value, 0,
+				   lease.session, NULL),
+			 0);
+	free(lease.value);
 }
 
 // ---- what has no mark ----
@@ -397,7 +416,6 @@ static void test_hidden_keys(void **state)
 
 	(void)state;
 	must_put(direct, "/weft/.weft/tokens/x", "secret");
-	must_put(direct, CONFIG, "{}");
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
 		struct watch_log log = { 0 };
 		struct kv_answer answer;
@@ -438,6 +456,8 @@ int main(void)
 						world_teardown),
 		cmocka_unit_test_setup_teardown(test_values, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_keys, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_lease_without_a_network, world_setup,
+						world_teardown),
 		cmocka_unit_test_setup_teardown(test_reservation, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_lease_to_reservation, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_unmarked_lease, world_setup, world_teardown),
