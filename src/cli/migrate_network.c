@@ -163,16 +163,24 @@ static int look_at_target(struct migration *migration)
 	return 0;
 }
 
-static int count_leases(struct migration *migration)
+static int count_leases(struct migration *migration, struct lease_rows *rows)
+{
+	if (lease_rows_read(&migration->source, rows) < 0)
+		return failed(migration, &migration->source);
+	migration->leases = rows->count;
+	migration->reservations = 0;
+	for (size_t i = 0; i < rows->count; i++)
+		migration->reservations += rows->rows[i].lease.session == 0;
+	return 0;
+}
+
+static int look_at_leases(struct migration *migration)
 {
 	_cleanup_lease_rows_ struct lease_rows rows = { 0 };
+	int r = count_leases(migration, &rows);
 
-	if (lease_rows_read(&migration->source, &rows) < 0)
-		return failed(migration, &migration->source);
-	migration->leases = rows.count;
-	migration->reservations = 0;
-	for (size_t i = 0; i < rows.count; i++)
-		migration->reservations += rows.rows[i].lease.session == 0;
+	if (r < 0)
+		return r;
 	if (rows.fault_count > 0 && !migration->force)
 		return err_set(&migration->err, -EINVAL,
 			       "%zu of the leases cannot be read, as %.60s: %.80s; delete them with `weft lease rm`, "
@@ -187,7 +195,7 @@ int migration_look(struct migration *migration)
 
 	if (r == 0 && migration->target.kv)
 		r = look_at_target(migration);
-	return r == 0 ? count_leases(migration) : r;
+	return r == 0 ? look_at_leases(migration) : r;
 }
 
 // ---- marks ----
@@ -305,6 +313,7 @@ static int empty_target(struct migration *migration)
 
 int migration_abort(struct migration *migration)
 {
+	_cleanup_lease_rows_ struct lease_rows rows = { 0 };
 	int r = look_at_source(migration);
 
 	if (r < 0)
@@ -325,7 +334,11 @@ int migration_abort(struct migration *migration)
 		if (r < 0)
 			return r;
 	}
-	r = write_config(migration, &migration->source, migration->config, &migration->source_revision);
+	r = count_leases(migration,
+			 &rows); // for the report: one that cannot be read is no reason to stay frozen
+	if (r == 0)
+		r = write_config(migration, &migration->source, migration->config,
+				 &migration->source_revision);
 	if (r == 0)
 		migration->stage = MIGRATION_NEW;
 	return r;

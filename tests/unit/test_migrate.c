@@ -444,6 +444,7 @@ static void test_abort(void **state)
 	migration_free(&migration);
 	migration = begin();
 	must(migration_abort(&migration), migration);
+	assert_true(migration.leases > 0);
 	config_is(&source, CONFIG, __LINE__);
 	config_is(&target, "none", __LINE__);
 	assert_int_equal(lease_rows_read(&migration.target, &rows), 0);
