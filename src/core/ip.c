@@ -188,16 +188,6 @@ const char *ip_str(const struct ip *ip, char buf[static IP_STR_MAX])
 	return buf;
 }
 
-bool ip_is_set(const struct ip *ip)
-{
-	return ip->family != AF_UNSPEC;
-}
-
-bool ip_equal(const struct ip *a, const struct ip *b)
-{
-	return ip_compare(a, b) == 0;
-}
-
 int ip_compare(const struct ip *a, const struct ip *b)
 {
 	if (a->family != b->family)

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 
 // Network byte order in `bytes`; the unused rest is zero, so that values compare by memcmp.
@@ -33,8 +34,14 @@ int ip_parse(const char *text, struct ip *ret);
 // RFC 5952. Returns buf; none gives "none".
 const char *ip_str(const struct ip *ip, char buf[static IP_STR_MAX]);
 
-bool ip_is_set(const struct ip *ip);
-bool ip_equal(const struct ip *a, const struct ip *b);
+static inline bool ip_is_set(const struct ip *ip)
+{
+	return ip->family != AF_UNSPEC;
+}
+static inline bool ip_equal(const struct ip *a, const struct ip *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
 int ip_compare(const struct ip *a, const struct ip *b);
 struct ip ip_add(const struct ip *ip, u128 delta); // wraps within the family's width
 bool ip_is_unspecified(const struct ip *ip);	   // 0.0.0.0 or ::

@@ -184,19 +184,20 @@ static void grow(struct have *have)
 	free(old.entries);
 }
 
-void have_add(struct have *have, const struct kernel_object *object)
+struct have_entry *have_add(struct have *have, const struct kernel_object *object)
 {
 	struct have_entry entry;
 	if ((object->kind == KERNEL_ROUTE && object->route.other) || !entry_from_object(object, &entry))
-		return;
+		return NULL;
 	if (have->count * 3 >= have->capacity * 2)
 		grow(have);
 	struct have_entry *slot = find_slot(have, &entry);
 	if (!slot_is_empty(slot))
-		return;
+		return slot;
 	*slot = entry;
 	have->count++;
 	have->of_kind[entry.kind]++;
+	return slot;
 }
 
 struct have_entry *have_find(const struct have *have, const struct kernel_object *object)
@@ -213,7 +214,8 @@ struct have_entry *have_find_other_remote(const struct have *have, const struct 
 {
 	struct have_entry wanted, *found = NULL;
 	size_t mask = have->capacity - 1;
-	if (object->kind != KERNEL_FDB || !entry_from_object(object, &wanted))
+	if (object->kind != KERNEL_FDB || have->of_kind[KERNEL_FDB] == 0 ||
+	    !entry_from_object(object, &wanted))
 		return NULL;
 	// Only the MAC is hashed, so all of its entries are in one run.
 	for (size_t i = key_hash(&wanted) & mask; !slot_is_empty(&have->entries[i]);
@@ -272,8 +274,7 @@ void have_entry_claim(struct have_entry *entry, const struct kernel_object *obje
 
 void have_claim_new(struct have *have, const struct kernel_object *object)
 {
-	have_add(have, object);
-	struct have_entry *entry = have_find(have, object);
+	struct have_entry *entry = have_add(have, object);
 	if (entry)
 		entry->seen = entry->claimed = true;
 }

@@ -31,8 +31,8 @@ struct have_entry {
 struct have *have_new(size_t expected);
 struct have *have_free(struct have *have);
 // A second object with the same key is not stored again. Routes of a TOS, a source or an encapsulation of their own are not stored: they
-// are no hindrance to ours, or the kernel says so.
-void have_add(struct have *have, const struct kernel_object *object);
+// are no hindrance to ours, or the kernel says so. Its entry, or NULL: not stored.
+struct have_entry *have_add(struct have *have, const struct kernel_object *object);
 size_t have_count(const struct have *have);
 
 // The entry with the object's key, or NULL. Keys: neigh (device, ip), FDB (device, MAC, remote), nexthop (id), route (dst, metric; an IPv6 metric of 0 is the kernel's 1024).

@@ -92,12 +92,22 @@ static struct gateway_key gateway_key(const struct ip *gateway, uint32_t ifindex
 	return key;
 }
 
+static size_t gateway_hash(const struct ip *gateway, uint32_t ifindex)
+{
+	struct gateway_key key = gateway_key(gateway, ifindex);
+	return (size_t)hash_bytes(&key, sizeof(key));
+}
+
+static size_t id_hash(uint32_t id)
+{
+	return (size_t)hash_bytes(&id, sizeof(id));
+}
+
 static uint32_t *place_by_gateway(const struct nexthop_table *table, const struct ip *gateway,
 				  uint32_t ifindex)
 {
-	struct gateway_key key = gateway_key(gateway, ifindex);
 	size_t mask = table->places - 1;
-	for (size_t i = (size_t)hash_bytes(&key, sizeof(key)) & mask;; i = (i + 1) & mask) {
+	for (size_t i = gateway_hash(gateway, ifindex) & mask;; i = (i + 1) & mask) {
 		uint32_t number = table->by_gateway[i];
 		if (number == 0)
 			return &table->by_gateway[i];
@@ -110,19 +120,29 @@ static uint32_t *place_by_gateway(const struct nexthop_table *table, const struc
 static uint32_t *place_by_id(const struct nexthop_table *table, uint32_t id)
 {
 	size_t mask = table->places - 1;
-	for (size_t i = (size_t)hash_bytes(&id, sizeof(id)) & mask;; i = (i + 1) & mask) {
+	for (size_t i = id_hash(id) & mask;; i = (i + 1) & mask) {
 		uint32_t number = table->by_id[i];
 		if (number == 0 || table->slots[number - 1].id == id)
 			return &table->by_id[i];
 	}
 }
 
+static uint32_t *empty_place(const struct nexthop_table *table, uint32_t *index, size_t hash)
+{
+	size_t i = hash & (table->places - 1);
+	while (index[i] != 0)
+		i = (i + 1) & (table->places - 1);
+	return &index[i];
+}
+
+// Neither its gateway nor its id is in the table: there is nothing to compare, and no other slot to be fetched.
 static void index_slot(struct nexthop_table *table, size_t number)
 {
 	const struct slot *slot = &table->slots[number - 1];
 	if (ip_is_set(&slot->gateway))
-		*place_by_gateway(table, &slot->gateway, slot->ifindex) = (uint32_t)number;
-	*place_by_id(table, slot->id) = (uint32_t)number;
+		*empty_place(table, table->by_gateway,
+			     gateway_hash(&slot->gateway, slot->ifindex)) = (uint32_t)number;
+	*empty_place(table, table->by_id, id_hash(slot->id)) = (uint32_t)number;
 }
 
 // Removal leaves dead slots (id 0) that stay findable by nobody; a rebuild drops them.

@@ -201,11 +201,10 @@ static void refuse(struct peer_compare *compare, const struct have_entry *entry,
 }
 
 // Does the object belong to another peer, or to another program? Says so.
+// rival: what the kernel has with the same MAC and another remote, or NULL.
 static bool is_refused(struct peer_compare *compare, const struct have_entry *entry,
-		       const struct kernel_object *object)
+		       const struct have_entry *rival, const struct kernel_object *object)
 {
-	const struct have *have = compare->reconcile->pass->have;
-	const struct have_entry *rival = have_find_other_remote(have, object);
 	if (rival && (rival->claimed || rival->seen || (entry && entry->moved))) {
 		refuse(compare, rival, ": another peer has the same MAC");
 		return true;
@@ -246,7 +245,10 @@ static void compare_object(struct peer_compare *compare, const struct kernel_obj
 	struct have_entry *entry = have_find(reconcile->pass->have, object);
 	if (entry)
 		entry->seen = true;
-	if (compare->silent || is_refused(compare, entry, object))
+	if (compare->silent)
+		return;
+	struct have_entry *rival = have_find_other_remote(reconcile->pass->have, object);
+	if (is_refused(compare, entry, rival, object))
 		return;
 	bool equal = entry && have_entry_equals(entry, object);
 	bool claimed = entry && entry->claimed;
@@ -261,7 +263,6 @@ static void compare_object(struct peer_compare *compare, const struct kernel_obj
 		return;
 	}
 	bool held = compare->repair && !repair_allowed(reconcile, object);
-	struct have_entry *rival = have_find_other_remote(reconcile->pass->have, object);
 	if (rival) {
 		rival->moved = true; // we make one entry for a MAC, and a replace moves it
 		rival->seen |= held;
