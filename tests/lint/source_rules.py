@@ -24,6 +24,7 @@ class Rule:
 LAYERS = {
     "core": "",
     "io": "core",
+    "udp": "core",
     "kernel": "core",
     "reconcile": "core io kernel",
     "store": "core io",
