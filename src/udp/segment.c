@@ -44,26 +44,24 @@ static bool l4_fits(const struct vnet *vnet, const struct packet *packet, bool t
 	return vnet->sum_start + l4_header_min(tcp) < packet->len;
 }
 
-static void sum_headers(const struct packet *packet, struct superpacket *super)
+void superpacket_sum(struct superpacket *super)
 {
 	uint8_t header[SEGMENT_HEADER_MAX];
-	uint8_t protocol = super->tcp ? IPPROTO_TCP : IPPROTO_UDP;
+	struct packet packet = { .data = (uint8_t *)super->data, .version = super->version };
 	memcpy(header, super->data, super->header_len);
-	if (packet->version == 4) {
+	if (super->version == 4) {
 		store16(header + 2, 0);
 		store16(header + 4, 0);
 		store16(header + 10, 0);
 		super->ip_sum = checksum_add(0, header, super->l4);
 	}
 	uint8_t *l4 = header + super->l4;
+	store32(l4 + 4, 0); // TCP's sequence; of UDP, length and checksum
 	if (super->tcp) {
-		store32(l4 + 4, 0);
 		store16(l4 + 12, 0);
 		store16(l4 + 16, 0);
-	} else {
-		store32(l4 + 4, 0);
 	}
-	super->l4_sum = packet_pseudo_sum(packet, protocol, 0);
+	super->l4_sum = packet_pseudo_sum(&packet, super->tcp ? IPPROTO_TCP : IPPROTO_UDP, 0);
 	super->l4_sum = checksum_add(super->l4_sum, l4, super->header_len - super->l4);
 }
 
@@ -87,7 +85,6 @@ bool superpacket_open(const struct vnet *vnet, const struct packet *packet, stru
 	super.count = (super.payload_len + super.segment - 1) / super.segment;
 	if (header + super.segment > PACKET_MAX)
 		return false;
-	sum_headers(packet, &super);
 	*ret = super;
 	return true;
 }

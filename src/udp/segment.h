@@ -26,6 +26,8 @@ struct superpacket {
 // Computes the header's length itself; vnet is judged by the packet and not trusted. False: they do
 // not fit together.
 bool superpacket_open(const struct vnet *vnet, const struct packet *packet, struct superpacket *ret);
+// Once, when nothing changes the packet's headers any more (the TTL) and before the first segment.
+void superpacket_sum(struct superpacket *super);
 
 // Writes the header of segment index, all checksums done, and tells where its payload is. Returns the payload's length.
 uint32_t superpacket_segment(const struct superpacket *super, uint32_t index,

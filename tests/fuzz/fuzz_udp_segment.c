@@ -35,10 +35,11 @@ static void keep(struct packets *packets, const void *head, size_t head_len, con
 	packets->len[packets->count++] = head_len + rest_len;
 }
 
-static void cut(const struct superpacket *super, struct packets *ret)
+static void cut(struct superpacket *super, struct packets *ret)
 {
 	uint8_t header[SEGMENT_HEADER_MAX];
 	uint32_t payload = 0;
+	superpacket_sum(super);
 	for (uint32_t i = 0; i < super->count; i++) {
 		const uint8_t *at = NULL;
 		uint32_t len = superpacket_segment(super, i, header, &at);
@@ -68,7 +69,7 @@ static void judge(const struct packets *packets, bool plain)
 
 static void keep_one(void *arg, const struct iovec *packet)
 {
-	keep(arg, packet->iov_base, packet->iov_len, NULL, 0);
+	keep(arg, packet->iov_base, packet->iov_len, "", 0);
 }
 
 static void again(struct coalescer *c, size_t run, struct packets *ret, struct packets *ret_parted)
@@ -81,8 +82,8 @@ static void again(struct coalescer *c, size_t run, struct packets *ret, struct p
 	struct superpacket super;
 	must(count == (size_t)c->runs[run].count + 1 && pieces[0].iov_len == VNET_HEADER);
 	if (count == 2) {
-		keep(ret, pieces[1].iov_base, pieces[1].iov_len, NULL, 0);
-		keep(ret_parted, pieces[1].iov_base, pieces[1].iov_len, NULL, 0);
+		keep(ret, pieces[1].iov_base, pieces[1].iov_len, "", 0);
+		keep(ret_parted, pieces[1].iov_base, pieces[1].iov_len, "", 0);
 		return;
 	}
 	for (size_t i = 1; i < count; i++)
@@ -137,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			}
 			struct packets before = { .count = 0 };
 			for (size_t i = 0; i < first.count; i++)
-				keep(&before, first.data[i], first.len[i], NULL, 0);
+				keep(&before, first.data[i], first.len[i], "", 0);
 			for (size_t run = 0; run < coalescer.run_count; run++)
 				again(&coalescer, run, &second, &parted);
 			same(&before, &second);

@@ -240,6 +240,7 @@ static void round_trip(void (*make)(uint8_t *, unsigned int), size_t len, size_t
 	// The kernel's hint may cover more than the headers.
 	vnet.header_len = (uint16_t)packet.len;
 	assert_true(superpacket_open(&vnet, &packet, &super));
+	superpacket_sum(&super);
 	assert_int_equal(super.count, 5);
 	for (unsigned int i = 0; i < 5; i++) {
 		uint8_t head[SEGMENT_HEADER_MAX], want[PACKET_ROOM];
@@ -375,6 +376,7 @@ static void test_flags_of_segments(void **state)
 	room[0][33] = 0xd9; // CWR, ECE, ACK, PSH, FIN
 	assert_int_equal(packet_parse(room[0], TCP_LEN, &packet), PACKET_FINE);
 	assert_true(superpacket_open(&vnet, &packet, &super));
+	superpacket_sum(&super);
 	assert_int_equal(super.count, 3);
 	for (uint32_t i = 0; i < 3; i++) {
 		assert_int_equal(superpacket_segment(&super, i, head, &payload), i < 2 ? 40 : 20);
