@@ -53,7 +53,7 @@ static const struct flag flags[] = {
 	{ .name = "queue-length",
 	  FLAG_INT,
 	  AT(queue_len),
-	  "64",
+	  "128",
 	  "NUMBER",
 	  "Packets that wait in the device. A longer queue is more delay under load.",
 	  .min = 8,
@@ -61,10 +61,11 @@ static const struct flag flags[] = {
 	{ .name = "spin",
 	  FLAG_INT,
 	  AT(spin_us),
-	  "50",
+	  "-1",
 	  "MICROSECONDS",
-	  "How long an answer is waited for awake. 0: never.",
-	  .min = 0,
+	  "How long an answer is waited for awake. 0: never. -1: 50 where there are 4 processors or more, "
+	  "else never.",
+	  .min = -1,
 	  .max = 1000 },
 	{ .name = "source-port",
 	  FLAG_CHOICE,
@@ -107,6 +108,15 @@ static unsigned int worker_count(int64_t asked)
 	return half < 1 ? 1 : half > TUN_QUEUES_MAX ? TUN_QUEUES_MAX : (unsigned int)half;
 }
 
+// Awake, a worker keeps a processor from who is to answer, if there is no other.
+static unsigned int spin_us(int64_t asked)
+{
+	enum { STANDARD_US = 50, PROCESSORS_MIN = 4 };
+	if (asked >= 0)
+		return (unsigned int)asked;
+	return sysconf(_SC_NPROCESSORS_ONLN) >= PROCESSORS_MIN ? STANDARD_US : 0;
+}
+
 static bool has(const struct udp_options *options, enum udp_feature feature)
 {
 	return !(options->without_features & (1u << feature));
@@ -128,7 +138,7 @@ static int finish(struct udp_options *options, struct err *e)
 		.port = (uint16_t)options->port,
 		.workers = worker_count(options->workers),
 		.queue_len = (unsigned int)options->queue_len,
-		.spin_us = (unsigned int)options->spin_us,
+		.spin_us = spin_us(options->spin_us),
 		.fixed_source = options->source_port == 1,
 		.join_tcp = has(options, UDP_FEATURE_TCP_JOIN),
 		.join_udp = has(options, UDP_FEATURE_UDP_JOIN),

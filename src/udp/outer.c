@@ -12,7 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 8 << 20 };
+// A superpacket of each of some peers at once. More would not be lost less often, but wait longer: what
+// is here is behind all that came before.
+enum { RECEIVE_BUFFER_BYTES = 2 << 20, SEND_BUFFER_BYTES = 8 << 20 };
 
 static void set(int fd, int level, int option, int value)
 {
@@ -43,9 +45,9 @@ static int open_at(const struct ip *address, uint16_t port, bool shared, int *re
 	int r = bind_to(fd, address, port);
 	if (r < 0)
 		return err_set(e, r, "%s port %u: %s", ip_str(address, text), port, strerror(-r));
-	// Beyond net.core.?mem_max, for a burst is as long as a superpacket of each peer.
-	set(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES);
-	set(fd, SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES);
+	// Beyond net.core.?mem_max.
+	set(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
+	set(fd, SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER_BYTES);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -89,3 +89,11 @@ int tun_set_queue_len(const char *name, unsigned int packets, struct err *e)
 		return err_set(e, -errno, "queue of device %s: %s", name, strerror(errno));
 	return 0;
 }
+
+int tun_accept_own_source(const char *name)
+{
+	char path[64 + IFNAMSIZ];
+	int r = text_format(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/accept_local", name);
+	_cleanup_close_ int fd = r < 0 ? -1 : open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 || write(fd, "1", 1) != 1 ? -errno : 0;
+}

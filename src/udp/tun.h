@@ -21,3 +21,5 @@ int tun_open(const char *name, unsigned int count, int *ret_fds, struct err *e);
 int tun_negotiate(int fd, struct tun_features *ret, struct err *e);
 // How many packets wait in the device; each may be a superpacket.
 int tun_set_queue_len(const char *name, unsigned int packets, struct err *e);
+// Lets packets in whose source is an address of this host: the ICMP errors that we write. Without it the kernel drops them.
+int tun_accept_own_source(const char *name);

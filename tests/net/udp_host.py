@@ -105,6 +105,7 @@ class UdpHost:
         self.address = subnet and str(ipaddress.ip_network(subnet).network_address)
         self.address6 = subnet6 and str(ipaddress.ip_network(subnet6).network_address)
         self.wrap = list(wrap)
+        self.outer = host.v4 if "eth0" in host.interfaces else None
         self.process = None
         self.control = None
 
@@ -122,7 +123,7 @@ class UdpHost:
         return self
 
     def spawn(self, *flags):
-        self.process = self.host.spawn(*self.wrap, str(build() / "weft-udp"), f"--address={self.host.v4}",
+        self.process = self.host.spawn(*self.wrap, str(build() / "weft-udp"), f"--address={self.outer}",
                                        f"--device={self.device}", "--socket=/run/udp.sock", *flags)
 
     def connect(self):
@@ -142,7 +143,7 @@ class UdpHost:
     def start_loop(self, peers, mtu=1472, verify=True):
         """The loop in place of weft-udp; peers: {subnet: host}."""
         self.process = self.host.spawn(str(build() / "tests/bench/udp_loop"), *(["-v"] if verify else []), self.device,
-                                       self.host.v4, "8285", *[f"{s}={h}" for s, h in peers.items()])
+                                       self.outer, "8285", *[f"{s}={h}" for s, h in peers.items()])
         wait_for(lambda: self.host.ip("link", "show", "dev", self.device, check=False), "the loop's device")
         self.bring_up(mtu)
         return self
@@ -162,5 +163,5 @@ class UdpHost:
 def mesh(hosts):
     """Tell all of all."""
     for one in hosts:
-        one.tell({subnet: other.host.v4 for other in hosts if other is not one
+        one.tell({subnet: other.outer for other in hosts if other is not one
                   for subnet in (other.subnet, other.subnet6) if subnet})
