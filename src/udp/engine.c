@@ -7,6 +7,7 @@
 #include "udp/worker.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -137,12 +138,31 @@ size_t engine_descriptors(const struct engine *engine, int ret[static ENGINE_FDS
 	return count;
 }
 
+// What is sent may wait in a queue of the processor, which a worker that is moved to another one would
+// overtake. One worker alone is left to the scheduler: it would be stuck behind whatever runs there.
+static void bind_worker(const struct engine *engine, size_t index)
+{
+	cpu_set_t allowed, one;
+	CPU_ZERO(&one);
+	if (engine->worker_count < 2 || sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+		return;
+	size_t place = index * (size_t)CPU_COUNT(&allowed) / engine->worker_count;
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed) || place-- > 0)
+			continue;
+		CPU_SET(cpu, &one);
+		(void)pthread_setaffinity_np(engine->workers[index]->thread, sizeof(one), &one);
+		return;
+	}
+}
+
 int engine_start(struct engine *engine, struct err *e)
 {
 	for (size_t i = 0; i < engine->worker_count; i++) {
 		int r = worker_start(engine->workers[i]);
 		if (r < 0)
 			return err_set(e, r, "a worker's thread: %s", strerror(-r));
+		bind_worker(engine, i);
 	}
 	return 0;
 }

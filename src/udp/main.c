@@ -45,7 +45,7 @@ static int open_engine(const struct udp_options *options, struct take_over *take
 static int confine(const struct udp_options *options, struct engine *engine, struct err *e)
 {
 	bool sandbox = !(options->without_features & (1u << UDP_FEATURE_SANDBOX));
-	int r = sandbox ? sandbox_drop_capabilities(e) : 0;
+	int r = sandbox_drop_capabilities(e);
 	if (r == 0)
 		r = engine_start(engine, e);
 	if (r == 0 && sandbox)

@@ -81,7 +81,7 @@ static const struct flag flags[] = {
 	  NULL,
 	  "NAME,...",
 	  "Do as if there were no: segment (cutting by the kernel of what is sent), tcp-join, udp-join (of what "
-	  "is received), sandbox.",
+	  "is received), sandbox (a filter of system calls).",
 	  .choices = feature_names },
 	{ .name = "log-level",
 	  FLAG_CHOICE,

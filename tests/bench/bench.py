@@ -2,7 +2,7 @@
 # Copyright The weft authors
 """The benchmarks of the control plane: medians, beside what bare etcd and the bare kernel took in the same rounds.
 
-usage: bench.py [start|start65k|puts|steady|memory|env|requests|controller ...]   (none: all but start65k)
+usage: bench.py [start|start65k|puts|steady|memory|env|requests|controller|udp ...]   (none: all but start65k)
 """
 
 import json
@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lab import Lab, wait_for  # noqa: E402
+import udp  # noqa: E402 (beside this file)
 
 HERE = Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
@@ -293,6 +294,10 @@ def bench_requests():
     table("what a first start costs", rows)
 
 
+def bench_udp():
+    table("the packet path of udp, in frame mode, medians of 7 interleaved rounds", udp.show(udp.bench()))
+
+
 BENCHES = {
     "start": lambda: bench_start(10000, 7),
     "start65k": lambda: bench_start(65000, 3),
@@ -303,6 +308,7 @@ BENCHES = {
     "requests": bench_requests,
     "controller": bench_controller,
     "tls": lambda: bench_controller(is_secure=True),
+    "udp": bench_udp,
 }
 
 if __name__ == "__main__":

