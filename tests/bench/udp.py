@@ -65,8 +65,8 @@ class Way:
 
     def set_up_vxlan(self, outer):
         for own, peer, host in ((1, 2, self.hosts[0]), (2, 1, self.hosts[1])):
-            host.ip("link", "add", "vx0", "address", f"02:00:00:00:00:0{own}", "mtu", "1450", "type", "vxlan", "id", "1",
-                    "dstport", "8472", "local", outer[own - 1], "nolearning")
+            host.ip("link", "add", "vx0", "address", f"02:00:00:00:00:0{own}", "mtu", "1450", "type", "vxlan",
+                    "id", "1", "dstport", "8472", "local", outer[own - 1], "nolearning")
             host.ip("addr", "add", f"10.1.{own}.0/32", "dev", "vx0")
             host.ip("link", "set", "vx0", "up")
             host.ip("route", "add", f"10.1.{peer}.0/24", "via", f"10.1.{peer}.0", "dev", "vx0", "onlink")

@@ -200,8 +200,8 @@ def test_what_is_refused(lab):
     for number, (reason, sender, data) in enumerate(cases):
         before = one.counters()
         send(sender, data)
-        wait_for(lambda: one.counters()[reason] == before[reason] + 1, f"case {number} to be counted as {reason}",  # noqa: B023
-                 timeout=3)
+        wait_for(lambda: one.counters()[reason] == before[reason] + 1,     # noqa: B023
+                 f"case {number} to be counted as {reason}", timeout=3)
     send(other, good + b"behind the packet")
     assert inside.recv(100) == b"hello"
     with pytest.raises(TimeoutError):
@@ -269,7 +269,8 @@ def test_control_is_checked(lab):
             (peers_message({"10.1.9.0/24": "192.168.77.9"}, flags=0), "no begin"),
             (config_message("fc00::/64"), "other family"), (config_message(one.subnet, mtu=100), "MTU"),
             (config_message(one.subnet) + b"x", "length"),
-            (message(PEERS, struct.pack("!BI", 3, 1) + b"\0" + net_bytes("10.1.9.0/24")[:-1] + b"\x10" + bytes(19)), "none")]:
+            (message(PEERS, struct.pack("!BI", 3, 1) + b"\0" + net_bytes("10.1.9.0/24")[:-1] + b"\x10" + bytes(19)),
+             "none")]:
         code, text = ask(data)
         assert code > 0 and words in text.decode(), (data, code, text)
     noise = random.Random(2)
@@ -286,7 +287,8 @@ def test_nothing_is_left_to_it(lab):
     (one,) = hosts_of(lab, 1)
     pid = one.process.pid
     for path in Path(f"/proc/{pid}/task").glob("*/status"):
-        status = dict(line.split(":\t", 1) for line in path.read_text(encoding="ascii").splitlines() if ":\t" in line)
+        lines = path.read_text(encoding="ascii").splitlines()
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(status[name], 16) == 0, (path, name)
         assert status["Seccomp"] == ("0" if SANITIZED else "2") and status["NoNewPrivs"] == "1", path
