@@ -324,7 +324,8 @@ def test_starts_that_fail(lab):
     for flags, words in [(("--device=other", "--port=9"), "give another --socket"),
                          (("--socket=/run/other.sock",), "flannel0 is in use"),
                          (("--socket=/run/other.sock", "--device=other"), "port 8285"),
-                         (("--workers=9",), "workers"), (("--device=a/b",), "--device"), (("--address=",), "--address")]:
+                         (("--workers=9",), "workers"), (("--device=a/b",), "--device"),
+                         (("--address=",), "--address")]:
         process, control = one.process, one.control
         one.spawn(*flags)
         failed, one.process, one.control = one.process, process, control

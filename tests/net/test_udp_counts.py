@@ -15,8 +15,8 @@ SEGMENTS = 40       # packets of a round
 
 
 def measure(lab, peers, *words):
-    done = lab.host(f"p{peers}{len(words)}").run(*words, str(build() / "tests/bench/udp_packets"), str(peers), str(ROUNDS),
-                                                 timeout=100)
+    host = lab.host(f"p{peers}{len(words)}")
+    done = host.run(*words, str(build() / "tests/bench/udp_packets"), str(peers), str(ROUNDS), timeout=100)
     return json.loads(done.stdout), done.stderr
 
 

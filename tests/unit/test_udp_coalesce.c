@@ -305,6 +305,15 @@ static void test_order(void **state)
 	assert_int_equal(coalescer.runs[0].count, 2);
 	assert_int_equal(coalescer.runs[1].count, 1);
 	assert_int_equal(coalescer.runs[2].count, 2);
+	// Also where what follows would fit what was before.
+	start();
+	make_udp(room[0], 0);
+	make_udp(room[1], 7);
+	store16(room[1] + 26, 0);
+	make_udp(room[2], 1);
+	for (unsigned int i = 0; i < 3; i++)
+		add(room[i]);
+	assert_int_equal(coalescer.run_count, 3);
 	// A fragment has no ports and so ends all.
 	start();
 	make_tcp(room[0], 0);
