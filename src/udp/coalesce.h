@@ -63,10 +63,10 @@ static inline bool coalescer_is_full(const struct coalescer *c)
 // The packet is whole and its IP header's checksum right. Not when full.
 void coalescer_add(struct coalescer *c, const struct packet *packet);
 
-// What is to be written for one run: ret[0] is vnet. Changes the first packet's header in place when
+// What is to be written for the run of that index: ret[0] is vnet. Changes the first packet's header in place when
 // there is more than one. Returns the number of pieces.
-size_t coalescer_emit(struct coalescer *c, size_t run, uint8_t vnet[static VNET_HEADER],
+size_t coalescer_emit(struct coalescer *c, size_t index, uint8_t vnet[static VNET_HEADER],
 		      struct iovec ret[static COALESCE_PIECES_MAX]);
 // Puts the header back that coalescer_emit changed last, and writes the run's packets one by one.
-void coalescer_part(struct coalescer *c, size_t run,
+void coalescer_part(struct coalescer *c, size_t index,
 		    void (*write)(void *arg, const struct iovec *packet), void *arg);

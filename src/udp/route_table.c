@@ -118,6 +118,12 @@ static struct route_host host_of(const struct route_peer *peer)
 	return host;
 }
 
+static bool same_host(const struct route_host *a, const struct route_host *b)
+{
+	// The port stands at one place in both kinds of address.
+	return route_host_is(a, &b->address.any) && a->address.v4.sin_port == b->address.v4.sin_port;
+}
+
 // A host has several subnets when it has one of each family.
 static uint32_t host_index(struct builder *b, const struct route_peer *peer)
 {
@@ -125,7 +131,7 @@ static uint32_t host_index(struct builder *b, const struct route_peer *peer)
 	struct route_host host = host_of(peer);
 	size_t slot = hash_bytes(&host.address, sizeof(host.address)) & b->slot_mask;
 	for (; b->slots[slot]; slot = (slot + 1) & b->slot_mask)
-		if (memcmp(&t->hosts[b->slots[slot]], &host, sizeof(host)) == 0)
+		if (same_host(&t->hosts[b->slots[slot]], &host))
 			return b->slots[slot];
 	t->hosts[t->host_count] = host;
 	b->slots[slot] = (uint32_t)t->host_count++;

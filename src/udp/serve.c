@@ -244,6 +244,22 @@ static int hand_over(struct serve *s, int fd)
 	return r < 0 ? r : send_state(s, fd);
 }
 
+// What is answered by how it went, which e tells.
+static void obey(struct serve *s, struct client *client, enum control_type type,
+		 struct control_reader *reader, struct err *e)
+{
+	if (type == CONTROL_CONFIG) {
+		(void)do_config(s, reader, e);
+	} else if (type == CONTROL_PEERS) {
+		(void)do_peers(s, client, reader, e);
+	} else if (type == CONTROL_STOP) {
+		engine_stop(s->engine);
+		s->stopped = true;
+	} else {
+		err_set(e, -EPROTO, "requests of type %d are unknown", (int)type);
+	}
+}
+
 static int handle(struct serve *s, struct client *client, const uint8_t *data, size_t len)
 {
 	struct control_reader reader;
@@ -260,16 +276,8 @@ static int handle(struct serve *s, struct client *client, const uint8_t *data, s
 	}
 	if (r == 0 && type == CONTROL_HANDOVER)
 		return hand_over(s, client->fd);
-	if (r == 0 && type == CONTROL_CONFIG)
-		r = do_config(s, &reader, &e);
-	else if (r == 0 && type == CONTROL_PEERS)
-		r = do_peers(s, client, &reader, &e);
-	else if (r == 0 && type == CONTROL_STOP) {
-		engine_stop(s->engine);
-		s->stopped = true;
-	} else if (r == 0) {
-		err_set(&e, -EPROTO, "requests of type %d are unknown", (int)type);
-	}
+	if (r == 0)
+		obey(s, client, type, &reader, &e);
 	if (e.code != 0)
 		log_rl(LOG_LEVEL_WARN, "control: refused a request: %s", err_msg(&e));
 	control_write_answer(&s->out, &e);

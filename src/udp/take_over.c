@@ -52,7 +52,7 @@ static int get(int fd, struct incoming *in, enum control_type *ret_type, struct 
 
 static int get_answer(int fd, struct incoming *in, struct control_reader *ret, struct err *e)
 {
-	enum control_type type;
+	enum control_type type = CONTROL_ANSWER;
 	int r = get(fd, in, &type, ret, e);
 	if (r == 0 && type != CONTROL_ANSWER)
 		r = err_set(e, -EPROTO, "the weft-udp that runs: not an answer");
@@ -84,7 +84,7 @@ static int check_identity(int fd, struct incoming *in, const struct engine_optio
 			  struct err *e)
 {
 	struct control_reader reader;
-	struct control_hello hello;
+	struct control_hello hello = { 0 };
 	int r = ask(fd, CONTROL_HELLO, e);
 	if (r == 0)
 		r = get_answer(fd, in, &reader, e);
@@ -103,8 +103,8 @@ static int check_identity(int fd, struct incoming *in, const struct engine_optio
 static int get_peers(struct take_over *take, struct control_reader *reader, bool *ret_last,
 		     struct err *e)
 {
-	unsigned int flags;
-	uint32_t count;
+	unsigned int flags = 0;
+	uint32_t count = 0;
 	int r = control_read_peers(reader, &flags, &count, e);
 	for (uint32_t i = 0; r == 0 && i < count; i++) {
 		struct control_change change;
@@ -120,7 +120,7 @@ static int get_peers(struct take_over *take, struct control_reader *reader, bool
 static int get_state(struct take_over *take, struct incoming *in, struct err *e)
 {
 	struct control_reader reader;
-	enum control_type type;
+	enum control_type type = CONTROL_ANSWER;
 	bool last = false;
 	int r = ask(take->fd, CONTROL_HANDOVER, e);
 	if (r == 0)

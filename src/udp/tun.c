@@ -41,7 +41,7 @@ static int open_queue(const char *name, bool several, int *ret_fd, struct err *e
 
 int tun_open(const char *name, unsigned int count, int *ret_fds, struct err *e)
 {
-	int fds[TUN_QUEUES_MAX];
+	int fds[TUN_QUEUES_MAX] = { 0 };
 	for (unsigned int i = 0; i < count; i++) {
 		int r = open_queue(name, count > 1, &fds[i], e);
 		if (r < 0) {

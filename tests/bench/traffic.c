@@ -119,9 +119,10 @@ static void rr(const char *host, const char *port, uint64_t seconds)
 		sent = now;
 	}
 	qsort(samples, count, sizeof(samples[0]), compare);
+	size_t middle = count / 2, late = count * 99 / 100;
 	printf("{\"rate\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f}\n",
-	       (double)count * 1e9 / (double)(sent - begin), samples[count / 2] / 1e3,
-	       samples[count * 99 / 100] / 1e3);
+	       (double)count * 1e9 / (double)(sent - begin), samples[middle] / 1e3,
+	       samples[late] / 1e3);
 	free(samples);
 }
 

@@ -88,6 +88,7 @@ static void again(struct coalescer *c, size_t run, struct packets *ret, struct p
 	}
 	for (size_t i = 1; i < count; i++)
 		len += pieces[i].iov_len;
+	must(len > 0);
 	uint8_t *whole = malloc(len), *at = whole;
 	must(whole != NULL);
 	for (size_t i = 1; i < count; i++) {

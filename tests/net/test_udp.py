@@ -277,7 +277,7 @@ def test_control_is_checked(lab):
     for _ in range(2000):
         code, _ = ask(message(noise.randrange(1, 5), noise.randbytes(noise.randrange(200))))
     assert one.process.alive()
-    extra = [one.connect() for _ in range(12)]      # more than it serves
+    extra = [wait_for(one.connect, "a connection") for _ in range(12)]      # more than it serves
     assert one.counters()["tun_reads"] >= 0
     for connection in extra:
         connection.close()
