@@ -146,6 +146,16 @@ def test_against_the_loop(lab, flags):
         assert one.counters()["sent_datagrams"] - one.counters()["sends"] == 0
 
 
+def test_path_that_takes_less(lab):
+    """What the kernel does not send together it sends one by one, in fragments."""
+    one, other = with_loop(lab)
+    one.host.ip("link", "set", "eth0", "mtu", "1300")
+    transfer(one, other, 1_000_000, 6001)
+    counters = one.counters()
+    assert counters["sent_singly"] > 0 and counters["drop_send_error"] == 0, counters
+    assert other.stop_loop()["bad"] == 0
+
+
 def test_ecn(lab):
     one, other = with_loop(lab)
     for end in (one, other):
