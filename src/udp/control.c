@@ -154,15 +154,28 @@ int control_read_answer(struct control_reader *reader, struct err *e)
 		       (const char *)reader->at);
 }
 
+// Printable: it is shown to people.
+static bool take_text(struct control_reader *reader, char *ret, size_t size)
+{
+	const uint8_t *len = take(reader, 1), *text = NULL;
+	if (!len || *len >= size || !(text = take(reader, *len)))
+		return false;
+	for (size_t i = 0; i < *len; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return false;
+	memcpy(ret, text, *len);
+	ret[*len] = '\0';
+	return true;
+}
+
 int control_read_hello(struct control_reader *reader, struct control_hello *ret, struct err *e)
 {
 	struct control_hello hello = { 0 };
-	const uint8_t *len = NULL, *name = NULL;
 	if (!take16(reader, &hello.port) || !take_ip(reader, &hello.address) ||
-	    !take32(reader, &hello.peers) || !(len = take(reader, 1)) ||
-	    *len >= sizeof(hello.device) || !(name = take(reader, *len)))
+	    !take32(reader, &hello.peers) || !take_text(reader, hello.device, sizeof(hello.device)) ||
+	    !take_text(reader, hello.build, sizeof(hello.build)) ||
+	    !take_text(reader, hello.engine, sizeof(hello.engine)))
 		return cut_short(e);
-	memcpy(hello.device, name, *len);
 	*ret = hello;
 	return 0;
 }
@@ -271,6 +284,12 @@ void control_write_answer(struct strbuf *ret, const struct err *e)
 	end(ret);
 }
 
+static void put_text(struct strbuf *out, const char *text)
+{
+	put8(out, (uint8_t)strlen(text));
+	(void)strbuf_puts(out, text);
+}
+
 void control_write_hello(struct strbuf *ret, const struct control_hello *hello)
 {
 	begin(ret, CONTROL_ANSWER);
@@ -278,8 +297,9 @@ void control_write_hello(struct strbuf *ret, const struct control_hello *hello)
 	put16(ret, hello->port);
 	put_ip(ret, &hello->address);
 	put32(ret, hello->peers);
-	put8(ret, (uint8_t)strlen(hello->device));
-	(void)strbuf_puts(ret, hello->device);
+	put_text(ret, hello->device);
+	put_text(ret, hello->build);
+	put_text(ret, hello->engine);
 	end(ret);
 }
 
@@ -289,8 +309,7 @@ void control_write_counters(struct strbuf *ret, const uint64_t values[static COU
 	put32(ret, 0);
 	for (size_t i = 0; i < COUNTER_COUNT; i++) {
 		const char *name = counter_name((enum counter)i);
-		put8(ret, (uint8_t)strlen(name));
-		(void)strbuf_puts(ret, name);
+		put_text(ret, name);
 		put32(ret, (uint32_t)(values[i] >> 32));
 		put32(ret, (uint32_t)values[i]);
 	}

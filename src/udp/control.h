@@ -9,7 +9,7 @@
 // (4, 6, or 0 for none) and 16 bytes, a prefix the same and its length. Each request has one answer:
 // an errno, and then text when that is not 0.
 //
-//   HELLO     answer: port, address, device, number of peers
+//   HELLO     answer: port, address, device, number of peers, which build it is, and how it works
 //   CONFIG    networks, own subnets, addresses, MTU; takes effect at once
 //   PEERS     changes. BEGIN: all peers anew from here on; COMMIT: what was told takes effect, as a
 //             whole. What is not committed when its connection ends is forgotten.
@@ -62,11 +62,14 @@ int control_read_change(struct control_reader *reader, struct control_change *re
 // Of an answer: 0 or a negative errno, whose text is then in e. What follows is the reader's rest.
 int control_read_answer(struct control_reader *reader, struct err *e);
 
+enum { CONTROL_TEXT_MAX = 127 };
 struct control_hello {
 	uint16_t port;
 	struct ip address;
 	char device[16];
 	uint32_t peers;
+	char build[CONTROL_TEXT_MAX + 1];  // udp/build_id.h
+	char engine[CONTROL_TEXT_MAX + 1]; // for people
 };
 int control_read_hello(struct control_reader *reader, struct control_hello *ret, struct err *e);
 // One after the other until the reader is empty: 1, then 0. name: at least CONTROL_NAME_MAX + 1 bytes.

@@ -104,6 +104,7 @@ int engine_open(const struct engine_options *options, struct engine **ret, struc
 	r = tun_set_queue_len(options->device, options->queue_len, e);
 	// Where /proc cannot be written, only ICMP errors are missed.
 	(void)tun_accept_own_source(options->device);
+	(void)tun_without_link_local(options->device);
 	for (size_t i = 0; r == 0 && i < count; i += ENGINE_FDS_EACH)
 		r = open_sockets(options, fds + i, e);
 	if (r < 0) {

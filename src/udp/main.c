@@ -4,6 +4,7 @@
 #include "core/flags.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "udp/build_id.h"
 #include "udp/options.h"
 #include "udp/sandbox.h"
 #include "udp/serve.h"
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -53,21 +55,29 @@ static int confine(const struct udp_options *options, struct engine *engine, str
 	return r;
 }
 
-static void log_start(const struct udp_options *options, const struct take_over *take,
-		      struct engine *engine)
+static void describe(const struct udp_options *options, struct engine *engine,
+		     struct serve_identity *ret)
 {
 	struct tun_features features = engine_features(engine);
-	char text[IP_STR_MAX];
-	log_info("weft-udp: device %s, %s port %u, %u workers, superpackets of %s%s", options->device,
-		 ip_str(&options->address, text), options->engine.port, options->engine.workers,
-		 features.uso	? "TCP and UDP"
-		 : features.tso ? "TCP"
-				: "nothing",
-		 take->fd >= 0 ? ", taken over from the one before" : "");
+	unsigned int workers = options->engine.workers;
+	build_id(ret->build);
+	(void)text_format(ret->engine, sizeof(ret->engine), "user space, %u worker%s, %s", workers,
+			  workers == 1 ? "" : "s",
+			  features.uso	 ? "superpackets of TCP and UDP"
+			  : features.tso ? "superpackets of TCP"
+					 : "no superpackets");
 }
 
-static int run_with(const struct udp_options *options, struct engine *engine,
-		    struct take_over *take, struct serve *serve, struct err *e)
+static void log_start(const struct serve_identity *identity, const struct take_over *take)
+{
+	char text[IP_STR_MAX];
+	log_info("weft-udp: device %s, %s port %u; %s%s", identity->device,
+		 ip_str(&identity->address, text), identity->port, identity->engine,
+		 take->fd >= 0 ? "; taken over from the one before" : "");
+}
+
+static int run_with(const struct udp_options *options, struct engine *engine, struct take_over *take,
+		    const struct serve_identity *identity, struct serve *serve, struct err *e)
 {
 	_cleanup_close_ int stop = stop_signals();
 	int r = take->fd >= 0 ? serve_take(serve, &take->config, &take->peers, e) : 0;
@@ -80,7 +90,7 @@ static int run_with(const struct udp_options *options, struct engine *engine,
 	if (r < 0)
 		return r;
 	engine_run(engine);
-	log_start(options, take, engine);
+	log_start(identity, take);
 	return serve_run(serve, stop, e);
 }
 
@@ -88,11 +98,14 @@ static int run(const struct udp_options *options, struct err *e)
 {
 	struct take_over take = { .fd = -1 };
 	struct engine *engine = NULL;
-	struct serve_identity identity = { options->device, options->address, options->engine.port };
+	struct serve_identity identity = { .device = options->device,
+					   .address = options->address,
+					   .port = options->engine.port };
 	int r = open_engine(options, &take, &engine, e);
 	if (r == 0) {
+		describe(options, engine, &identity);
 		struct serve *serve = serve_new(engine, &identity);
-		r = run_with(options, engine, &take, serve, e);
+		r = run_with(options, engine, &take, &identity, serve, e);
 		engine_free(engine);
 		serve_free(serve);
 	}
@@ -108,6 +121,14 @@ static int help(void)
 	return EXIT_OK;
 }
 
+// Who started us through a pipe shows the reason to people.
+static void tell_starter(const struct err *e)
+{
+	struct stat out;
+	if (fstat(STDOUT_FILENO, &out) == 0 && S_ISFIFO(out.st_mode))
+		dprintf(STDOUT_FILENO, "%s\n", err_msg(e));
+}
+
 static int act(const struct udp_options *options)
 {
 	struct err e = { 0 };
@@ -119,6 +140,7 @@ static int act(const struct udp_options *options)
 	if (run(options, &e) == 0)
 		return EXIT_OK;
 	log_error("weft-udp: %s", err_msg(&e));
+	tell_starter(&e);
 	return EXIT_FAILED;
 }
 

@@ -184,6 +184,8 @@ static void answer_hello(struct serve *s)
 				       .address = s->identity->address,
 				       .peers = (uint32_t)s->peers.count };
 	(void)text_copy(hello.device, sizeof(hello.device), s->identity->device);
+	(void)text_copy(hello.build, sizeof(hello.build), s->identity->build);
+	(void)text_copy(hello.engine, sizeof(hello.engine), s->identity->engine);
 	control_write_hello(&s->out, &hello);
 }
 

@@ -10,6 +10,8 @@ struct serve_identity { // for HELLO
 	const char *device;
 	struct ip address;
 	uint16_t port;
+	char build[CONTROL_TEXT_MAX + 1];
+	char engine[CONTROL_TEXT_MAX + 1];
 };
 
 struct serve;

@@ -90,10 +90,20 @@ int tun_set_queue_len(const char *name, unsigned int packets, struct err *e)
 	return 0;
 }
 
-int tun_accept_own_source(const char *name)
+static int set_sysctl(const char *family, const char *name, const char *setting)
 {
-	char path[64 + IFNAMSIZ];
-	int r = text_format(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/accept_local", name);
+	char path[96 + IFNAMSIZ];
+	int r = text_format(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, name, setting);
 	_cleanup_close_ int fd = r < 0 ? -1 : open(path, O_WRONLY | O_CLOEXEC);
 	return fd < 0 || write(fd, "1", 1) != 1 ? -errno : 0;
+}
+
+int tun_accept_own_source(const char *name)
+{
+	return set_sysctl("ipv4", name, "accept_local");
+}
+
+int tun_without_link_local(const char *name)
+{
+	return set_sysctl("ipv6", name, "addr_gen_mode"); // 1: IN6_ADDR_GEN_MODE_NONE
 }

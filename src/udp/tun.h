@@ -23,3 +23,5 @@ int tun_negotiate(int fd, struct tun_features *ret, struct err *e);
 int tun_set_queue_len(const char *name, unsigned int packets, struct err *e);
 // Lets packets in whose source is an address of this host: the ICMP errors that we write. Without it the kernel drops them.
 int tun_accept_own_source(const char *name);
+// Before it is up. Else the kernel gives it another address of fe80::/64 each time, and sends from there what nobody takes.
+int tun_without_link_local(const char *name);

@@ -76,14 +76,17 @@ static void try_peers(struct control_reader reader, const uint8_t *data, size_t 
 
 static void try_answer(struct control_reader reader)
 {
-	struct control_reader copy = reader;
 	struct control_hello hello;
 	struct err e = { 0 };
 	char name[CONTROL_NAME_MAX + 1];
 	uint64_t value;
 	int r = control_read_answer(&reader, &e);
 	must(r == e.code && r <= 0);
-	(void)control_read_hello(&copy, &hello, NULL);
+	struct control_reader copy = reader;
+	if (control_read_hello(&copy, &hello, NULL) == 0)
+		must(strlen(hello.build) <= CONTROL_TEXT_MAX &&
+		     strlen(hello.engine) <= CONTROL_TEXT_MAX &&
+		     strlen(hello.device) < sizeof(hello.device));
 	while (control_read_counter(&reader, name, &value, NULL) > 0)
 		must(strlen(name) <= CONTROL_NAME_MAX);
 }
