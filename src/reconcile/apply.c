@@ -171,13 +171,13 @@ void note_refusal(struct reconcile *reconcile, const struct subnet *subnet, int 
 void want_peer(struct reconcile *reconcile, const struct lease *peer,
 	       const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct want_result *ret)
 {
-	ret->wanted.count = 0;
+	ret->wanted.count = ret->wanted.host_count = 0;
 	ret->wanted.path = ret->wanted.why = "";
 	ret->wanted.missing.code = 0;
 	ret->r = reconcile->source.peer(reconcile->arg, peer, &reconcile->underlay, paths,
 					&ret->wanted, &ret->err);
 	if (ret->r < 0)
-		ret->wanted.count = 0;
+		ret->wanted.count = ret->wanted.host_count = 0;
 }
 
 bool route_over_nexthop(struct reconcile *reconcile, struct kernel_object *route,

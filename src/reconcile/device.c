@@ -61,10 +61,18 @@ static bool is_compatible_ipip(const struct ipip_link *a, const struct ipip_link
 	return ip_equal(&a->local, &b->local) && ip_equal(&a->remote, &b->remote);
 }
 
+// Its process makes it, and its end ends it.
+static bool is_of_process(const struct link *wanted)
+{
+	return strcmp(wanted->kind, "tun") == 0;
+}
+
 bool device_is_compatible(const struct link *have, const struct link *wanted)
 {
 	if (strcmp(have->kind, wanted->kind) != 0)
 		return false;
+	if (is_of_process(wanted))
+		return true;
 	return strcmp(wanted->kind, "ipip") == 0 ? is_compatible_ipip(&have->ipip, &wanted->ipip)
 						 : is_compatible_vxlan(&have->vxlan, &wanted->vxlan);
 }
@@ -98,6 +106,12 @@ static int create(const struct work *work, struct link *ret, struct err *e)
 	return link_get_by_name(work->nl, work->wanted->link.name, ret, e);
 }
 
+static int awaited(const struct work *work, struct err *e)
+{
+	return err_set(e, -EINPROGRESS, "%s is not there yet: its process makes it",
+		       work->wanted->link.name);
+}
+
 // ret->ifindex is 0 if a dry run would make the device.
 static int ensure_link(struct work *work, struct link *ret, struct err *e)
 {
@@ -105,6 +119,8 @@ static int ensure_link(struct work *work, struct link *ret, struct err *e)
 	int r = link_get_by_name(work->nl, wanted->name, ret, e);
 	if (r == -ENODEV) {
 		memset(ret, 0, sizeof(*ret));
+		if (is_of_process(wanted) && !work->dry_run)
+			return awaited(work, e);
 		if (!may_change_link(work, NETLINK_CREATE))
 			return left_alone(work, e);
 		return work->dry_run ? 0 : create(work, ret, e);
@@ -181,15 +197,19 @@ struct change_result {
 	char text[ERR_MSG_MAX];
 };
 
-static void note_result(void *arg, uint32_t tag, int error, const char *extack)
+static void note_error(struct change_result *result, int error, const char *extack)
 {
-	struct change_result *result = arg;
-	bool removing = tag != 0;
-	if (error == 0 || (removing && error == -EADDRNOTAVAIL) ||
-	    (!removing && error == -EEXIST) || result->first_error)
+	if (error == 0 || result->first_error)
 		return;
 	result->first_error = error;
 	(void)text_copy(result->text, sizeof(result->text), extack);
+}
+
+static void note_result(void *arg, uint32_t tag, int error, const char *extack)
+{
+	bool removing = tag != 0;
+	if (!(removing && error == -EADDRNOTAVAIL) && !(!removing && error == -EEXIST))
+		note_error(arg, error, extack);
 }
 
 static int change_addresses(const struct work *work, uint32_t ifindex,
@@ -240,11 +260,73 @@ static int ensure_addresses(const struct work *work, uint32_t ifindex, struct er
 	return change_addresses(work, ifindex, &found, e);
 }
 
+// ---- the route to the whole network ----
+
+struct route_search {
+	const struct ipnet *dst;
+	bool present;
+};
+
+static void look_at_route(void *arg, const struct kernel_object *object)
+{
+	struct route_search *search = arg;
+	const struct route *route = &object->route;
+	search->present |= ipnet_equal(&route->dst, search->dst) && route->type == RTN_UNICAST &&
+			   !ip_is_set(&route->gateway) && !route->multipath && !route->other;
+}
+
+static void note_route_result(void *arg, uint32_t tag, int error, const char *extack)
+{
+	(void)tag;
+	note_error(arg, error, extack);
+}
+
+static int create_route(const struct work *work, const struct kernel_object *object, struct err *e)
+{
+	char text[KERNEL_OBJECT_STR_MAX];
+	struct change_result result = { 0 };
+	struct netlink_batch *batch = netlink_batch_new(work->nl);
+	netlink_batch_add(batch, NETLINK_CREATE, object, 1);
+	int r = netlink_batch_commit(batch, note_route_result, &result, e);
+	netlink_batch_free(batch);
+	if (r == 0 && result.first_error == -EEXIST)
+		return err_set(e, -EEXIST,
+			       "%s: a route to it that is not weft's is in the way; remove it with 'ip route del'",
+			       kernel_object_str(object, text));
+	if (r == 0 && result.first_error)
+		r = err_set(e, result.first_error, "%s: %s", kernel_object_str(object, text),
+			    result.text[0] ? result.text : strerror(-result.first_error));
+	return r;
+}
+
+// COMPAT: one route over the device, and so also what is for nobody goes to the process, which says so by ICMP.
+static int ensure_route(const struct work *work, uint32_t ifindex, struct err *e)
+{
+	const struct ipnet *dst = &work->wanted->network;
+	struct route_search search = { .dst = dst };
+	struct netlink_dump_filter filter = { .family = dst->addr.family, .ifindex = ifindex };
+	struct wanted wanted = { 0 };
+	struct ip none = { 0 };
+	if (!work->wanted->has_route || !ip_is_set(&work->wanted->address))
+		return 0;
+	int r = ifindex == 0 ? 0
+			     : netlink_dump_all(work->nl, KERNEL_ROUTE, &filter, look_at_route,
+						&search, e);
+	if (r < 0 || search.present)
+		return r;
+	wanted_add_route(&wanted, dst, &none, ifindex, false);
+	if (!work->fn(work->arg, NETLINK_CREATE, &wanted.objects[0]) || work->dry_run)
+		return 0;
+	return create_route(work, &wanted.objects[0], e);
+}
+
 int device_ensure(struct netlink *nl, const struct wanted_device *wanted, bool dry_run,
 		  device_change_fn *fn, void *arg, uint32_t *ret_ifindex, struct err *e)
 {
 	struct work work = { .nl = nl, .wanted = wanted, .dry_run = dry_run, .fn = fn, .arg = arg };
 	struct link link = { 0 };
+	if (wanted->is_awaited && !dry_run)
+		return awaited(&work, e);
 	int r = ensure_link(&work, &link, e);
 	if (r == 0 && link.ifindex != 0)
 		r = ensure_attributes(&work, &link, e);
@@ -256,6 +338,8 @@ int device_ensure(struct netlink *nl, const struct wanted_device *wanted, bool d
 		else if (!dry_run)
 			r = link_set_up(nl, link.ifindex, true, e);
 	}
+	if (r == 0)
+		r = ensure_route(&work, link.ifindex, e);
 	if (r == 0)
 		*ret_ifindex = link.ifindex;
 	return r;

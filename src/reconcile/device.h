@@ -20,7 +20,8 @@ bool device_is_as_wanted(const struct link *have, const struct link *wanted);
 bool device_address_is_stray(const struct wanted_device *wanted, const struct addr *addr);
 
 // Synchronous, a handful of messages; each object is asked for once. dry_run: only asks. Where fn forbids it, an address, MAC or MTU stays as it
-// is; a device that is then missing or down is -EBUSY. -EEXIST: the name is that of a device which is not of our kind. ret_ifindex is 0 if a dry
+// is; a device that is then missing or down is -EBUSY. -EEXIST: the name is that of a device which is not of our kind, or the route to the network is another program's.
+// -EINPROGRESS: it is a process that makes it, and has not done so yet. ret_ifindex is 0 if a dry
 // run would have to make the device (anew).
 int device_ensure(struct netlink *nl, const struct wanted_device *wanted, bool dry_run,
 		  device_change_fn *fn, void *arg, uint32_t *ret_ifindex, struct err *e);

@@ -46,9 +46,10 @@ static bool address_matters(const struct reconcile *reconcile, const struct addr
 	for (size_t i = 0; i < wanted.count; i++) {
 		if (reconcile->underlay.device_ifindex[i] != addr->ifindex)
 			continue;
-		if (removed)
-			return ip_equal(&addr->ip, &wanted.devices[i].address);
-		return device_address_is_stray(&wanted.devices[i], addr);
+		// One device may be listed for each family.
+		if (removed ? ip_equal(&addr->ip, &wanted.devices[i].address)
+			    : device_address_is_stray(&wanted.devices[i], addr))
+			return true;
 	}
 	return false;
 }

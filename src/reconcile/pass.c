@@ -401,10 +401,26 @@ static bool is_left_by_flannel(const struct reconcile *reconcile, const struct h
 		is_on_ipip(reconcile, entry));
 }
 
+// The route to the whole network, which goes with its device.
+static bool is_device_route(const struct reconcile *reconcile, const struct have_entry *entry,
+			    const struct ipnet *dst)
+{
+	struct wanted_devices wanted = { 0 };
+	reconcile->source.devices(reconcile->arg, &wanted);
+	for (size_t i = 0; i < wanted.count; i++)
+		if (wanted.devices[i].has_route && entry->number == 0 &&
+		    reconcile->underlay.device_ifindex[i] == entry->ifindex &&
+		    ipnet_equal(&wanted.devices[i].network, dst))
+			return true;
+	return false;
+}
+
 static bool is_our_route(const struct reconcile *reconcile, const struct have_entry *entry)
 {
 	struct ipnet dst = { .addr = ip_from_bytes(entry->family, entry->key),
 			     .len = entry->prefix_len };
+	if (is_device_route(reconcile, entry, &dst))
+		return false;
 	return entry->protocol == KERNEL_PROTOCOL_WEFT &&
 	       (is_own_device(reconcile, entry->ifindex) || is_our_destination(reconcile, &dst));
 }

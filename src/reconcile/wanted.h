@@ -8,7 +8,7 @@
 #include "kernel/object.h"
 #include "kernel/route.h"
 
-#define WANTED_DEVICES_MAX 2 // one for each family
+#define WANTED_DEVICES_MAX 2 // one for each family; one that carries both is there twice
 #define WANTED_OBJECTS_MAX 8 // neighbour, FDB entry and route for each family, and room
 
 // A device of ours and its address. ifindex of link is not used: the name is the identity.
@@ -17,6 +17,8 @@ struct wanted_device {
 	struct ip address; // AF_UNSPEC: none yet
 	uint8_t address_len;
 	struct ipnet network; // other IPv4 addresses inside it are removed from the device; on an IPv6 device all but link-local are
+	bool is_awaited; // a process is making it, and it is not to be touched before that has ended
+	bool has_route;	 // to network: of a device that carries all of it
 };
 
 struct wanted_devices {
@@ -42,10 +44,19 @@ struct underlay_path {
 
 enum { UNDERLAY_V4, UNDERLAY_V6, UNDERLAY_FAMILY_COUNT };
 
+// What a process that carries the packets itself is told of a peer.
+struct wanted_host {
+	struct ipnet subnet;
+	struct ip host;
+	uint16_t port;
+};
+
 // The entries of one peer. Routes carry gateway and ifindex; whether they stand on nexthop objects is reconcile's affair.
 struct wanted {
 	struct kernel_object objects[WANTED_OBJECTS_MAX];
 	size_t count;
+	struct wanted_host hosts[UNDERLAY_FAMILY_COUNT]; // none where the kernel carries the packets
+	size_t host_count;
 	const char *path; // how packets get there, for people: "vxlan", "direct"; "mixed": why says which family how
 	const char *why; // why that path; "" if there was no choice. Static text
 	struct err missing; // code other than 0: why one of the families has no entries, while the other has
