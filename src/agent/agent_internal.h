@@ -11,6 +11,7 @@
 #include "agent/notify.h"
 #include "agent/state_file.h"
 #include "agent/subnet_env.h"
+#include "agent/udp_process.h"
 #include "backend/backend.h"
 #include "fabric/fabric.h"
 #include "kernel/monitor.h"
@@ -97,6 +98,8 @@ struct network {
 	struct reconcile *reconcile;
 	bool peers_known;
 	bool peers_partial;		// more of them are coming
+	bool peers_are_the_stores;	// not a cache's
+	struct udp_process *udp;	// carries the packets; NULL: the kernel does
 	struct plan_asker *plan_askers; // NULL: no plan is being made
 	json_t *plan_changes;		// of the plan being made
 	size_t plan_total;
@@ -143,6 +146,14 @@ void take_config(struct network *network, const struct netconf *conf);
 // Writes its env file if the lease and the backend are known.
 void write_subnet_env(struct network *network);
 
+// ---- network_udp.c ----
+// The backend is another, or what it is to be: where a process carries the packets, that is told.
+void network_udp_update(struct network *network);
+bool network_udp_is_awaited(const struct network *network);
+void network_udp_peers_reset(struct network *network);
+// The backend is known: a weft-udp that an earlier life of the host needed ends.
+void network_udp_end_former(struct network *network);
+
 // ---- clash.c ----
 // Does another network of this host have what this one needs? Of two the one that has it keeps it. -EEXIST names both.
 int clash_check(const struct network *network, struct err *e);
@@ -166,6 +177,12 @@ struct peer_counts {
 };
 struct peer_counts count_peers(const struct network *network);
 extern const char *const kind_names[KERNEL_KIND_COUNT];
+
+// ---- view_udp.c ----
+const struct err *view_udp_error(const struct network *network); // code 0: none
+void view_udp_fill(json_t *backend, const struct network *network);
+void view_udp_ready(const struct network *network, struct strbuf *reasons);
+void view_udp_metrics(struct strbuf *out, const struct network *network);
 
 // ---- view_plan.c ----
 void view_plan(void *arg, api_plan_fn *done, void *done_arg);

@@ -230,6 +230,8 @@ static int open_backend(struct network *network, const struct netconf *conf,
 		r = check_overlap(network, conf, choice, e);
 	if (r == 0)
 		r = reconcile_devices(network->reconcile, e);
+	if (r == -EINPROGRESS)
+		r = 0; // a process makes them, which is started next
 	if (r < 0) {
 		network->backend = backend_free(network->backend);
 		return r;
@@ -281,11 +283,13 @@ static int first_time(struct network *network, const struct netconf *conf, struc
 		r = open_backend(network, conf, &choice, e);
 	if (r < 0)
 		return r;
+	network_udp_end_former(network);
 	former_remove(network);
 	network->choice = choice;
 	network->chosen = true;
 	log_choice(network, &choice);
 	enable_forwarding(network, conf, choice.name);
+	network_udp_update(network);
 	write_subnet_env(network);
 	if (network->peers_known)
 		reconcile_request(network->reconcile, RECONCILE_START);
@@ -309,6 +313,7 @@ static int look_again(struct network *network, const struct netconf *conf, struc
 	network->underlay = underlay_of(&choice);
 	backend_set_underlay(network->backend, &network->underlay, &choice.public_ip,
 			     &choice.public_ipv6);
+	network_udp_update(network);
 	write_subnet_env(network);
 	if (network->peers_known)
 		reconcile_request(network->reconcile, RECONCILE_CHANGE);

@@ -80,11 +80,17 @@ static void on_lease(void *arg, enum fabric_lease_state state, const struct leas
 	if (!lease)
 		return;
 	// From the first confirmed lease on the peers are the store's, not a cache's.
-	if (state != FABRIC_LEASE_CACHED && state != FABRIC_LEASE_NONE)
+	if (state != FABRIC_LEASE_CACHED && state != FABRIC_LEASE_NONE) {
+		bool is_news = !network->peers_are_the_stores;
+		network->peers_are_the_stores = true;
 		reconcile_allow_sweep(network->reconcile, true);
+		if (is_news)
+			network_udp_peers_reset(network);
+	}
 	if (!network->backend)
 		return;
 	backend_set_subnet(network->backend, &lease->subnet);
+	network_udp_update(network);
 	write_subnet_env(network);
 	// The address of our device; why it could not be set the next pass tells.
 	if (network->peers_known && reconcile_devices(network->reconcile, NULL) < 0)
@@ -104,6 +110,8 @@ static void on_peer_changed(void *arg, const struct lease *old, const struct lea
 	}
 	if (network->backend)
 		reconcile_peer_changed(network->reconcile, old, now);
+	if (network->udp)
+		udp_process_peer_changed(network->udp, now ? &now->subnet : &old->subnet);
 	state_file_changed(network->state_file, STATE_PEERS);
 	if (api_has_watchers(network->agent->api))
 		publish(network,
@@ -121,6 +129,7 @@ static void on_peers_reset(void *arg, bool is_partial)
 	network->peers_known = true;
 	network->peers_partial = is_partial;
 	reconcile_expect_peers(network->reconcile, is_partial);
+	network_udp_peers_reset(network);
 	state_file_changed(network->state_file, STATE_PEERS);
 	if (network->backend && !goes_on)
 		reconcile_request(network->reconcile, reason);
@@ -165,6 +174,8 @@ static void source_devices(void *arg, struct wanted_devices *ret)
 	ret->count = 0;
 	if (network->backend)
 		backend_devices(network->backend, ret);
+	for (size_t i = 0; i < ret->count; i++)
+		ret->devices[i].is_awaited = network_udp_is_awaited(network);
 }
 
 static int source_peer(void *arg, const struct lease *peer, const struct underlay *underlay,
@@ -220,7 +231,8 @@ static void on_device_error(void *arg, const struct err *e)
 {
 	struct network *network = arg;
 	if (!e) {
-		log_info("%s: recovered from: %s", network->who, network->device_error.msg);
+		if (network->device_error.code != -EINPROGRESS)
+			log_info("%s: recovered from: %s", network->who, network->device_error.msg);
 		memset(&network->device_error, 0, sizeof(network->device_error));
 		return;
 	}
@@ -230,7 +242,9 @@ static void on_device_error(void *arg, const struct err *e)
 		network->sweeps = LEAVING_SWEEPS;
 		timer_start(network->bring_up_timer, 0);
 	}
-	log_error("%s: %s", network->who, e->msg);
+	// Of a device that is on its way nobody need be told.
+	if (e->code != -EINPROGRESS)
+		log_error("%s: %s", network->who, e->msg);
 }
 
 static void on_swept(void *arg)
@@ -465,6 +479,8 @@ void network_leave(struct network *network)
 	network->fabric = fabric_free(network->fabric);
 	network->registry = registry_free(network->registry);
 	timer_stop(network->bring_up_timer);
+	if (network->udp)
+		udp_process_stop(network->udp);
 	if (!network->backend) {
 		timer_start(network->bring_up_timer, 0);
 		return;
@@ -481,6 +497,7 @@ struct network *network_free(struct network *network)
 	view_plan_end(network);
 	timer_free(network->gone_timer);
 	timer_free(network->bring_up_timer);
+	udp_process_free(network->udp);
 	reconcile_free(network->reconcile);
 	state_file_free(network->state_file);
 	fabric_free(network->fabric);

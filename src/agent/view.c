@@ -228,9 +228,11 @@ static json_t *view_backend(const struct network *network)
 		      : conf	       ? conf->backend_type
 				       : NULL);
 	json_object_set_new(object, "devices", list);
-	const struct err *error = network->bring_up_error.code != 0 ? &network->bring_up_error
-								    : &network->device_error;
+	const struct err *error = network->bring_up_error.code != 0    ? &network->bring_up_error
+				  : view_udp_error(network)->code != 0 ? view_udp_error(network)
+								       : &network->device_error;
 	view_set_text(object, "error", error->code != 0 ? error->msg : "");
+	view_udp_fill(object, network);
 	return object;
 }
 
@@ -385,6 +387,7 @@ bool view_network_ready(struct network *network, struct strbuf *reasons)
 		(void)strbuf_printf(reasons, "%s\n", network->bring_up_error.msg);
 	if (network->device_error.code != 0)
 		(void)strbuf_printf(reasons, "%s\n", network->device_error.msg);
+	view_udp_ready(network, reasons);
 	if (network->env_error)
 		(void)strbuf_printf(reasons, "%s\n", network->env_error);
 	ready_lease(network, reasons);

@@ -188,6 +188,9 @@ void view_metrics(void *arg, struct strbuf *out)
 	metrics_lease(&samples);
 	metrics_peers(&samples);
 	metrics_reconcile(&samples);
+	for (struct network *network = scope->agent->networks; network; network = network->next)
+		if (is_asked(&samples, network))
+			view_udp_metrics(out, network);
 	metrics_netlink(scope->agent, out);
 	metrics_store(&samples);
 	metric_process(out);

@@ -11,7 +11,8 @@
 #include <string.h>
 
 static const struct backend_ops *const backends[] = { &backend_alloc, &backend_hostgw,
-						      &backend_ipip, &backend_null, &backend_vxlan };
+						      &backend_ipip,  &backend_null,
+						      &backend_udp,   &backend_vxlan };
 
 static int find_ops(const char *type, const struct backend_ops **ret, struct err *e)
 {
@@ -141,6 +142,14 @@ void backend_devices(const struct backend *backend, struct wanted_devices *ret)
 bool backend_needs_paths(const struct backend *backend)
 {
 	return backend->ops->needs_paths && backend->ops->needs_paths(backend);
+}
+
+bool backend_process(const struct backend *backend, struct backend_process *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (backend->ops->process)
+		backend->ops->process(backend, ret);
+	return backend->ops->process != NULL;
 }
 
 int backend_want(const struct backend *backend, const struct lease *peer,

@@ -46,6 +46,16 @@ void backend_attrs(const struct backend *backend, struct lease_attrs *ret);
 uint32_t backend_mtu_bytes(const struct backend *backend);
 void backend_devices(const struct backend *backend, struct wanted_devices *ret);
 bool backend_needs_paths(const struct backend *backend);
+// Of a backend whose packets a process carries, not the kernel: what that one is told besides the hosts of peers (wanted.hosts).
+struct backend_process {
+	char device[IFNAMSIZ];
+	struct ip address; // of this host: to receive at and to send from
+	uint16_t port;
+	uint32_t mtu_bytes;
+	struct ipnet network[UNDERLAY_FAMILY_COUNT]; // unset: that family is off
+	struct ipnet own[UNDERLAY_FAMILY_COUNT];     // unset: our lease is not known yet
+};
+bool backend_process(const struct backend *backend, struct backend_process *ret); // false: none
 // Pure. As reconcile_source.peer.
 int backend_want(const struct backend *backend, const struct lease *peer,
 		 const struct underlay *underlay,
@@ -62,8 +72,9 @@ struct backend_ops {
 	// Fills backend_type, backend_data, backend_v6_data.
 	void (*attrs)(const struct backend *backend, struct lease_attrs *ret);
 	uint32_t (*mtu_bytes)(const struct backend *backend); // NULL: the underlay's
-	void (*devices)(const struct backend *backend, struct wanted_devices *ret); // NULL: none
-	bool (*needs_paths)(const struct backend *backend);			    // NULL: no
+	void (*devices)(const struct backend *backend, struct wanted_devices *ret);  // NULL: none
+	bool (*needs_paths)(const struct backend *backend);			     // NULL: no
+	void (*process)(const struct backend *backend, struct backend_process *ret); // NULL: none
 	int (*want)(const struct backend *backend, const struct lease *peer,
 		    const struct underlay *underlay,
 		    const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
@@ -87,4 +98,5 @@ extern const struct backend_ops backend_alloc;
 extern const struct backend_ops backend_hostgw;
 extern const struct backend_ops backend_ipip;
 extern const struct backend_ops backend_null;
+extern const struct backend_ops backend_udp;
 extern const struct backend_ops backend_vxlan;

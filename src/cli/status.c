@@ -358,6 +358,10 @@ static void print_backend(const json_t *status)
 			       (long long)show_number(device, "port"));
 		putchar('\n');
 	}
+	if (*show_text(backend, "engine")) {
+		label("engine");
+		puts(show_text(backend, "engine"));
+	}
 }
 
 static void print_repairs(const json_t *status)

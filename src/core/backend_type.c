@@ -16,8 +16,8 @@ static const struct {
 	{ "host-gw", NULL },
 	{ "ipip", NULL },
 	{ "null", NULL }, // for tests
+	{ "udp", NULL },
 	{ "vxlan", NULL },
-	{ "udp", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
 	{ "wireguard", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
 	{ "extension", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
 	{ "ipsec", "is not offered; use wireguard where weft has it" },
@@ -34,6 +34,6 @@ int backend_type_check(const char *type, struct err *e)
 		return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" %s", type, types[i].remedy);
 	}
 	return err_set(e, -EOPNOTSUPP,
-		       "Backend.Type \"%s\" is unknown; there are \"vxlan\", \"host-gw\", \"ipip\" and \"alloc\"",
+		       "Backend.Type \"%s\" is unknown; there are \"vxlan\", \"host-gw\", \"udp\", \"ipip\" and \"alloc\"",
 		       type);
 }

@@ -33,7 +33,7 @@ LAYERS = {
     "fabric": "core io kernel reconcile store backend masq",
     "ipam": "core io kernel reconcile store backend masq fabric",
     "controller": "core io store",
-    "agent": "core io kernel reconcile store backend masq fabric ipam controller",
+    "agent": "core io kernel reconcile store backend masq fabric ipam controller udp",
     "cni": "core kernel",
     "cli": "core io store",
 }

@@ -19,6 +19,7 @@
 #define CONFIG(families, backend) "{" families ",\"Backend\":{" backend "}}"
 #define VXLAN "\"Type\":\"vxlan\""
 #define HOSTGW "\"Type\":\"host-gw\""
+#define UDP "\"Type\":\"udp\""
 #define IPIP "\"Type\":\"ipip\""
 
 struct host {
@@ -137,8 +138,12 @@ static void test_refused_configs(void **state)
 		{ CONFIG(DUAL, IPIP), -EINVAL,
 		  "backend ipip: it carries IPv4 only: set EnableIPv6 to false" },
 		{ CONFIG(V6, IPIP), -EINVAL, "IPv4 only" },
-		{ CONFIG(V4, "\"Type\":\"udp\""), -EOPNOTSUPP,
-		  "\"udp\" is not in this version of weft; set Backend.Type to \"vxlan\"" },
+		{ CONFIG(V4, UDP), 0, "" },
+		{ CONFIG(DUAL, UDP ",\"Port\":8286"), 0, "" },
+		{ CONFIG(V6, UDP), 0, "" },
+		{ CONFIG(V4, UDP ",\"Port\":0"), -EINVAL, "backend udp: Port" },
+		{ CONFIG(V4, UDP ",\"Port\":65536"), -EINVAL, "backend udp: Port" },
+		{ CONFIG(V4, UDP ",\"Port\":\"8285\""), -EINVAL, "backend udp: Port" },
 		{ CONFIG(V4, "\"Type\":\"wireguard\""), -EOPNOTSUPP, "is not in this version" },
 		{ CONFIG(V4, "\"Type\":\"extension\""), -EOPNOTSUPP, "is not in this version" },
 		{ CONFIG(V4, "\"Type\":\"ipsec\""), -EOPNOTSUPP,
@@ -146,8 +151,8 @@ static void test_refused_configs(void **state)
 		{ CONFIG(V4, "\"Type\":\"tencent-vpc\""), -EOPNOTSUPP,
 		  "Backend.Type \"tencent-vpc\" is not offered; use wireguard" },
 		{ CONFIG(V4, "\"Type\":\"vlxan\""), -EOPNOTSUPP,
-		  "\"vlxan\" is unknown; there are \"vxlan\", \"host-gw\", \"ipip\" and \"alloc\"" },
-		{ "{" V4 "}", -EOPNOTSUPP, "\"udp\" is not in this version" }, // COMPAT: flannel's default
+		  "\"vlxan\" is unknown; there are \"vxlan\", \"host-gw\", \"udp\", \"ipip\" and \"alloc\"" },
+		{ "{" V4 "}", 0, "" }, // COMPAT: flannel's default is udp
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -589,6 +594,14 @@ static int want_text(struct backend *backend, const struct peer *peer,
 					       kernel_object_str(&wanted.objects[i], object)),
 				 0);
 	}
+	for (size_t i = 0; i < wanted.host_count; i++) {
+		char subnet[IPNET_STR_MAX], host[IP_STR_MAX];
+		assert_int_equal(strbuf_printf(&text, "%s at %s port %u\n",
+					       ipnet_str(&wanted.hosts[i].subnet, subnet),
+					       ip_str(&wanted.hosts[i].host, host),
+					       wanted.hosts[i].port),
+				 0);
+	}
 	assert_int_equal(strbuf_printf(&text, "%s%s%s\n", wanted.path, wanted.why[0] ? ": " : "",
 				       wanted.why),
 			 0);
@@ -646,6 +659,15 @@ static void test_what_is_wanted(void **state)
 		{ CONFIG(V4, IPIP),
 		  { .subnet = "10.5.34.0/24", .ip = "172.16.0.2", .type = "ipip" },
 		  WANT_IPIP "ipip\n" },
+		// COMPAT: whatever type the peer's lease says.
+		{ CONFIG(V4, UDP), { PEER_V4, PEER_V6 }, "10.5.34.0/24 at 172.16.0.2 port 8285\nudp\n" },
+		{ CONFIG(V4, UDP ",\"Port\":9"),
+		  { .subnet = "10.5.34.0/24", .ip = "172.16.0.2", .type = "" },
+		  "10.5.34.0/24 at 172.16.0.2 port 9\nudp\n" },
+		{ CONFIG(DUAL, UDP),
+		  { PEER_V4, PEER_V6 },
+		  "10.5.34.0/24 at 172.16.0.2 port 8285\nfd10:0:5:22::/64 at 172.16.0.2 port 8285\nudp\n" },
+		{ CONFIG(V6, UDP), { PEER_V6 }, "fd10:0:5:22::/64 at fd98::2 port 8285\nudp\n" },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -103,7 +103,7 @@ static void test_bad(void **state)
 {
 	static char longest[NETCONF_TEXT_MAX + 1];
 	static const char bad[] = "{\"Network\":\"10.3.0.0/16\",\"SubnetLen\":31}";
-	static const char no_backend[] = "{\"Network\":\"10.3.0.0/16\"}";
+	static const char bad_type[] = "{\"Network\":\"10.3.0.0/16\",\"Backend\":{\"Type\":\"ipsec\"}}";
 	static const char bad_vni[] =
 		"{\"Network\":\"10.3.0.0/16\",\"Backend\":{\"Type\":\"vxlan\",\"VNI\":16777216}}";
 	static const char bad_ipip[] =
@@ -117,9 +117,9 @@ static void test_bad(void **state)
 	assert_refused(f->path, -EINVAL, start);
 	feed_input(f);
 	assert_refused("-", -EINVAL, "standard input: SubnetLen");
-	put(f, no_backend, strlen(no_backend));
+	put(f, bad_type, strlen(bad_type));
 	feed_input(f);
-	assert_refused("-", -EOPNOTSUPP, "standard input: Backend.Type \"udp\" is not in this version");
+	assert_refused("-", -EOPNOTSUPP, "standard input: Backend.Type \"ipsec\" is not offered");
 	put(f, bad_vni, strlen(bad_vni));
 	feed_input(f);
 	assert_refused("-", -EINVAL, "standard input: backend vxlan: VNI");
