@@ -8,6 +8,8 @@
 import re
 import socket
 
+import pytest
+
 from lab import wait_for
 from lab.agent import agent_binary
 from lab.netns import REPOSITORY
@@ -19,9 +21,10 @@ def unit_values(name):
     return re.findall(rf"^{name}=(.*)$", UNIT.read_text(encoding="utf-8"), re.M)
 
 
-def test_capabilities_of_the_unit_suffice(fabric):
-    """A wrapper drops all capabilities but the unit's; the agent must do its work with these."""
-    net = fabric(hosts=2, agents=False)
+@pytest.mark.parametrize("backend", ["vxlan", "udp"])
+def test_capabilities_of_the_unit_suffice(fabric, backend):
+    """A wrapper drops all capabilities but the unit's; the agent, and what it starts, must do its work with these."""
+    net = fabric(hosts=2, agents=False, config={"Network": "10.1.0.0/16", "Backend": {"Type": backend}})
     kept = ",".join(c.removeprefix("CAP_").lower().join(("+", ""))
                     for c in unit_values("CapabilityBoundingSet")[0].split())
     wrapper = net.lab.directory / "weftd-as-service"
@@ -37,6 +40,10 @@ def test_capabilities_of_the_unit_suffice(fabric):
     assert bin(int(bounded, 16)).count("1") == len(kept.split(","))
     net.ping_all()
     assert net.hosts[0].sysctl("net/ipv4/ip_forward") == "1"
+
+
+def test_the_packet_process_outlives_the_unit():
+    assert unit_values("KillMode") == ["process"]
 
 
 def test_readiness_is_told_to_the_service_manager(fabric):
