@@ -40,7 +40,7 @@ struct agent_view {
 	void (*plan)(void *arg, api_plan_fn *done, void *done_arg);
 	// false: adds why, one reason a line.
 	bool (*ready)(void *arg, struct strbuf *reasons);
-	void (*metrics)(void *arg, struct strbuf *out); // with agent/metrics.h
+	void (*metrics)(void *arg, struct strbuf *out); // with io/metrics.h
 };
 
 struct api_config {

@@ -73,6 +73,7 @@ struct options {
 	// health
 	struct ip healthz_ip;
 	int64_t healthz_port; // 0: off
+	uint64_t store_grace_ms;
 
 	// the log
 	int log_level;	// enum log_level, -v counted in

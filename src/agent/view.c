@@ -8,9 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-// The store may be away for this long before the agent calls itself not ready: a leader election is no news.
-#define STORE_GRACE_MS 30000
-
 void view_set_text(json_t *object, const char *name, const char *value)
 {
 	json_object_set_new(object, name, value ? json_string(value) : json_null());
@@ -370,9 +367,29 @@ static void ready_store(const struct network *network, struct strbuf *reasons)
 		return;
 	// Without a lease of our own nothing else matters.
 	bool is_held = fabric_lease_state(network->fabric, NULL) == FABRIC_LEASE_HELD;
-	if (!is_held || loop_now_ms() - since_ms > STORE_GRACE_MS)
+	if (!is_held || loop_now_ms() - since_ms > network->agent->options->store_grace_ms)
 		(void)strbuf_printf(reasons, "store not reached for %llu s: %s\n",
 				    (unsigned long long)((loop_now_ms() - since_ms) / 1000), why->msg);
+}
+
+// A peer that a backend refuses or that is not for it is not the kernel's fault, and one that fails is its own.
+static void ready_data_plane(const struct network *network, struct strbuf *reasons)
+{
+	const struct trouble *trouble = reconcile_trouble(network->reconcile);
+	size_t total = lease_set_count(fabric_peers(network->fabric));
+	const struct trouble_entry *entry, *first = NULL;
+	size_t position = 0, failed = 0;
+	if (network->device_error.code != 0)
+		(void)strbuf_printf(reasons, "data plane broken: %s\n", network->device_error.msg);
+	while ((entry = trouble_next(trouble, &position))) {
+		if (entry->ignored || entry->refused)
+			continue;
+		failed++;
+		first = first ? first : entry;
+	}
+	if (failed > 0 && failed == total)
+		(void)strbuf_printf(reasons, "data plane broken: no peer can be programmed: %s\n",
+				    first->text);
 }
 
 bool view_network_ready(struct network *network, struct strbuf *reasons)
@@ -385,8 +402,7 @@ bool view_network_ready(struct network *network, struct strbuf *reasons)
 		(void)strbuf_printf(reasons, "%s\n", network->config_error.msg);
 	if (network->bring_up_error.code != 0)
 		(void)strbuf_printf(reasons, "%s\n", network->bring_up_error.msg);
-	if (network->device_error.code != 0)
-		(void)strbuf_printf(reasons, "%s\n", network->device_error.msg);
+	ready_data_plane(network, reasons);
 	view_udp_ready(network, reasons);
 	if (network->env_error)
 		(void)strbuf_printf(reasons, "%s\n", network->env_error);

@@ -3,8 +3,15 @@
 // Owns: the agent's metrics. Those of a network have the label network where a host has several.
 #include "agent/agent_internal.h"
 
-#include "agent/metrics.h"
 #include "core/mem.h"
+#include "core/text.h"
+#include "io/metrics.h"
+#include "kernel/link_stats.h"
+#include "reconcile/nexthop_table.h"
+#include "store/kv_metrics.h"
+
+#include <assert.h>
+#include <string.h>
 
 // Where a family's samples go: one network, or each that the host has.
 struct samples {
@@ -13,16 +20,26 @@ struct samples {
 	struct network *only; // NULL: all
 };
 
+#define SAMPLE_LABELS_MAX 2 // beside that of the network
+
+static void sample_labelled(const struct samples *samples, const struct network *network,
+			    const char *name, const struct metric_label *labels, size_t label_count,
+			    double value)
+{
+	struct metric_label all[1 + SAMPLE_LABELS_MAX];
+	size_t count = 0;
+	assert(label_count <= SAMPLE_LABELS_MAX);
+	if (network->agent->has_several)
+		all[count++] = (struct metric_label){ "network", network->name };
+	for (size_t i = 0; i < label_count; i++)
+		all[count++] = labels[i];
+	metric_sample(samples->out, name, all, count, value);
+}
+
 static void sample(const struct samples *samples, const struct network *network, const char *name,
 		   const struct metric_label *label, double value)
 {
-	struct metric_label labels[2];
-	size_t count = 0;
-	if (network->agent->has_several)
-		labels[count++] = (struct metric_label){ "network", network->name };
-	if (label)
-		labels[count++] = *label;
-	metric_sample(samples->out, name, labels, count, value);
+	sample_labelled(samples, network, name, label, label ? 1 : 0, value);
 }
 
 static bool is_asked(const struct samples *samples, const struct network *network)
@@ -47,6 +64,11 @@ static double lease_held(struct network *network)
 	return fabric_lease_state(network->fabric, NULL) == FABRIC_LEASE_HELD;
 }
 
+static double lease_age_s(struct network *network)
+{
+	return (double)fabric_lease_age_s(network->fabric);
+}
+
 static double lease_expires_in_s(struct network *network)
 {
 	return (double)fabric_lease_expires_in_s(network->fabric);
@@ -56,6 +78,9 @@ static void metrics_lease(const struct samples *samples)
 {
 	family(samples, METRIC_GAUGE, "weft_lease_held", "1 if the store confirms our lease.",
 	       lease_held);
+	family(samples, METRIC_GAUGE, "weft_lease_age_seconds",
+	       "Since the store last confirmed our lease; -1: a reservation, or not yet.",
+	       lease_age_s);
 	family(samples, METRIC_GAUGE, "weft_lease_expires_in_seconds",
 	       "Until our lease ends if it is not renewed; -1: never or unknown.", lease_expires_in_s);
 }
@@ -141,6 +166,8 @@ static void metrics_netlink(const struct agent *agent, struct strbuf *out)
 		      "Requests sent to the kernel.", (double)stats->messages);
 	metric_single(out, METRIC_COUNTER, "weft_netlink_sends_total",
 		      "System calls that carried them.", (double)stats->sends);
+	metric_single(out, METRIC_COUNTER, "weft_netlink_batches_total",
+		      "Batches of changes of the kernel.", (double)stats->batches);
 	metric_single(out, METRIC_COUNTER, "weft_netlink_failed_total",
 		      "Requests that the kernel refused.", (double)stats->failed);
 	metric_single(out, METRIC_COUNTER, "weft_netlink_dumps_total", "Kernel tables read.",
@@ -156,18 +183,93 @@ static double store_up(struct network *network)
 
 static void metrics_store(const struct samples *samples)
 {
-	struct strbuf *out = samples->out;
-	const struct kv_stats *stats = kv_stats(samples->agent->kv);
 	family(samples, METRIC_GAUGE, "weft_store_up", "1 if the store is reached and watched.",
 	       store_up);
-	metric_single(out, METRIC_COUNTER, "weft_store_requests_total", "Requests to the store.",
-		      (double)stats->requests);
-	metric_single(out, METRIC_COUNTER, "weft_store_failures_total",
-		      "Requests to the store that failed.", (double)stats->failures);
-	metric_single(out, METRIC_COUNTER, "weft_store_events_total",
-		      "Changes that the store told.", (double)stats->events);
-	metric_single(out, METRIC_COUNTER, "weft_store_watch_restarts_total",
-		      "Watches begun again.", (double)stats->watch_restarts);
+	kv_metrics(samples->agent->kv, samples->out);
+}
+
+// ---- the backend: which one, and what its devices carried ----
+
+static const struct {
+	const char *name;
+	const char *help;
+	size_t offset; // in struct link_stats
+} device_counters[] = {
+#define COUNTER(member, what)                                                              \
+	{                                                                                  \
+		"weft_device_" #member "_total", what, offsetof(struct link_stats, member) \
+	}
+	COUNTER(receive_packets, "Packets that came in through a device of the backend."),
+	COUNTER(receive_bytes, "Bytes of them."),
+	COUNTER(receive_errors, "Those that were damaged."),
+	COUNTER(receive_dropped, "Those that were thrown away."),
+	COUNTER(transmit_packets, "Packets that went out through a device of the backend."),
+	COUNTER(transmit_bytes, "Bytes of them."),
+	COUNTER(transmit_errors, "Those that could not be sent."),
+	COUNTER(transmit_dropped, "Those that were thrown away."),
+#undef COUNTER
+};
+
+struct device_sample {
+	struct network *network;
+	char name[IFNAMSIZ];
+	struct link_stats stats;
+};
+
+#define DEVICES_MAX ((size_t)NEXTHOP_SLOTS * WANTED_DEVICES_MAX)
+
+// One question to the kernel for each device, of all that are there.
+static size_t read_devices(const struct samples *samples, struct device_sample *ret)
+{
+	size_t count = 0;
+	for (struct network *network = samples->agent->networks; network; network = network->next) {
+		struct wanted_devices devices = { 0 };
+		if (!is_asked(samples, network) || !network->backend)
+			continue;
+		backend_devices(network->backend, &devices);
+		for (size_t i = 0; i < devices.count && count < DEVICES_MAX; i++) {
+			struct device_sample *device = &ret[count];
+			const char *name = devices.devices[i].link.name;
+			if (link_stats_get(samples->agent->nl, name, &device->stats, NULL) < 0)
+				continue; // it is being made, and has carried nothing
+			device->network = network;
+			(void)text_copy(device->name, sizeof(device->name), name);
+			count++;
+		}
+	}
+	return count;
+}
+
+static void metrics_devices(const struct samples *samples)
+{
+	_cleanup_free_ struct device_sample *devices = xnew0_array(struct device_sample, DEVICES_MAX);
+	size_t count = read_devices(samples, devices);
+	for (size_t i = 0; i < ARRAY_SIZE(device_counters); i++) {
+		metric_family(samples->out, METRIC_COUNTER, device_counters[i].name,
+			      device_counters[i].help);
+		for (size_t k = 0; k < count; k++) {
+			const struct metric_label labels[] = {
+				{ "backend", backend_type(devices[k].network->backend) },
+				{ "device", devices[k].name },
+			};
+			uint64_t value;
+			memcpy(&value, (const char *)&devices[k].stats + device_counters[i].offset,
+			       sizeof(value));
+			sample_labelled(samples, devices[k].network, device_counters[i].name,
+					labels, ARRAY_SIZE(labels), (double)value);
+		}
+	}
+}
+
+static void metrics_backend(const struct samples *samples)
+{
+	metric_family(samples->out, METRIC_GAUGE, "weft_backend_info",
+		      "Always 1; the label tells the backend.");
+	for (struct network *network = samples->agent->networks; network; network = network->next)
+		if (is_asked(samples, network) && network->backend)
+			sample(samples, network, "weft_backend_info",
+			       &(struct metric_label){ "type", backend_type(network->backend) }, 1);
+	metrics_devices(samples);
 }
 
 // ---- all ----
@@ -182,8 +284,7 @@ void view_metrics(void *arg, struct strbuf *out)
 {
 	const struct view_scope *scope = arg;
 	struct samples samples = { .out = out, .agent = scope->agent, .only = scope->network };
-	metric_family(out, METRIC_GAUGE, "weft_build_info", "Always 1; the label tells the version.");
-	metric_sample(out, "weft_build_info", &(struct metric_label){ "version", WEFT_VERSION }, 1, 1);
+	metric_build(out);
 	family(&samples, METRIC_GAUGE, "weft_ready", "1 if /readyz says ready.", ready);
 	metrics_lease(&samples);
 	metrics_peers(&samples);
@@ -192,6 +293,7 @@ void view_metrics(void *arg, struct strbuf *out)
 		if (is_asked(&samples, network))
 			view_udp_metrics(out, network);
 	metrics_netlink(scope->agent, out);
+	metrics_backend(&samples);
 	metrics_store(&samples);
 	metric_process(out);
 }

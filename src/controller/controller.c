@@ -86,19 +86,20 @@ int read_our_key(const struct controller *controller, const json_t *object, cons
 
 static const struct route {
 	const char *path;
+	enum request_kind kind;
 	void (*serve)(struct controller *controller, struct http_exchange *exchange,
 		      const json_t *request);
 } routes[] = {
-	{ "/v2/range", serve_range },
-	{ "/v2/txn", serve_txn },
-	{ "/v2/watch", serve_watch },
-	{ "/v2/session/open", serve_session_open },
-	{ "/v2/session/keep-alive", serve_session_keep_alive },
-	{ "/v2/session/query", serve_session_query },
-	{ "/v2/session/close", serve_session_close },
-	{ "/v2/token/create", serve_token_create },
-	{ "/v2/token/list", serve_token_list },
-	{ "/v2/token/revoke", serve_token_revoke },
+	{ "/v2/range", REQUEST_RANGE, serve_range },
+	{ "/v2/txn", REQUEST_TXN, serve_txn },
+	{ "/v2/watch", REQUEST_WATCH, serve_watch },
+	{ "/v2/session/open", REQUEST_SESSION, serve_session_open },
+	{ "/v2/session/keep-alive", REQUEST_SESSION, serve_session_keep_alive },
+	{ "/v2/session/query", REQUEST_SESSION, serve_session_query },
+	{ "/v2/session/close", REQUEST_SESSION, serve_session_close },
+	{ "/v2/token/create", REQUEST_TOKEN, serve_token_create },
+	{ "/v2/token/list", REQUEST_TOKEN, serve_token_list },
+	{ "/v2/token/revoke", REQUEST_TOKEN, serve_token_revoke },
 };
 
 static void serve_request(struct controller *controller, struct http_exchange *exchange,
@@ -109,6 +110,7 @@ static void serve_request(struct controller *controller, struct http_exchange *e
 	size_t len;
 	const char *body = http_exchange_body(exchange, &len);
 
+	controller->counts.requests[route->kind]++;
 	if (strcmp(http_exchange_method(exchange), "POST") != 0)
 		answer_json(exchange, 405, wire_error(-EINVAL, "only POST is understood here"));
 	else if (json_read(body, len, BODY_MAX, &request, &e) < 0)
@@ -117,15 +119,23 @@ static void serve_request(struct controller *controller, struct http_exchange *e
 		route->serve(controller, exchange, request);
 }
 
+static bool is_get(struct http_exchange *exchange)
+{
+	if (strcmp(http_exchange_method(exchange), "GET") == 0)
+		return true;
+	answer_json(exchange, 405, wire_error(-EINVAL, "only GET is understood here"));
+	return false;
+}
+
 static void serve_health(const struct controller *controller, struct http_exchange *exchange,
 			 bool asks_ready)
 {
 	const struct err *why;
 	_cleanup_free_ char *text = NULL;
 
-	if (strcmp(http_exchange_method(exchange), "GET") != 0) {
-		answer_json(exchange, 405, wire_error(-EINVAL, "only GET is understood here"));
-	} else if (asks_ready && !mirror_is_up(controller->mirror, &why)) {
+	if (!is_get(exchange))
+		return;
+	if (asks_ready && !mirror_is_up(controller->mirror, &why)) {
 		text = xasprintf("the store is not reached: %s\n",
 				 why->code < 0 ? err_msg(why) : "it has not answered yet");
 		http_answer_text(exchange, 503, TYPE_TEXT, text);
@@ -148,10 +158,13 @@ static void refuse(struct controller *controller, struct http_exchange *exchange
 	struct caller caller;
 
 	access_caller(controller, exchange, &caller);
-	if (is_granted(controller, exchange, &caller))
+	if (is_granted(controller, exchange, &caller)) {
+		controller->counts.put_off++;
 		answer_busy(exchange, &caller, RETRY_MS, "too many requests");
-	else
+	} else {
+		controller->counts.refused++;
 		access_refuse(exchange, caller.role);
+	}
 }
 
 static void on_request(void *arg, struct http_exchange *exchange)
@@ -165,11 +178,17 @@ static void on_request(void *arg, struct http_exchange *exchange)
 		return;
 	}
 	if (v1_is_path(path) && (http_exchange_is_admitted(exchange) || !v1_is_open(controller->v1))) {
+		controller->counts.requests[REQUEST_FLANNEL]++;
 		v1_serve(controller->v1, exchange);
 		return;
 	}
 	if (!http_exchange_is_admitted(exchange)) {
 		refuse(controller, exchange);
+		return;
+	}
+	if (strcmp(path, "/metrics") == 0) {
+		if (is_get(exchange))
+			serve_metrics(controller, exchange);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {

@@ -36,6 +36,23 @@ struct access {
 	unsigned char proof_key[ACCESS_KEY_BYTES]; // of guard_proof
 };
 
+// What agents ask for, for the metrics.
+enum request_kind {
+	REQUEST_RANGE,
+	REQUEST_TXN,
+	REQUEST_WATCH,
+	REQUEST_SESSION,
+	REQUEST_TOKEN,
+	REQUEST_FLANNEL, // by the API of flannel's server
+	REQUEST_KIND_COUNT
+};
+
+struct controller_counts {
+	uint64_t requests[REQUEST_KIND_COUNT];
+	uint64_t refused;
+	uint64_t put_off;
+};
+
 struct controller {
 	struct kv *kv;
 	struct loop *loop;
@@ -51,6 +68,7 @@ struct controller {
 	struct watcher *watchers;
 	size_t watcher_count;
 	struct v1 *v1;
+	struct controller_counts counts;
 	struct timer *wake; // gathers changes for the watchers
 	char sweep;	    // stands for the removal of tokens that have ended
 	int64_t written;    // the last revision that was written through us: ranges are not older
@@ -79,6 +97,9 @@ void answer_busy(struct http_exchange *exchange, const struct caller *caller, ui
 int read_our_key(const struct controller *controller, const json_t *object, const char *name,
 		 char **ret, size_t *ret_len, struct err *e);
 bool is_our_key(const struct controller *controller, const char *key, size_t len);
+
+// ---- metrics.c ----
+void serve_metrics(const struct controller *controller, struct http_exchange *exchange);
 
 // ---- range.c ----
 void serve_range(struct controller *controller, struct http_exchange *exchange, const json_t *request);

@@ -510,6 +510,13 @@ int64_t fabric_lease_expires_in_s(const struct fabric *fabric)
 	return fabric->expires_at_ms > now_ms ? (int64_t)((fabric->expires_at_ms - now_ms) / 1000) : 0;
 }
 
+int64_t fabric_lease_age_s(const struct fabric *fabric)
+{
+	if (!fabric->has_lease || fabric->lease.session == 0 || fabric->confirmed_at_ms == 0)
+		return -1;
+	return (int64_t)((loop_boottime_ms() - fabric->confirmed_at_ms) / 1000);
+}
+
 bool fabric_store_up(const struct fabric *fabric, const struct err **ret_why, uint64_t *ret_since_ms)
 {
 	if (ret_why)

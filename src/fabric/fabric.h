@@ -87,6 +87,8 @@ const char *fabric_config_text(const struct fabric *fabric);	   // as stored; NU
 const struct lease *fabric_lease(const struct fabric *fabric); // NULL without one: in NONE, perhaps in FOREIGN
 enum fabric_lease_state fabric_lease_state(const struct fabric *fabric, const struct err **ret_why);
 int64_t fabric_lease_expires_in_s(const struct fabric *fabric); // -1: does not expire or unknown
+// Since the store last confirmed it, which it does as often as it is renewed; -1: a reservation, or not in this life.
+int64_t fabric_lease_age_s(const struct fabric *fabric);
 bool fabric_store_up(const struct fabric *fabric, const struct err **ret_why, uint64_t *ret_since_ms);
 
 // Good and held peers: what is to be programmed. Never contains our own subnet.

@@ -70,8 +70,9 @@ struct fabric {
 	bool proving; // created, and not yet sure that nobody had an overlapping one before
 	struct lease proof;
 	uint64_t proof_until_ms;
-	int64_t seen_revision;	// up to which the watch has told everything
-	uint64_t expires_at_ms; // loop_boottime_ms clock; 0: does not expire, or unknown
+	int64_t seen_revision;	  // up to which the watch has told everything
+	uint64_t confirmed_at_ms; // loop_boottime_ms clock; 0: not in this life
+	uint64_t expires_at_ms;	  // loop_boottime_ms clock; 0: does not expire, or unknown
 	struct timer *renew_timer;
 	struct timer *retry_timer;
 	struct backoff retry_backoff;

@@ -95,6 +95,7 @@ void own_hold(struct fabric *fabric, const struct lease *lease, bool fresh)
 	// A key that was deleted by hand leaves its session behind.
 	if (fresh && fabric->was_held && fabric->lease.session != lease->session)
 		registry_close_session(fabric->registry, fabric->lease.session);
+	fabric->confirmed_at_ms = loop_boottime_ms();
 	own_take(fabric, lease);
 	own_set_at_key(fabric, lease);
 	own_set_candidate(fabric, NULL);

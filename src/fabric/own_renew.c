@@ -92,7 +92,8 @@ static void on_renewed(void *arg, int r, int64_t session, int64_t ttl_s, const s
 	if (!fabric->has_lease || fabric->lease.session != session)
 		return;
 	if (r == 0) {
-		fabric->expires_at_ms = loop_boottime_ms() + (uint64_t)ttl_s * 1000;
+		fabric->confirmed_at_ms = loop_boottime_ms();
+		fabric->expires_at_ms = fabric->confirmed_at_ms + (uint64_t)ttl_s * 1000;
 		timer_start(fabric->renew_timer, own_renew_period_ms(fabric));
 		return;
 	}

@@ -91,6 +91,7 @@ int netlink_batch_commit(struct netlink_batch *batch, netlink_result_fn *fn, voi
 	int r;
 
 	batch->queue = (struct request_queue){ 0 };
+	batch->nl->stats.batches += queue.count > 0;
 	r = exchange_run(batch->nl, &exchange_acks, &queue, e);
 	note_echoes(batch->nl, &queue);
 	hand_out(&queue, fn, arg);

@@ -359,6 +359,18 @@ size_t encode_link_get(const char *name, uint32_t ifindex, void *buffer)
 	return end(&msg);
 }
 
+// Of one device, with what it has carried: the filter of the other one would leave that out.
+size_t encode_link_stats_get(const char *name, void *buffer)
+{
+	struct ifinfomsg header = { 0 };
+	struct nlmsg msg;
+
+	begin(&msg, buffer, RTM_GETLINK, 0);
+	nlmsg_put_header(&msg, &header, sizeof(header));
+	nlmsg_put_string(&msg, IFLA_IFNAME, name);
+	return end(&msg);
+}
+
 size_t encode_route_get(const struct ip *destination, void *buffer)
 {
 	struct rtmsg header = {

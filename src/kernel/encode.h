@@ -27,6 +27,7 @@ size_t encode_link_set_mac(uint32_t ifindex, const struct mac *mac, void *buffer
 
 // Look-ups: answered by one object or by an error. name NULL: by index.
 size_t encode_link_get(const char *name, uint32_t ifindex, void *buffer);
+size_t encode_link_stats_get(const char *name, void *buffer);
 size_t encode_route_get(const struct ip *destination, void *buffer);
 size_t encode_nexthop_get(uint32_t id, void *buffer);
 

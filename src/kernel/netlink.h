@@ -38,6 +38,7 @@ uint32_t netlink_port_id(const struct netlink *nl);
 struct netlink_stats {
 	uint64_t messages; // requests put into sends
 	uint64_t sends;	   // sendmsg calls
+	uint64_t batches;  // of changes, each in one send or several
 	uint64_t failed;   // requests answered with an error
 	uint64_t dumps;
 };

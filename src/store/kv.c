@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #define REQUEST_TIMEOUT_MS 5000
 #define DEAD_MAN_MS 15000
@@ -34,7 +35,13 @@ struct kv_call {
 		kv_session_fn *session;
 	} done;
 	void *arg;
+	enum kv_op op;
+	uint64_t started_us;
 	bool forgotten;
+};
+
+const char *const kv_op_names[KV_OP_COUNT] = {
+	[KV_OP_RANGE] = "range", [KV_OP_TXN] = "txn", [KV_OP_SESSION] = "session"
 };
 
 static const struct kv_ops *find_ops(const char *kind)
@@ -129,10 +136,21 @@ const struct kv_stats *kv_stats(const struct kv *kv)
 
 // ---- calls ----
 
-static struct kv_call *call_new(struct kv *kv, kv_pair_fn *each, void *arg)
+// The loop's clock stands still while it works, and has milliseconds only.
+static uint64_t now_us(void)
+{
+	struct timespec now = { 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static struct kv_call *call_new(struct kv *kv, enum kv_op op, kv_pair_fn *each, void *arg)
 {
 	struct kv_call *call = xnew(struct kv_call);
 
+	call->op = op;
+	call->started_us = now_us();
 	call->kv = kv;
 	call->each = each;
 	call->arg = arg;
@@ -157,6 +175,7 @@ static struct kv_call call_end(struct kv_call *call, int r)
 		call->next->previous = call->previous;
 	if (r < 0)
 		call->kv->stats.failures++;
+	histogram_add(&call->kv->stats.latency[call->op], now_us() - call->started_us);
 	free(call);
 	return ended;
 }
@@ -221,7 +240,7 @@ static void session_ended(void *arg, int r, int64_t session, int64_t ttl_s, cons
 void kv_range(struct kv *kv, const char *key, bool is_prefix, kv_pair_fn *each,
 	      kv_range_done_fn *done, void *arg)
 {
-	struct kv_call *call = call_new(kv, each, arg);
+	struct kv_call *call = call_new(kv, KV_OP_RANGE, each, arg);
 
 	call->done.range = done;
 	kv->ops->range(kv, key, is_prefix, got_pair, range_ended, call);
@@ -232,14 +251,14 @@ void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_pair_fn *each, kv_txn_do
 	struct kv_call *call;
 
 	assert(txn->compare_count <= kv->txn_max && txn->write_count <= kv->txn_max);
-	call = call_new(kv, each, arg);
+	call = call_new(kv, KV_OP_TXN, each, arg);
 	call->done.txn = done;
 	kv->ops->txn(kv, txn, got_pair, txn_ended, call);
 }
 
 static struct kv_call *session_call(struct kv *kv, kv_session_fn *done, void *arg)
 {
-	struct kv_call *call = call_new(kv, NULL, arg);
+	struct kv_call *call = call_new(kv, KV_OP_SESSION, NULL, arg);
 
 	call->done.session = done;
 	return call;

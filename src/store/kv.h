@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/err.h"
+#include "core/histogram.h"
 #include "io/loop.h"
 
 #include <stdbool.h>
@@ -79,11 +80,16 @@ const char *kv_endpoint(const struct kv *kv);
 // ones, watches resume.
 void kv_reconnect(struct kv *kv);
 
+// What a call was, for its share of the statistics.
+enum kv_op { KV_OP_RANGE, KV_OP_TXN, KV_OP_SESSION, KV_OP_COUNT };
+extern const char *const kv_op_names[KV_OP_COUNT];
+
 struct kv_stats {
 	uint64_t requests;
 	uint64_t failures;
 	uint64_t events;
 	uint64_t watch_restarts;
+	struct histogram latency[KV_OP_COUNT]; // of calls that ended, well or not
 };
 const struct kv_stats *kv_stats(const struct kv *kv);
 

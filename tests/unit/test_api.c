@@ -5,7 +5,7 @@
 #include "unit.h"
 
 #include "agent/api.h"
-#include "agent/metrics.h"
+#include "io/metrics.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/parse.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: writing metrics in Prometheus' text format.
-#include "agent/metrics.h"
+#include "io/metrics.h"
 
 #include "core/mem.h"
 #include "core/parse.h"
@@ -17,10 +17,14 @@
 #include <unistd.h>
 
 #define STAT_TEXT_MAX 4096
-#define STAT_START_TIME 22	     // field of proc(5) stat, counted from 1
+#define STAT_START_TIME 22 // field of proc(5) stat, counted from 1
+#define LABELS_MAX 6
+#define METRIC_NAME_MAX 128
 #define EXACT_MAX 9007199254740992.0 // 2^53: whole numbers below are exact
 
-static const char *const kind_names[] = { [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge" };
+static const char *const kind_names[] = {
+	[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"
+};
 static_assert(ARRAY_SIZE(kind_names) == METRIC_KIND_COUNT, "a name for each kind");
 
 void metric_family(struct strbuf *out, enum metric_kind kind, const char *name, const char *help)
@@ -64,6 +68,34 @@ void metric_sample(struct strbuf *out, const char *name, const struct metric_lab
 		strbuf_printf(out, " %.0f\n", value);
 	else
 		strbuf_printf(out, " %.15g\n", value);
+}
+
+// Each bucket tells of those below it as well, and the last of all.
+void metric_histogram(struct strbuf *out, const char *name, const struct metric_label *labels,
+		      size_t label_count, const struct histogram *histogram)
+{
+	struct metric_label all[LABELS_MAX];
+	char series[METRIC_NAME_MAX], bound[32];
+	uint64_t count = 0;
+
+	assert(label_count < LABELS_MAX);
+	for (size_t i = 0; i < label_count; i++)
+		all[i] = labels[i];
+	all[label_count] = (struct metric_label){ "le", bound };
+	(void)text_format(series, sizeof(series), "%s_bucket", name);
+	for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++) {
+		count += histogram->counts[i];
+		if (i < HISTOGRAM_BOUNDS)
+			(void)text_format(bound, sizeof(bound), "%g",
+					  (double)histogram_bounds_us[i] / 1e6);
+		else
+			(void)text_copy(bound, sizeof(bound), "+Inf");
+		metric_sample(out, series, all, label_count + 1, (double)count);
+	}
+	(void)text_format(series, sizeof(series), "%s_sum", name);
+	metric_sample(out, series, labels, label_count, (double)histogram->sum_us / 1e6);
+	(void)text_format(series, sizeof(series), "%s_count", name);
+	metric_sample(out, series, labels, label_count, (double)count);
 }
 
 void metric_single(struct strbuf *out, enum metric_kind kind, const char *name, const char *help,
@@ -132,6 +164,12 @@ static double start_time_seconds(void)
 		(double)proc_field("/proc/self/stat", STAT_START_TIME, ')') /
 			(double)sysconf(_SC_CLK_TCK);
 	return start;
+}
+
+void metric_build(struct strbuf *out)
+{
+	metric_family(out, METRIC_GAUGE, "weft_build_info", "Always 1; the label tells the version.");
+	metric_sample(out, "weft_build_info", &(struct metric_label){ "version", WEFT_VERSION }, 1, 1);
 }
 
 void metric_process(struct strbuf *out)
