@@ -21,6 +21,9 @@ static void on_kernel_event(void *arg, const struct kernel_event *event)
 	struct agent *agent = arg;
 	if (event->port_id == netlink_port_id(agent->nl))
 		return;
+	char text[KERNEL_OBJECT_STR_MAX];
+	log_debug("kernel: %s %s", event->removed ? "removed" : "new or changed",
+		  kernel_object_str(&event->object, text));
 	for (struct network *network = agent->networks; network; network = network->next)
 		network_kernel_event(network, event);
 	for (struct network *network = agent->leaving; network; network = network->next)

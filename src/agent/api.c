@@ -3,8 +3,9 @@
 // Owns: what the agent serves over HTTP: the paths, the watchers, and plans that are waited for.
 #include "agent/api.h"
 
+#include "agent/log_control.h"
 #include "core/json.h"
-#include "core/log.h"
+#include "core/log_subsystem.h"
 #include "core/mem.h"
 #include "core/text.h"
 #include "io/http_server.h"
@@ -399,26 +400,57 @@ static void serve_watch(struct api *api, struct http_exchange *exchange)
 	watcher_add(watcher, line, strlen(line));
 }
 
+// ---- the log ----
+
+// POST with ?set=LEVEL or ?set=PART=LEVEL changes it.
+static void serve_log(struct api *api, struct http_exchange *exchange)
+{
+	const char *set = http_exchange_query(exchange, "set");
+	struct err e;
+
+	(void)api;
+	if (strcmp(http_exchange_method(exchange), "POST") == 0) {
+		if (log_change(set ? set : "", &e) < 0) {
+			answer_error(exchange, 400, err_msg(&e));
+			return;
+		}
+		log_info("api: the log is now at %s, as was asked over the socket", set);
+	}
+	answer_json(exchange, 200, log_control_view());
+}
+
 // ---- paths ----
 
 static const struct route {
 	const char *path;
 	bool is_public; // over TCP too
+	bool may_post;
 	void (*serve)(struct api *api, struct http_exchange *exchange);
 } routes[] = {
-	{ "/healthz", true, serve_healthz },	   { "/readyz", true, serve_readyz },
-	{ "/metrics", true, serve_metrics },	   { "/agent/v1/status", false, serve_status },
-	{ "/agent/v1/lease", false, serve_lease }, { "/agent/v1/peers", false, serve_peers },
-	{ "/agent/v1/plan", false, serve_plan },   { "/agent/v1/watch", false, serve_watch },
+	{ "/healthz", true, false, serve_healthz },
+	{ "/readyz", true, false, serve_readyz },
+	{ "/metrics", true, false, serve_metrics },
+	{ "/agent/v1/status", false, false, serve_status },
+	{ "/agent/v1/lease", false, false, serve_lease },
+	{ "/agent/v1/peers", false, false, serve_peers },
+	{ "/agent/v1/plan", false, false, serve_plan },
+	{ "/agent/v1/watch", false, false, serve_watch },
+	{ "/agent/v1/log", false, true, serve_log },
 };
+
+static bool is_allowed(const struct route *route, const char *method)
+{
+	return strcmp(method, "GET") == 0 || (route->may_post && strcmp(method, "POST") == 0);
+}
 
 static void serve(struct api *api, struct http_exchange *exchange, bool is_public)
 {
+	log_debug("api: %s %s", http_exchange_method(exchange), http_exchange_path(exchange));
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
 		if (strcmp(routes[i].path, http_exchange_path(exchange)) != 0 ||
 		    (is_public && !routes[i].is_public))
 			continue;
-		if (strcmp(http_exchange_method(exchange), "GET") != 0)
+		if (!is_allowed(&routes[i], http_exchange_method(exchange)))
 			answer_error(exchange, 405, "only GET is understood here");
 		else
 			routes[i].serve(api, exchange);

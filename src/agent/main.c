@@ -3,6 +3,7 @@
 // Owns: weftd's table of contents.
 #include "agent/agent.h"
 #include "agent/check_config.h"
+#include "agent/log_control.h"
 #include "agent/serve.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -19,6 +20,7 @@ static int run(const struct options *options)
 	struct err e = { 0 };
 	struct agent *agent = NULL;
 	struct loop *loop = loop_new();
+	struct log_teller *teller = log_teller_new(loop);
 	struct server *server = NULL;
 	struct server_access access;
 	int r = 0;
@@ -38,6 +40,7 @@ static int run(const struct options *options)
 		log_error("weftd: %s", err_msg(&e));
 	agent_free(agent);
 	server_free(server);
+	log_teller_free(teller);
 	loop_free(loop);
 	return r < 0 ? EXIT_FAILED : EXIT_OK;
 }

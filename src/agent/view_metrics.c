@@ -295,5 +295,6 @@ void view_metrics(void *arg, struct strbuf *out)
 	metrics_netlink(scope->agent, out);
 	metrics_backend(&samples);
 	metrics_store(&samples);
+	metric_log(out);
 	metric_process(out);
 }

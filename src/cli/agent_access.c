@@ -67,7 +67,8 @@ static int ask(const struct cli *cli, const char *path, const struct http_reques
 	r = http_client_new(cli->loop, &config, &client, asking->e);
 	if (r < 0)
 		return r;
-	request.method = "GET";
+	if (!request.method)
+		request.method = "GET";
 	request.url = url;
 	request.response_max = ANSWER_MAX;
 	request.connect_timeout_ms = CONNECT_TIMEOUT_MS;
@@ -79,10 +80,13 @@ static int ask(const struct cli *cli, const char *path, const struct http_reques
 	return asking->r;
 }
 
-int agent_get(const struct cli *cli, const char *path, json_t **ret, struct err *e)
+static int ask_whole(const struct cli *cli, const char *method, const char *path, json_t **ret,
+		     struct err *e)
 {
 	struct asking asking = { .e = e };
-	const struct http_request request = { .total_timeout_ms = ANSWER_TIMEOUT_MS, .arg = &asking };
+	const struct http_request request = { .method = method,
+					      .total_timeout_ms = ANSWER_TIMEOUT_MS,
+					      .arg = &asking };
 	int r;
 
 	r = ask(cli, path, &request, &asking);
@@ -92,6 +96,16 @@ int agent_get(const struct cli *cli, const char *path, json_t **ret, struct err 
 		return err_set(e, -EPROTO, "the agent's answer is empty");
 	*ret = asking.answer;
 	return 0;
+}
+
+int agent_get(const struct cli *cli, const char *path, json_t **ret, struct err *e)
+{
+	return ask_whole(cli, "GET", path, ret, e);
+}
+
+int agent_post(const struct cli *cli, const char *path, json_t **ret, struct err *e)
+{
+	return ask_whole(cli, "POST", path, ret, e);
 }
 
 // What a streamed answer needs besides: the caller's function and its argument.

@@ -12,6 +12,9 @@
 // have a message that says what to do.
 int agent_get(const struct cli *cli, const char *path, json_t **ret, struct err *e);
 
+// The same by POST, without a body, of a command that is about the host: it has no network.
+int agent_post(const struct cli *cli, const char *path, json_t **ret, struct err *e);
+
 // GET of something long or endless: fn gets the bytes as they come and ends it by a code other than 0. idle_timeout_ms
 // without a byte is -ETIMEDOUT. 0: the agent ended it.
 typedef int agent_bytes_fn(void *arg, const char *data, size_t len);

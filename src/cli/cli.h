@@ -30,6 +30,7 @@ enum command_use {
 	USE_MIGRATE = 1 << 6,	 // --dry-run, --abort and the flags of a second store
 	USE_TTL = 1 << 7,	 // --ttl and --admin
 	USE_CONTROLLER = 1 << 8, // the store's flags, which must name a controller
+	USE_HOST_AGENT = 1 << 9, // --socket alone
 };
 
 struct cli_options {
@@ -103,6 +104,7 @@ enum cli_exit token_revoke(struct cli *cli);
 enum cli_exit status_run(struct cli *cli);
 enum cli_exit watch_run(struct cli *cli);
 enum cli_exit plan_run(struct cli *cli);
+enum cli_exit log_run(struct cli *cli);
 enum cli_exit version_run(struct cli *cli);
 
 // The flags as a set with the targets in options, which must be zero. uses picks the tables.

@@ -73,6 +73,10 @@ const struct command commands[] = {
 	  "" },
 	{ "plan", "", 0, 0, USE_AGENT, plan_run,
 	  "tell what the agent would change in the kernel, and change nothing", "" },
+	{ "log", "[LEVEL|PART=LEVEL...]", 0, 16, USE_HOST_AGENT, log_run,
+	  "tell how much this host's agent logs, or change it while it runs",
+	  "LEVEL is error, warn, info or debug, of all parts or of one: `weft log store=debug` shows each\n"
+	  "request to the store until `weft log store=info` or the agent's next start.\n" },
 	{ "help", "[COMMAND]", 0, 2, 0, help_run, "explain weft or one of its commands", "" },
 	{ "version", "", 0, 0, 0, version_run, "print the version", "" },
 };

@@ -173,6 +173,8 @@ static void on_request(void *arg, struct http_exchange *exchange)
 	const char *path = http_exchange_path(exchange);
 	bool asks_ready = strcmp(path, "/readyz") == 0;
 
+	log_debug("controller: %s %s", http_exchange_method(exchange), path);
+
 	if (asks_ready || strcmp(path, "/healthz") == 0) {
 		serve_health(controller, exchange, asks_ready);
 		return;

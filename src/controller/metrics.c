@@ -59,6 +59,7 @@ void serve_metrics(const struct controller *controller, struct http_exchange *ex
 		      "Agents' watches that are open.", (double)controller->watcher_count);
 	metrics_mirror(controller, &out);
 	kv_metrics(controller->kv, &out);
+	metric_log(&out);
 	metric_process(&out);
 	http_answer(exchange, 200, TYPE_METRICS, strbuf_text(&out), out.len);
 }

@@ -3,12 +3,14 @@
 // Owns: the log on standard error, as text or as JSON lines.
 #include "core/log.h"
 
+#include "core/log_subsystem.h"
 #include "core/text.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,20 +24,24 @@
 #define LINE_MAX_BYTES PIPE_BUF
 #define LIMIT_WINDOW_MS 10000
 
-static const struct {
-	const char *text;
-	const char *json;
-} level_names[] = {
-	[LOG_LEVEL_ERROR] = { "ERROR", "error" },
-	[LOG_LEVEL_WARN] = { "WARN", "warn" },
-	[LOG_LEVEL_INFO] = { "INFO", "info" },
-	[LOG_LEVEL_DEBUG] = { "DEBUG", "debug" },
+static const char *const level_texts[] = {
+	[LOG_LEVEL_ERROR] = "ERROR",
+	[LOG_LEVEL_WARN] = "WARN",
+	[LOG_LEVEL_INFO] = "INFO",
+	[LOG_LEVEL_DEBUG] = "DEBUG",
 };
-static_assert(sizeof(level_names) / sizeof(level_names[0]) == LOG_LEVEL_COUNT, "a name per level");
+static_assert(sizeof(level_texts) / sizeof(level_texts[0]) == LOG_LEVEL_COUNT, "a name per level");
 
-static enum log_level max_level = LOG_LEVEL_INFO;
 static enum log_format line_format = LOG_FORMAT_TEXT;
-static atomic_uint lost_lines; // worker threads log too
+// Worker threads log too.
+static atomic_uint lost_lines; // that were not told yet
+static atomic_ullong written_lines[LOG_LEVEL_COUNT];
+static atomic_ullong lost_total;
+static atomic_ullong left_out_total;
+
+// Call sites that have left out lines, which were not told yet.
+static pthread_mutex_t limits_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct log_limit *limits;
 
 struct line {
 	char data[LINE_MAX_BYTES];
@@ -44,13 +50,22 @@ struct line {
 
 void log_setup(enum log_level level, enum log_format format)
 {
-	max_level = level;
+	log_set_all(level);
 	line_format = format;
 }
 
-bool log_enabled(enum log_level level)
+enum log_format log_format_of(void)
 {
-	return level <= max_level;
+	return line_format;
+}
+
+struct log_stats log_stats(void)
+{
+	struct log_stats stats = { .left_out = left_out_total, .lost = lost_total };
+
+	for (size_t i = 0; i < LOG_LEVEL_COUNT; i++)
+		stats.lines[i] = written_lines[i];
+	return stats;
 }
 
 // Leaves room for what ends the line.
@@ -105,7 +120,7 @@ static void line_build(struct line *line, enum log_level level, const char *text
 {
 	struct timespec now = { 0 };
 	struct tm utc = { 0 };
-	char head[96];
+	char head[128];
 	char stamp[32];
 	int n;
 
@@ -114,11 +129,13 @@ static void line_build(struct line *line, enum log_level level, const char *text
 	(void)gmtime_r(&now.tv_sec, &utc);
 	(void)strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
 	if (line_format == LOG_FORMAT_JSON)
-		n = snprintf(head, sizeof(head), "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"msg\":\"",
-			     stamp, now.tv_nsec / 1000000, level_names[level].json);
+		n = snprintf(head, sizeof(head),
+			     "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"subsystem\":\"%s\",\"msg\":\"",
+			     stamp, now.tv_nsec / 1000000, log_level_names[level],
+			     log_subsystem_names[log_subsystem_of(text)]);
 	else
 		n = snprintf(head, sizeof(head), "%s.%03ldZ %s ", stamp, now.tv_nsec / 1000000,
-			     level_names[level].text);
+			     level_texts[level]);
 	(void)line_add(line, head, (size_t)n);
 	line_add_text(line, text);
 	if (line_format == LOG_FORMAT_JSON) {
@@ -160,11 +177,24 @@ static void report_lost(void)
 		atomic_fetch_add(&lost_lines, lost);
 }
 
+static void write_line(enum log_level level, const char *text)
+{
+	struct line line;
+
+	report_lost();
+	line_build(&line, level, text);
+	if (line_write(&line)) {
+		atomic_fetch_add(&written_lines[level], 1);
+	} else {
+		atomic_fetch_add(&lost_lines, 1);
+		atomic_fetch_add(&lost_total, 1);
+	}
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	int saved_errno = errno;
 	char text[TEXT_MAX];
-	struct line line;
 	va_list args;
 
 	if (!log_enabled(level))
@@ -174,31 +204,84 @@ void log_write(enum log_level level, const char *format, ...)
 		text[0] = '\0';
 	va_end(args);
 
-	report_lost();
-	line_build(&line, level, text);
-	if (!line_write(&line))
-		atomic_fetch_add(&lost_lines, 1);
+	if (level <= log_level_of(log_subsystem_of(text)))
+		write_line(level, text);
 	errno = saved_errno;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now = { 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool is_over(const struct log_limit *limit, uint64_t at_ms)
+{
+	return limit->window_start_ms == 0 || at_ms - limit->window_start_ms >= LIMIT_WINDOW_MS;
+}
+
+static void leave_out(struct log_limit *limit)
+{
+	limit->suppressed++;
+	atomic_fetch_add(&left_out_total, 1);
+	if (limit->is_listed || !limit->format)
+		return;
+	limit->is_listed = true;
+	limit->next = limits;
+	limits = limit;
 }
 
 bool log_limit_allow(struct log_limit *limit, unsigned int burst)
 {
-	struct timespec now = { 0 };
-	unsigned int suppressed;
-	uint64_t now_ms;
+	unsigned int suppressed = 0;
+	bool is_allowed;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-	if (limit->window_start_ms == 0 || now_ms - limit->window_start_ms >= LIMIT_WINDOW_MS) {
+	(void)pthread_mutex_lock(&limits_mutex);
+	if (is_over(limit, now_ms())) {
 		suppressed = limit->suppressed;
-		*limit = (struct log_limit){ .window_start_ms = now_ms };
-		if (suppressed > 0)
-			log_info("log: %u lines like the next were left out", suppressed);
+		limit->window_start_ms = now_ms();
+		limit->written = limit->suppressed = 0;
 	}
-	if (limit->written >= burst) {
-		limit->suppressed++;
-		return false;
-	}
-	limit->written++;
-	return true;
+	is_allowed = limit->written < burst;
+	if (is_allowed)
+		limit->written++;
+	else
+		leave_out(limit);
+	(void)pthread_mutex_unlock(&limits_mutex);
+	if (suppressed > 0)
+		log_info("log: %u lines like the next were left out", suppressed);
+	return is_allowed;
+}
+
+// The next call site that has something to tell; it is out of the list then.
+static const char *take_left_out(unsigned int *ret_count)
+{
+	struct log_limit **link = &limits;
+	struct log_limit *limit;
+
+	while ((limit = *link) && !is_over(limit, now_ms()))
+		link = &limit->next;
+	if (!limit)
+		return NULL;
+	*link = limit->next;
+	limit->is_listed = false;
+	*ret_count = limit->suppressed;
+	limit->suppressed = 0;
+	return limit->format;
+}
+
+void log_tell_left_out(void)
+{
+	const char *format;
+	unsigned int count = 0;
+
+	do {
+		(void)pthread_mutex_lock(&limits_mutex);
+		format = take_left_out(&count);
+		(void)pthread_mutex_unlock(&limits_mutex);
+		if (format && count > 0)
+			log_info("log: %u more lines were left out: \"%s\"", count, format);
+	} while (format);
 }

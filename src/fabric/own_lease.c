@@ -24,6 +24,8 @@ void own_set_state(struct fabric *fabric, enum fabric_lease_state state, const s
 	fabric->state = state;
 	fabric->why = *reason;
 	fabric->lease_changed = false;
+	log_debug("fabric: the lease is %s%s%s", fabric_lease_state_names[state],
+		  *reason->msg ? ": " : "", reason->msg);
 	if (!same)
 		fabric->hooks.lease(fabric->arg, state, fabric->has_lease ? &fabric->lease : NULL,
 				    &fabric->why);

@@ -95,6 +95,7 @@ static void on_renewed(void *arg, int r, int64_t session, int64_t ttl_s, const s
 		fabric->confirmed_at_ms = loop_boottime_ms();
 		fabric->expires_at_ms = fabric->confirmed_at_ms + (uint64_t)ttl_s * 1000;
 		timer_start(fabric->renew_timer, own_renew_period_ms(fabric));
+		log_debug("fabric: the lease is renewed for %lld s", (long long)ttl_s);
 		return;
 	}
 	if (r != -ENOENT) {

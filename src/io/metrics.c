@@ -3,6 +3,7 @@
 // Owns: writing metrics in Prometheus' text format.
 #include "io/metrics.h"
 
+#include "core/log_subsystem.h"
 #include "core/mem.h"
 #include "core/parse.h"
 #include "core/text.h"
@@ -170,6 +171,22 @@ void metric_build(struct strbuf *out)
 {
 	metric_family(out, METRIC_GAUGE, "weft_build_info", "Always 1; the label tells the version.");
 	metric_sample(out, "weft_build_info", &(struct metric_label){ "version", WEFT_VERSION }, 1, 1);
+}
+
+void metric_log(struct strbuf *out)
+{
+	const struct log_stats stats = log_stats();
+
+	metric_family(out, METRIC_COUNTER, "weft_log_lines_total", "Lines of the log.");
+	for (size_t i = 0; i < LOG_LEVEL_COUNT; i++)
+		metric_sample(out, "weft_log_lines_total",
+			      &(struct metric_label){ "level", log_level_names[i] }, 1,
+			      (double)stats.lines[i]);
+	metric_single(out, METRIC_COUNTER, "weft_log_left_out_total",
+		      "Lines that were left out because there were too many of their kind.",
+		      (double)stats.left_out);
+	metric_single(out, METRIC_COUNTER, "weft_log_lost_total",
+		      "Lines that were lost because their reader was too slow.", (double)stats.lost);
 }
 
 void metric_process(struct strbuf *out)

@@ -29,5 +29,7 @@ void metric_single(struct strbuf *out, enum metric_kind kind, const char *name, 
 		   double value);
 // weft_build_info
 void metric_build(struct strbuf *out);
+// weft_log_*
+void metric_log(struct strbuf *out);
 // process_* of this process: CPU seconds, resident bytes, open descriptors, start time.
 void metric_process(struct strbuf *out);

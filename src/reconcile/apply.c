@@ -59,6 +59,11 @@ static void describe_failure(const struct op *op, int error, const char *extack,
 
 static void on_success(struct reconcile *reconcile, const struct op *op)
 {
+	static const char *const verbs[] = {
+		[NETLINK_CREATE] = "created", [NETLINK_REPLACE] = "set", [NETLINK_DELETE] = "deleted"
+	};
+	char text[KERNEL_OBJECT_STR_MAX];
+	log_debug("reconcile: %s %s", verbs[op->verb], kernel_object_str(&op->object, text));
 	if (op->repair)
 		count_repair(reconcile, &op->object);
 	if (op->verb == NETLINK_DELETE && op->object.kind == KERNEL_NEXTHOP)

@@ -3,6 +3,7 @@
 // Owns: the calls that are under way between callers and stores, and which stores there are.
 #include "store/kv_internal.h"
 
+#include "core/log.h"
 #include "core/mem.h"
 #include "store/consul.h"
 #include "store/etcd2.h"
@@ -175,6 +176,8 @@ static struct kv_call call_end(struct kv_call *call, int r)
 		call->next->previous = call->previous;
 	if (r < 0)
 		call->kv->stats.failures++;
+	log_debug("store: %s %s after %llu us", kv_op_names[call->op],
+		  r < 0 ? strerror(-r) : "done", (unsigned long long)(now_us() - call->started_us));
 	histogram_add(&call->kv->stats.latency[call->op], now_us() - call->started_us);
 	free(call);
 	return ended;

@@ -356,7 +356,7 @@ def test_help_and_version():
     overview = weft("help").stdout
     lines = [line.removeprefix("  weft ") for line in overview.splitlines()
              if line.startswith("  weft ")]
-    assert len(lines) == 21
+    assert len(lines) == 22
     for line in lines:
         name = [word for word in line.split("  ")[0].split() if word.islower() and word.isalpha()]
         assert weft("help", *name).stdout.startswith(f"weft {' '.join(name)}")
@@ -370,7 +370,7 @@ def test_help_and_version():
 # completion: a bash that asks the function as its line editor would
 
 @pytest.mark.parametrize("line, want", [
-    (["weft", ""], ["help", "lease", "migrate", "network", "plan", "status", "store", "token", "version",
+    (["weft", ""], ["help", "lease", "log", "migrate", "network", "plan", "status", "store", "token", "version",
                     "watch"]),
     (["weft", "s"], ["status", "store"]),
     (["weft", "store", ""], ["backup", "check", "restore"]),

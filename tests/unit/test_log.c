@@ -5,6 +5,7 @@
 
 #include "core/json.h"
 #include "core/log.h"
+#include "core/log_subsystem.h"
 #include "core/mem.h"
 
 #include <errno.h>
@@ -150,7 +151,8 @@ static void test_json_line(void **state)
 	capture_end();
 	assert_int_equal(count_lines(text), 1);
 	assert_int_equal(json_read(text, strlen(text), JSON_TEXT_MAX, &line, &e), 0);
-	assert_int_equal(json_object_size(line), 3);
+	assert_int_equal(json_object_size(line), 4);
+	assert_string_equal(json_string_value(json_object_get(line, "subsystem")), "other");
 	assert_string_equal(json_string_value(json_object_get(line, "level")), "warn");
 	assert_string_equal(json_string_value(json_object_get(line, "msg")),
 			    "x: a\nb\"c\\d\x01\t\x7f\xef\xbf\xbd\xc3\xa9\xc2\x9b");
@@ -288,6 +290,87 @@ static void test_rate_limited_call_site(void **state)
 	capture_end();
 }
 
+// Where no further line comes, somebody has to be told all the same, once.
+static void test_left_out_lines_are_told(void **state)
+{
+	struct log_limit limit = { .format = "x: %d" };
+	uint64_t before = log_stats().left_out;
+
+	(void)state;
+	capture_begin(false);
+	for (int i = 0; i < 8; i++)
+		(void)log_limit_allow(&limit, 5);
+	log_tell_left_out(); // its ten seconds are not over
+	assert_int_equal(count_lines(capture_read()), 0);
+	limit.window_start_ms -= 10000;
+	log_tell_left_out();
+	assert_non_null(strstr(capture_read(), "INFO log: 3 more lines were left out: \"x: %d\"\n"));
+	log_tell_left_out();
+	assert_true(log_limit_allow(&limit, 5));
+	assert_int_equal(count_lines(capture_read()), 0);
+	capture_end();
+	assert_int_equal(log_stats().left_out - before, 3);
+}
+
+static void test_subsystems(void **state)
+{
+	static const struct {
+		const char *text;
+		enum log_subsystem want;
+	} cases[] = {
+		{ "store: x", LOG_STORE },
+		{ "etcd3: x", LOG_STORE },
+		{ "network blue: x", LOG_AGENT },
+		{ "fabric: x", LOG_FABRIC },
+		{ "fabrics: x", LOG_OTHER },
+		{ "", LOG_OTHER },
+		{ "x", LOG_OTHER },
+		{ "udp: x", LOG_BACKEND },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		check(log_subsystem_of(cases[i].text) == cases[i].want, "%s", cases[i].text);
+}
+
+static void test_level_of_one_subsystem(void **state)
+{
+	struct err e = { 0 };
+	const char *text;
+
+	(void)state;
+	capture_begin(false);
+	assert_int_equal(log_change("store=debug", &e), 0);
+	assert_int_equal(log_change("fabric=error", &e), 0);
+	log_debug("store: said");
+	log_debug("agent: hidden");
+	log_info("fabric: hidden");
+	log_info("agent: said");
+	assert_int_equal(log_change("warn", &e), 0);
+	log_debug("store: hidden");
+	log_info("agent: hidden");
+	log_warn("fabric: said");
+	text = capture_read();
+	capture_end();
+	assert_int_equal(count_lines(text), 3);
+	assert_null(strstr(text, "hidden"));
+}
+
+static void test_changes_that_are_refused(void **state)
+{
+	static const char *const cases[] = { "",	"loud",		 "store",
+					     "store=",	"=debug",	 "store=loud",
+					     "x=debug", "store=debug,x", "debug " };
+	struct err e = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		check(log_change(cases[i], &e) == -EINVAL, "%s", cases[i]);
+		check(strstr(e.msg, "there are: "), "%s: %s", cases[i], e.msg);
+	}
+	assert_false(log_enabled(LOG_LEVEL_DEBUG));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +384,10 @@ int main(void)
 		cmocka_unit_test_setup(test_errno_survives, setup),
 		cmocka_unit_test_setup(test_rate_limit, setup),
 		cmocka_unit_test_setup(test_rate_limited_call_site, setup),
+		cmocka_unit_test_setup(test_left_out_lines_are_told, setup),
+		cmocka_unit_test_setup(test_subsystems, setup),
+		cmocka_unit_test_setup(test_level_of_one_subsystem, setup),
+		cmocka_unit_test_setup(test_changes_that_are_refused, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
