@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: what an agent may write: its own leases, and sessions of its own.
+// Owns: what an agent may write: its own leases, records of addresses in their subnets, and sessions of its own.
 #include "controller/guard.h"
 
 #include "controller/controller_internal.h"
+#include "controller/guard_address.h"
 #include "core/lease.h"
 #include "core/mem.h"
 #include "core/text.h"
@@ -260,6 +261,27 @@ static int check_new(const struct controller *controller, const struct caller *c
 	return r < 0 ? r : check_session(controller, caller, write, proof, e);
 }
 
+// A record may do without a session: one that is kept for a pod outlives its host, and not every store has sessions of
+// several keys.
+static int check_record_session(const struct controller *controller, const struct caller *caller,
+				const struct kv_write *write, const char *proof, struct err *e)
+{
+	// There are many records, and with a proof not all keys need be looked at.
+	if (!write->value || write->session == 0 ||
+	    is_proven(controller, caller, write->session, proof))
+		return 0;
+	return guard_session(controller, caller, write->session, proof, true, e);
+}
+
+static int judge_address(const struct controller *controller, const struct caller *caller,
+			 const struct kv_write *write, const struct guard_address *address,
+			 const void *value, size_t len, const char *proof, struct err *e)
+{
+	int r = guard_address_replace(controller, caller, write, address, value, len, owns, e);
+
+	return r < 0 ? r : check_record_session(controller, caller, write, proof, e);
+}
+
 // What is there of the key, as of the compared revision.
 static int judge(const struct controller *controller, const struct caller *caller,
 		 const struct kv_write *write, const void *value, size_t len, int64_t session,
@@ -274,7 +296,40 @@ int guard_pair(const struct controller *controller, const struct caller *caller,
 	       const struct kv_write *write, const struct kv_pair *pair, const char *proof,
 	       struct err *e)
 {
+	struct guard_address address;
+
+	guard_address_key(controller, write->key, kv_key_len(write->key, write->key_len), &address);
+	if (address.kind != GUARD_OTHER)
+		return judge_address(controller, caller, write, &address, pair->value,
+				     pair->value_len, proof, e);
 	return judge(controller, caller, write, pair->value, pair->value_len, pair->session, proof, e);
+}
+
+static int write_address(const struct controller *controller, const struct caller *caller,
+			 const struct kv_txn *txn, size_t index,
+			 const struct guard_address *address, const char *proof, struct err *e)
+{
+	const struct kv_write *write = &txn->writes[index];
+	const struct kv_compare *compare = compare_of(txn, write);
+	const struct pair *pair;
+	int r = 0;
+
+	if (!compare)
+		return refuse(write, "is written without a compare of its revision", e);
+	if (!mirror_pairs(controller->mirror))
+		return err_set(e, -EAGAIN, "the controller has not read its store yet");
+	if (write->value)
+		r = guard_address_value(controller, caller, write, address, owns, e);
+	if (r < 0)
+		return r;
+	if (compare->kind == KV_ABSENT)
+		return check_record_session(controller, caller, write, proof, e);
+	pair = pair_set_find(mirror_pairs(controller->mirror), write->key,
+			     kv_key_len(write->key, write->key_len));
+	if (!pair || pair->mod_revision != compare->mod_revision)
+		return 1;
+	return judge_address(controller, caller, write, address, pair_value(pair), pair->value_len,
+			     proof, e);
 }
 
 int guard_write(const struct controller *controller, const struct caller *caller,
@@ -285,9 +340,13 @@ int guard_write(const struct controller *controller, const struct caller *caller
 	const struct kv_compare *compare = compare_of(txn, write);
 	size_t len = kv_key_len(write->key, write->key_len);
 	size_t prefix_len = leases_prefix_len(controller, write->key, len);
+	struct guard_address address;
 	const struct pair *pair;
 	int r = 0;
 
+	guard_address_key(controller, write->key, len, &address);
+	if (address.kind != GUARD_OTHER)
+		return write_address(controller, caller, txn, index, &address, proof, e);
 	if (prefix_len == 0)
 		return refuse(write, "is not a lease; to write it wants an admin token", e);
 	if (!compare)

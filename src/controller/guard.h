@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: what an agent may write: its own leases, and sessions of its own.
+// Owns: what an agent may write: its own leases, records of addresses in their subnets (guard_address.h), and sessions of
+// its own.
 //
 // DOC: whose is a key, whose is a session
 //

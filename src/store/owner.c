@@ -68,23 +68,40 @@ bool owner_is_marked(const char *extra, const char *owner)
 	return mark && strcmp(mark, owner) == 0;
 }
 
+static void take_mark(const json_t *object, struct owner_claim *ret)
+{
+	const char *mark = mark_of(object);
+
+	ret->is_marked = json_object_get(object, OWNER_MEMBER) != NULL;
+	if (mark && strlen(mark) == OWNER_MAX - 1)
+		(void)text_copy(ret->mark, OWNER_MAX, mark);
+}
+
+static void read_other(const void *value, size_t len, struct owner_claim *ret)
+{
+	_cleanup_json_ json_t *object = NULL;
+
+	if (json_read(value, len, LEASE_VALUE_MAX, &object, NULL) == 0 && json_is_object(object))
+		take_mark(object, ret);
+}
+
 void owner_read(const void *value, size_t len, struct owner_claim *ret)
 {
 	_cleanup_(lease_attrs_free) struct lease_attrs attrs = { 0 };
 	_cleanup_json_ json_t *extra = NULL;
-	const char *mark;
 
 	*ret = (struct owner_claim){ 0 };
-	if (!value || lease_attrs_parse(value, len, &attrs, NULL) < 0)
+	if (!value)
 		return;
+	if (lease_attrs_parse(value, len, &attrs, NULL) < 0) {
+		read_other(value, len, ret);
+		return;
+	}
 	ret->is_lease = true;
 	ret->ip = attrs.public_ip;
 	ret->ipv6 = attrs.public_ipv6;
 	if (!attrs.extra ||
 	    json_read(attrs.extra, strlen(attrs.extra), LEASE_VALUE_MAX, &extra, NULL) < 0)
 		return;
-	ret->is_marked = json_object_get(extra, OWNER_MEMBER) != NULL;
-	mark = mark_of(extra);
-	if (mark && strlen(mark) == OWNER_MAX - 1)
-		(void)text_copy(ret->mark, OWNER_MAX, mark);
+	take_mark(extra, ret);
 }

@@ -29,7 +29,7 @@ void owner_of(const char *identity, char ret[static OWNER_MAX]);
 char *owner_mark(const char *extra, const char *owner);
 bool owner_is_marked(const char *extra, const char *owner);
 
-// What a lease's value says of who wrote it. One that is no lease says nothing.
+// What a value says of who wrote it. One that is no lease says it by its mark alone.
 struct owner_claim {
 	bool is_lease;
 	bool is_marked;
