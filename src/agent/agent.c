@@ -3,6 +3,7 @@
 // Owns: what belongs to the host whatever networks it is in: the lock, netlink, the store's client, the API, signals.
 #include "agent/agent_internal.h"
 
+#include "agent/addresses.h"
 #include "agent/host_identity.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -163,6 +164,8 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 	if (r == 0)
 		r = open_store(agent, e);
 	if (r == 0)
+		r = addresses_host_open(agent, e);
+	if (r == 0)
 		r = networks_open(agent, e);
 	if (r < 0) {
 		agent_free(agent);
@@ -198,12 +201,16 @@ struct agent *agent_free(struct agent *agent)
 		return NULL;
 	for (struct network *network = agent->networks; network; network = network->next)
 		view_plan_end(network);
+	// While those who wait for an address are there.
+	for (struct network *network = agent->networks; network; network = network->next)
+		addresses_close(network);
 	agent->api = api_free(agent->api);
 	for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
 		signal_watch_free(agent->signals[i]);
 	fd_watch_free(agent->monitor_watch);
 	monitor_close(agent->monitor);
 	networks_close(agent);
+	addresses_host_close(agent);
 	kv_close(agent->kv);
 	netlink_close(agent->nl);
 	notify_free(agent->notify);

@@ -20,6 +20,8 @@
 #include "store/owner.h"
 #include "store/registry.h"
 
+struct ipam;
+struct ipam_del_dir;
 struct network;
 
 #define NETWORKS_STATE_DIR \
@@ -50,6 +52,8 @@ struct agent {
 	char owner[OWNER_MAX]; // the mark of our leases, store/owner.h; "": none
 	struct api *api;
 	struct view_scope scope;
+	char *boot; // id of this boot of the machine; "": it cannot be read
+	struct ipam_del_dir *ipam_del_dir;
 
 	bool has_several; // networks, each with a name, though there may be none or one of them now
 	struct network *networks; // in the order in which they came
@@ -94,6 +98,10 @@ struct network {
 	bool env_written;
 	bool was_here; // had a subnet in an earlier life
 	char *env_error;
+
+	struct ipam *ipam; // addresses of containers; NULL: ipam_error says why there are none
+	char *ipam_journal;
+	struct err ipam_error;
 
 	struct reconcile *reconcile;
 	bool peers_known;

@@ -438,6 +438,8 @@ static const struct route {
 	{ "/agent/v1/log", false, true, serve_log },
 };
 
+#define IPAM_PATH "/agent/v1/ipam/"
+
 static bool is_allowed(const struct route *route, const char *method)
 {
 	return strcmp(method, "GET") == 0 || (route->may_post && strcmp(method, "POST") == 0);
@@ -456,7 +458,11 @@ static void serve(struct api *api, struct http_exchange *exchange, bool is_publi
 			routes[i].serve(api, exchange);
 		return;
 	}
-	answer_error(exchange, 404, "no such path");
+	if (!is_public && api->view->ipam &&
+	    strncmp(http_exchange_path(exchange), IPAM_PATH, strlen(IPAM_PATH)) == 0)
+		api->view->ipam(api->arg, exchange);
+	else
+		answer_error(exchange, 404, "no such path");
 }
 
 static void on_local_request(void *arg, struct http_exchange *exchange)
@@ -476,6 +482,7 @@ int api_new(struct loop *loop, const struct api_config *config, const struct age
 		.unix_path = config->socket_path,
 		.root_only = true,
 		.connections_max = CONNECTIONS_MAX,
+		.body_max = API_BODY_MAX,
 	};
 	const struct http_server_config health = {
 		.address = config->health_address,

@@ -15,9 +15,11 @@
 
 #define API_SOCKET_NAME "weft.sock" // in the run directory
 #define API_SOCKET_DEFAULT "/run/weft/weft.sock"
+#define API_BODY_MAX (64 * 1024)
 #define API_PLAN_CHANGES_MAX 10000 // more are only counted, in "total"
 
 struct api;
+struct http_exchange;
 
 // plan: {"changes":[{"verb","kind","object"}],"total":n}, taken over; NULL with r < 0 and e. May be called before
 // agent_view.plan returns. Exactly once for each call of it, and not after api_free.
@@ -38,6 +40,8 @@ struct agent_view {
 	// Asynchronous: a scan takes several turns. The api never asks for a second plan of the same scope before the first
 	// is done.
 	void (*plan)(void *arg, api_plan_fn *done, void *done_arg);
+	// Requests below /agent/v1/ipam/, with the arg of api_new: answers them, at once or later. NULL: there are none.
+	void (*ipam)(void *arg, struct http_exchange *exchange);
 	// false: adds why, one reason a line.
 	bool (*ready)(void *arg, struct strbuf *reasons);
 	void (*metrics)(void *arg, struct strbuf *out); // with io/metrics.h

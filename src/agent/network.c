@@ -3,6 +3,7 @@
 // Owns: one network of this host: its fabric, backend, reconciler and files, wired together: who is told of what.
 #include "agent/agent_internal.h"
 
+#include "agent/addresses.h"
 #include "agent/former.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -76,6 +77,7 @@ static void on_lease(void *arg, enum fabric_lease_state state, const struct leas
 {
 	struct network *network = arg;
 	tell_lease(network, state, lease, why);
+	addresses_lease(network, state, lease, why && why->code != 0 ? why->msg : NULL);
 	state_file_changed(network->state_file, STATE_OWN);
 	if (!lease)
 		return;
@@ -154,6 +156,8 @@ static void on_store(void *arg, bool up, const struct err *why)
 		log_warn("%s: store is not reached: %s%s", network->who, err_msg(why),
 			 network->store_was_up ? "" : is_it_up);
 	network->store_was_up = network->store_was_up || up;
+	if (up && network->ipam)
+		ipam_store_is_back(network->ipam);
 	publish(network, "store", json_pack("{s:b, s:s}", "up", up, "error", up ? "" : err_msg(why)));
 }
 
@@ -453,6 +457,7 @@ int network_new(struct agent *agent, const char *name, struct network **ret, str
 		return r;
 	}
 	make_fabric(network);
+	addresses_open(network);
 	*ret = network;
 	return 0;
 }
@@ -475,6 +480,7 @@ void network_leave(struct network *network)
 	network->is_leaving = true;
 	network->no_peers = lease_set_new();
 	view_plan_end(network);
+	addresses_close(network);
 	network->state_file = state_file_delete(network->state_file);
 	network->fabric = fabric_free(network->fabric);
 	network->registry = registry_free(network->registry);
@@ -495,6 +501,7 @@ struct network *network_free(struct network *network)
 	if (!network)
 		return NULL;
 	view_plan_end(network);
+	addresses_close(network);
 	timer_free(network->gone_timer);
 	timer_free(network->bring_up_timer);
 	udp_process_free(network->udp);

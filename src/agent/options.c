@@ -110,6 +110,16 @@ static const struct flag host_flags[] = {
 	  .choices = feature_names },
 };
 
+static const struct flag address_flags[] = {
+	{ .name = "ip-quarantine", FLAG_DURATION, AT(ip_quarantine_ms), "30s", "TIME",
+	  "How long the address of a container that went is given to no other one.",
+	  .max = 24 * HOUR_MS },
+	{ .name = "ip-leak-interval", FLAG_DURATION, AT(ip_leak_interval_ms), "1m", "TIME",
+	  "How often to look for containers that went without giving their address back; the second "
+	  "time that one is missed it is released.",
+	  .min = 100, .max = 24 * HOUR_MS },
+};
+
 static const struct flag firewall_flags[] = {
 	{ .name = "ip-masq", FLAG_BOOL, AT(ip_masq), NULL, NULL,
 	  "Masquerade traffic that leaves the network. Not carried out yet; subnet.env says false, "
@@ -187,6 +197,7 @@ static const struct {
 	TABLE("Lease:", lease_flags),
 	TABLE("Controller:", controller_flags),
 	TABLE("Host:", host_flags),
+	TABLE("Addresses of containers:", address_flags),
 	TABLE("Firewall:", firewall_flags),
 	TABLE("Health and log:", health_flags),
 	TABLE("Kubernetes:", kubernetes_flags),

@@ -64,6 +64,10 @@ struct options {
 	uint64_t scan_interval_ms;
 	unsigned int without_features; // bits of enum netlink_feature
 
+	// addresses of containers
+	uint64_t ip_quarantine_ms;
+	uint64_t ip_leak_interval_ms;
+
 	// the firewall: kept, carried out by a later release
 	bool ip_masq;
 	bool ip_masq_fully_random_disable;

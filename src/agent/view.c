@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: what the agent tells of one network: status, lease, peers and readiness. The shapes are told in docs/api.md.
-#include "agent/agent_internal.h"
+#include "agent/addresses.h"
 
 #include "core/mem.h"
 
@@ -341,6 +341,7 @@ void view_network_fill(json_t *object, struct network *network)
 	json_object_set_new(object, "backend", view_backend(network));
 	json_object_set_new(object, "interface", view_interface(network));
 	json_object_set_new(object, "peers", view_peer_counts(network));
+	json_object_set_new(object, "addresses", addresses_view(network));
 	json_object_set_new(object, "repairs", view_repairs(network));
 	json_object_set_new(object, "wars", view_wars(network));
 	json_object_set_new(object, "restart_needed",

@@ -3,6 +3,7 @@
 // Owns: what the agent tells of the host: that of its only network, or of all that it has. The shapes are told in docs/api.md.
 #include "agent/agent_internal.h"
 
+#include "agent/addresses.h"
 #include "agent/serve.h"
 #include "core/json.h"
 #include "core/mem.h"
@@ -237,6 +238,7 @@ const struct agent_view agent_view_of_agent = {
 	.peers_next = view_peers_next,
 	.peers_close = view_peers_close,
 	.plan = view_plan,
+	.ipam = ipam_api_serve,
 	.ready = view_ready,
 	.metrics = view_metrics,
 };

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "core/text.h"
 #include "io/metrics.h"
+#include "ipam/ipam.h"
 #include "kernel/link_stats.h"
 #include "reconcile/nexthop_table.h"
 #include "store/kv_metrics.h"
@@ -109,6 +110,55 @@ static void metrics_peers(const struct samples *samples)
 	for (struct network *network = samples->agent->networks; network; network = network->next)
 		if (is_asked(samples, network))
 			sample_peers(samples, network);
+}
+
+// ---- addresses of containers ----
+
+static void sample_addresses(const struct samples *samples, struct network *network)
+{
+	struct ipam_status status;
+	if (!network->ipam)
+		return;
+	ipam_status(network->ipam, &status);
+	for (int i = 0; i < FAMILY_COUNT; i++) {
+		const struct allocator_counts *counts = &status.counts[i];
+		const struct {
+			const char *state;
+			size_t count;
+		} states[] = {
+			{ "free", counts->free },	    { "used", counts->used },
+			{ "quarantined", counts->resting }, { "reserved", counts->kept },
+			{ "foreign", counts->foreign },	    { "unwritten", counts->unwritten }
+		};
+		if (counts->total == 0)
+			continue;
+		for (size_t j = 0; j < ARRAY_SIZE(states); j++) {
+			const struct metric_label labels[] = { { "family",
+								 i == FAMILY_V6 ? "ipv6" : "ipv4" },
+							       { "state", states[j].state } };
+			sample_labelled(samples, network, "weft_addresses", labels,
+					ARRAY_SIZE(labels), (double)states[j].count);
+		}
+	}
+}
+
+static double address_leaks(struct network *network)
+{
+	struct ipam_status status = { 0 };
+	if (network->ipam)
+		ipam_status(network->ipam, &status);
+	return (double)status.leaks;
+}
+
+static void metrics_addresses(const struct samples *samples)
+{
+	metric_family(samples->out, METRIC_GAUGE, "weft_addresses",
+		      "Addresses of this host's subnet by family and state; unwritten ones are counted once more.");
+	for (struct network *network = samples->agent->networks; network; network = network->next)
+		if (is_asked(samples, network))
+			sample_addresses(samples, network);
+	family(samples, METRIC_COUNTER, "weft_address_leaks_total",
+	       "Addresses released because their container had gone without a word.", address_leaks);
 }
 
 // ---- the kernel ----
@@ -288,6 +338,7 @@ void view_metrics(void *arg, struct strbuf *out)
 	family(&samples, METRIC_GAUGE, "weft_ready", "1 if /readyz says ready.", ready);
 	metrics_lease(&samples);
 	metrics_peers(&samples);
+	metrics_addresses(&samples);
 	metrics_reconcile(&samples);
 	for (struct network *network = scope->agent->networks; network; network = network->next)
 		if (is_asked(&samples, network))

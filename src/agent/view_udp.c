@@ -3,7 +3,7 @@
 // Owns: what the agent tells of weft-udp: in the status, in the reasons for not being ready, and in the metrics.
 #include "agent/agent_internal.h"
 
-#include "agent/metrics.h"
+#include "io/metrics.h"
 #include "core/mem.h"
 
 #include <string.h>

@@ -90,6 +90,8 @@ static void test_defaults_are_flannels(void **state)
 	assert_string_equal(o->state_dir, "/var/lib/weft");
 	assert_int_equal(o->peer_hold_ms, 3000);
 	assert_int_equal(o->scan_interval_ms, 30000);
+	assert_int_equal(o->ip_quarantine_ms, 30000);
+	assert_int_equal(o->ip_leak_interval_ms, 60000);
 	assert_int_equal(o->lease_ttl_s, 0);
 	assert_int_equal(o->log_level, LOG_LEVEL_INFO);
 	assert_int_equal(o->log_format, LOG_FORMAT_TEXT);
