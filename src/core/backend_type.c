@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <string.h>
 
+#define OF_A_CLOUD \
+	"is not offered; use wireguard, or vxlan, which need no routes in a cloud's own tables"
+
 static const struct {
 	const char *name;
 	const char *remedy; // NULL: it is there
@@ -20,8 +23,11 @@ static const struct {
 	{ "vxlan", NULL },
 	{ "wireguard", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
 	{ "extension", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
-	{ "ipsec", "is not offered; use wireguard where weft has it" },
-	{ "tencent-vpc", "is not offered; use wireguard where weft has it" },
+	{ "ipsec", "is not offered; use wireguard, which encrypts what hosts send each other" },
+	{ "ali-vpc", OF_A_CLOUD },
+	{ "aws-vpc", OF_A_CLOUD },
+	{ "gce", OF_A_CLOUD },
+	{ "tencent-vpc", OF_A_CLOUD },
 };
 
 int backend_type_check(const char *type, struct err *e)

@@ -150,6 +150,10 @@ static void test_refused_configs(void **state)
 		  "Backend.Type \"ipsec\" is not offered; use wireguard" },
 		{ CONFIG(V4, "\"Type\":\"tencent-vpc\""), -EOPNOTSUPP,
 		  "Backend.Type \"tencent-vpc\" is not offered; use wireguard" },
+		{ CONFIG(V4, "\"Type\":\"aws-vpc\""), -EOPNOTSUPP,
+		  "Backend.Type \"aws-vpc\" is not offered; use wireguard, or vxlan" },
+		{ CONFIG(V4, "\"Type\":\"gce\""), -EOPNOTSUPP, "\"gce\" is not offered; use wireguard" },
+		{ CONFIG(V4, "\"Type\":\"ali-vpc\""), -EOPNOTSUPP, "is not offered; use wireguard" },
 		{ CONFIG(V4, "\"Type\":\"vlxan\""), -EOPNOTSUPP,
 		  "\"vlxan\" is unknown; there are \"vxlan\", \"host-gw\", \"udp\", \"ipip\" and \"alloc\"" },
 		{ "{" V4 "}", 0, "" }, // COMPAT: flannel's default is udp
