@@ -84,6 +84,24 @@ static void reload(struct agent *agent)
 		notify_ready(agent->notify);
 }
 
+static void on_network_ended(void *arg)
+{
+	struct agent *agent = arg;
+	if (--agent->ending == 0)
+		loop_stop(agent->loop);
+}
+
+// Who asks again does not wait for commands.
+static void stop(struct agent *agent)
+{
+	bool is_asked_again = agent->ending > 0;
+	for (struct network *network = agent->networks; !is_asked_again && network;
+	     network = network->next)
+		agent->ending += extension_end(network->extension, false, on_network_ended, agent);
+	if (is_asked_again || agent->ending == 0)
+		loop_stop(agent->loop);
+}
+
 static void on_signal(void *arg, int signal_number)
 {
 	struct agent *agent = arg;
@@ -93,7 +111,7 @@ static void on_signal(void *arg, int signal_number)
 	}
 	log_info("agent: stopping; the data plane and the lease stay");
 	notify_stopping(agent->notify);
-	loop_stop(agent->loop);
+	stop(agent);
 }
 
 // ---- life ----

@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "agent/api.h"
+#include "agent/extension.h"
 #include "agent/host_lock.h"
 #include "agent/interface.h"
 #include "agent/notify.h"
@@ -38,7 +39,8 @@ struct agent {
 	const struct options *options;
 	const struct server_access *serves; // NULL: no store of others
 	uint64_t started_ms;
-	int fatal; // why agent_run ends, if not by a signal
+	size_t ending; // networks whose commands of the end are running
+	int fatal;     // why agent_run ends, if not by a signal
 	struct err fatal_err;
 
 	struct host_lock *lock;
@@ -93,6 +95,8 @@ struct network {
 	struct underlay_choice choice;
 	struct underlay underlay;
 	struct backend *backend;
+	struct extension *extension;  // the backend's commands; NULL: it has none
+	bool extension_ends;	      // of a network that leaves
 	struct strbuf restart_needed; // one config member a line
 	struct subnet_env env;	      // as last written
 	bool env_written;
@@ -149,6 +153,8 @@ void network_left(struct network *network);
 void bring_up(struct network *network);
 // Something about links, addresses or routes changed: look again, soon.
 void bring_up_again_soon(struct network *network);
+// Tells the fabric what our lease says of us, as soon as that is known. Only with a backend.
+void bring_up_join(struct network *network);
 // The config changed after the backend was opened.
 void take_config(struct network *network, const struct netconf *conf);
 // Writes its env file if the lease and the backend are known.

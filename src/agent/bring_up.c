@@ -4,6 +4,7 @@
 #include "agent/agent_internal.h"
 
 #include "agent/former.h"
+#include "backend/extension.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "io/file.h"
@@ -120,6 +121,9 @@ static int check_overlap(const struct network *network, const struct netconf *co
 				e, -EADDRINUSE,
 				"address %s of %s lies inside the network %s: choose another Network or interface",
 				ip_str(addresses[i], ip), choice->name, ipnet_str(networks[i], net));
+	// What commands of an earlier life made cannot be told from what others did.
+	if (extension_commands(network->backend))
+		return 0;
 	struct overlap_search search = { .network = network,
 					 .conf = conf,
 					 .own = network_own_subnet(network) };
@@ -215,7 +219,8 @@ static int open_backend(struct network *network, const struct netconf *conf,
 	struct backend_host host = { .find_link = find_link,
 				     .find_mac = find_mac,
 				     .arg = network,
-				     .identity = strbuf_text(&identity) };
+				     .identity = strbuf_text(&identity),
+				     .allows_commands = network->agent->options->allow_extension };
 	struct underlay underlay = underlay_of(choice);
 	int r = backend_new(conf, &underlay, &choice->public_ip, &choice->public_ipv6, &host,
 			    &network->backend, e);
@@ -240,9 +245,11 @@ static int open_backend(struct network *network, const struct netconf *conf,
 	return 0;
 }
 
-static void join(struct network *network)
+void bring_up_join(struct network *network)
 {
 	struct lease_attrs attrs;
+	if (!extension_may_join(network->extension))
+		return;
 	backend_attrs(network->backend, &attrs);
 	fabric_join(network->fabric, &attrs);
 	lease_attrs_free(&attrs);
@@ -291,9 +298,10 @@ static int first_time(struct network *network, const struct netconf *conf, struc
 	enable_forwarding(network, conf, choice.name);
 	network_udp_update(network);
 	write_subnet_env(network);
+	network->extension = extension_new(network);
 	if (network->peers_known)
 		reconcile_request(network->reconcile, RECONCILE_START);
-	join(network);
+	bring_up_join(network);
 	return 0;
 }
 
@@ -317,7 +325,7 @@ static int look_again(struct network *network, const struct netconf *conf, struc
 	write_subnet_env(network);
 	if (network->peers_known)
 		reconcile_request(network->reconcile, RECONCILE_CHANGE);
-	join(network);
+	bring_up_join(network);
 	return 0;
 }
 

@@ -68,6 +68,7 @@ static int try_backend(const struct netconf *conf, struct err *e)
 		.find_link = no_link,
 		.find_mac = no_mac,
 		.identity = "check-config",
+		.allows_commands = true,
 	};
 	struct underlay underlay = { .ifindex = 1, .name = "any", .mtu_bytes = UINT16_MAX };
 	struct backend *backend = NULL;

@@ -3,6 +3,7 @@
 // Owns: telling by the disk's word, or by kind, name and address, which devices a network left, and removing them.
 #include "agent/former.h"
 
+#include "backend/extension.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "kernel/link.h"
@@ -147,6 +148,9 @@ static void remove_known_by_mac(const struct network *network)
 static void remove_with_address(const struct network *network)
 {
 	struct address_search search;
+	// Commands of an earlier life may have made such a one, which is theirs.
+	if (network->backend && extension_commands(network->backend))
+		return;
 	find_addresses(network, 0, &search);
 	for (size_t i = 0; i < search.count; i++) {
 		const struct addr *addr = &search.found[i];

@@ -94,6 +94,7 @@ static void on_lease(void *arg, enum fabric_lease_state state, const struct leas
 	backend_set_subnet(network->backend, &lease->subnet);
 	network_udp_update(network);
 	write_subnet_env(network);
+	extension_lease_known(network->extension);
 	// The address of our device; why it could not be set the next pass tells.
 	if (network->peers_known && reconcile_devices(network->reconcile, NULL) < 0)
 		reconcile_request(network->reconcile, RECONCILE_CHANGE);
@@ -110,6 +111,7 @@ static void on_peer_changed(void *arg, const struct lease *old, const struct lea
 			  : now ? "changed"
 				: "removed");
 	}
+	extension_peer_changed(network->extension, old, now);
 	if (network->backend)
 		reconcile_peer_changed(network->reconcile, old, now);
 	if (network->udp)
@@ -133,6 +135,7 @@ static void on_peers_reset(void *arg, bool is_partial)
 	reconcile_expect_peers(network->reconcile, is_partial);
 	network_udp_peers_reset(network);
 	state_file_changed(network->state_file, STATE_PEERS);
+	extension_peers_reset(network->extension, is_partial);
 	if (network->backend && !goes_on)
 		reconcile_request(network->reconcile, reason);
 }
@@ -187,7 +190,12 @@ static int source_peer(void *arg, const struct lease *peer, const struct underla
 		       struct err *e)
 {
 	struct network *network = arg;
-	return backend_want(network->backend, peer, underlay, paths, ret, e);
+	struct err why = { 0 };
+	int r = backend_want(network->backend, peer, underlay, paths, ret, e);
+	if (r < 0 || extension_peer_state(network->extension, peer, &why) >= 0 ||
+	    why.code == -EINPROGRESS)
+		return r;
+	return err_set(e, why.code, "%s", why.msg);
 }
 
 static bool source_needs_paths(void *arg)
@@ -332,7 +340,7 @@ static void on_bring_up_timer(void *arg)
 		bring_up(network);
 		return;
 	}
-	if (network->backend && network->sweeps < LEAVING_SWEEPS)
+	if (network->backend && (network->sweeps < LEAVING_SWEEPS || network->extension_ends))
 		return;
 	former_remove_all(network);
 	log_info("%s: it has nothing on this host any more", network->who);
@@ -474,6 +482,13 @@ void network_flush(struct network *network)
 		log_warn("%s: %s", network->who, e.msg);
 }
 
+static void on_extension_over(void *arg)
+{
+	struct network *network = arg;
+	network->extension_ends = false;
+	timer_start(network->bring_up_timer, 0);
+}
+
 void network_leave(struct network *network)
 {
 	log_info("%s: it is not in the store any more: removing its devices and routes", network->who);
@@ -491,6 +506,7 @@ void network_leave(struct network *network)
 		timer_start(network->bring_up_timer, 0);
 		return;
 	}
+	network->extension_ends = extension_end(network->extension, true, on_extension_over, network);
 	reconcile_expect_peers(network->reconcile, false);
 	reconcile_allow_sweep(network->reconcile, true);
 	reconcile_request(network->reconcile, RECONCILE_CHANGE);
@@ -505,6 +521,7 @@ struct network *network_free(struct network *network)
 	timer_free(network->gone_timer);
 	timer_free(network->bring_up_timer);
 	udp_process_free(network->udp);
+	extension_free(network->extension);
 	reconcile_free(network->reconcile);
 	state_file_free(network->state_file);
 	fabric_free(network->fabric);

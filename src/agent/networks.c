@@ -156,6 +156,8 @@ static void is_there(struct agent *agent, const char *name)
 static void on_gone_timer(void *arg)
 {
 	struct network *network = arg;
+	if (network->agent->ending > 0)
+		return; // it has its end already
 	network->gone_timer = timer_free(network->gone_timer);
 	unlink_from(&network->agent->networks, network);
 	link_last(&network->agent->leaving, network);

@@ -104,6 +104,12 @@ static const struct flag host_flags[] = {
 	  "How often all kernel entries are compared with the wanted ones, beside the kernel's "
 	  "own notifications.",
 	  .min = 100, .max = 24 * HOUR_MS },
+	{ .name = "allow-extension", FLAG_BOOL, AT(allow_extension), NULL, NULL,
+	  "Run the commands that the network's config has for Backend.Type extension, as this agent's "
+	  "user: whoever writes the config can then do anything on this host." },
+	{ .name = "extension-timeout", FLAG_DURATION, AT(extension_timeout_ms), "30s", "TIME",
+	  "How long one of these commands may run before it is killed.",
+	  .min = 100, .max = HOUR_MS },
 	{ .name = "without-feature", FLAG_MASK, AT(without_features), NULL, "NAME,...",
 	  "Do as if the kernel lacked these features: strict (checking of dumps), nexthop "
 	  "(objects).",

@@ -62,6 +62,8 @@ struct options {
 	bool no_ip_forward;
 	bool ip_blackhole_route;
 	uint64_t scan_interval_ms;
+	bool allow_extension;
+	uint64_t extension_timeout_ms;
 	unsigned int without_features; // bits of enum netlink_feature
 
 	// addresses of containers

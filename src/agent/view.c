@@ -93,9 +93,11 @@ json_t *view_peer(struct network *network, const struct lease *lease)
 	if (network->backend)
 		(void)reconcile_explain(network->reconcile, lease, &wanted,
 					&e); // the reason is shown as trouble
-	const char *state = trouble ? (trouble->ignored ? "ignored" : "failed")
-			    : reconcile_is_synced(network->reconcile) ? "ok"
-								      : "pending";
+	bool is_pending = !reconcile_is_synced(network->reconcile) ||
+			  extension_peer_state(network->extension, lease, NULL) == -EINPROGRESS;
+	const char *state = trouble	 ? (trouble->ignored ? "ignored" : "failed")
+			    : is_pending ? "pending"
+					 : "ok";
 	view_set_text(object, "state", state);
 	view_set_text(object, "path", wanted.path);
 	view_set_text(object, "why", wanted.why);
@@ -200,6 +202,17 @@ json_t *view_store(const struct network *network)
 	return object;
 }
 
+// of_commands: room for one that is not kept.
+static const struct err *backend_error(const struct network *network, struct err *of_commands)
+{
+	if (network->bring_up_error.code != 0)
+		return &network->bring_up_error;
+	if (view_udp_error(network)->code != 0)
+		return view_udp_error(network);
+	return extension_error(network->extension, of_commands) < 0 ? of_commands
+								    : &network->device_error;
+}
+
 static json_t *view_backend(const struct network *network)
 {
 	json_t *object = json_object();
@@ -225,9 +238,8 @@ static json_t *view_backend(const struct network *network)
 		      : conf	       ? conf->backend_type
 				       : NULL);
 	json_object_set_new(object, "devices", list);
-	const struct err *error = network->bring_up_error.code != 0    ? &network->bring_up_error
-				  : view_udp_error(network)->code != 0 ? view_udp_error(network)
-								       : &network->device_error;
+	struct err of_commands = { 0 };
+	const struct err *error = backend_error(network, &of_commands);
 	view_set_text(object, "error", error->code != 0 ? error->msg : "");
 	view_udp_fill(object, network);
 	return object;
@@ -255,7 +267,7 @@ struct peer_counts count_peers(const struct network *network)
 		.held = fabric_peer_count(network->fabric, FABRIC_PEER_HELD),
 		.rejected = fabric_peer_count(network->fabric, FABRIC_PEER_REJECTED),
 	};
-	size_t odd = counts.failed + counts.ignored;
+	size_t odd = counts.failed + counts.ignored + extension_peers_pending(network->extension);
 	counts.programmed = reconcile_is_synced(network->reconcile) && counts.total > odd
 				    ? counts.total - odd
 				    : 0;
@@ -405,6 +417,9 @@ bool view_network_ready(struct network *network, struct strbuf *reasons)
 		(void)strbuf_printf(reasons, "%s\n", network->bring_up_error.msg);
 	ready_data_plane(network, reasons);
 	view_udp_ready(network, reasons);
+	struct err of_commands = { 0 };
+	if (extension_start_error(network->extension, &of_commands) < 0)
+		(void)strbuf_printf(reasons, "%s\n", of_commands.msg);
 	if (network->env_error)
 		(void)strbuf_printf(reasons, "%s\n", network->env_error);
 	ready_lease(network, reasons);

@@ -19,6 +19,7 @@ struct backend_host {
 	bool (*find_mac)(void *arg, const char *name, struct mac *ret);
 	void *arg;
 	const char *identity; // text that no other host has: what MACs are derived from
+	bool allows_commands; // of the config
 };
 
 // Makes the backend that conf->backend_type names. -EOPNOTSUPP for an unknown or refused type (the message says which are there),
@@ -95,6 +96,7 @@ struct backend {
 };
 
 extern const struct backend_ops backend_alloc;
+extern const struct backend_ops backend_extension;
 extern const struct backend_ops backend_hostgw;
 extern const struct backend_ops backend_ipip;
 extern const struct backend_ops backend_null;
