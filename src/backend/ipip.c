@@ -8,7 +8,7 @@
 // "onlink" over the device. With DirectRouting a peer on a segment of ours has the same route over the interface there.
 #include "backend/backend.h"
 
-#include "backend/direct.h"
+#include "backend/path.h"
 
 #include <errno.h>
 #include <string.h>
@@ -95,14 +95,10 @@ static int ipip_want(const struct backend *backend, const struct lease *peer,
 	int r = direct_check_remote(remote, 4, e);
 	if (r < 0)
 		return r;
-	if (ipip_of(backend)->direct_routing && direct_judge(path, &why) == DIRECT_YES) {
-		wanted_add_route(ret, subnet, remote, path->answer.ifindex, false);
-		ret->path = "direct";
-	} else {
-		wanted_add_route(ret, subnet, remote, underlay->device_ifindex[0], true);
-		ret->path = "ipip";
-	}
-	ret->why = why;
+	if (ipip_of(backend)->direct_routing && path_try_direct(ret, subnet, remote, path, &why))
+		return 0;
+	wanted_add_route(ret, subnet, remote, underlay->device_ifindex[0], true);
+	path_note(ret, "ipip", why);
 	return 0;
 }
 

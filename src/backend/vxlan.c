@@ -10,7 +10,7 @@
 // encapsulation, per family, judged anew whenever routes change.
 #include "backend/backend.h"
 
-#include "backend/direct.h"
+#include "backend/path.h"
 #include "core/mem.h"
 #include "reconcile/device.h"
 
@@ -263,16 +263,14 @@ static int want_family(const struct vxlan *vxlan, size_t family, const struct pe
 		r = read_vtep_mac(vxlan, peer->data, family, &mac, e);
 	if (r < 0)
 		return r;
-	ret->why = "";
-	if (vxlan->settings.direct_routing && direct_judge(peer->path, &ret->why) == DIRECT_YES) {
-		wanted_add_route(ret, peer->subnet, peer->remote, peer->path->answer.ifindex, false);
-		ret->path = "direct";
+	const char *why = "";
+	if (vxlan->settings.direct_routing &&
+	    path_try_direct(ret, peer->subnet, peer->remote, peer->path, &why))
 		return 0;
-	}
 	wanted_add_neigh(ret, peer->device_ifindex, &peer->subnet->addr, &mac);
 	wanted_add_fdb(ret, peer->device_ifindex, &mac, peer->remote);
 	wanted_add_route(ret, peer->subnet, &peer->subnet->addr, peer->device_ifindex, true);
-	ret->path = "vxlan";
+	path_note(ret, "vxlan", why);
 	return 0;
 }
 
@@ -298,7 +296,6 @@ static int vxlan_want(const struct backend *backend, const struct lease *peer,
 		{ &peer->subnet.v6, &attrs->public_ipv6, attrs->backend_v6_data, 0,
 		  &paths[UNDERLAY_V6] },
 	};
-	const char *path = NULL; // of the family before
 	size_t device = 0;
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
 		if (!family_enabled(backend, family))
@@ -310,12 +307,6 @@ static int vxlan_want(const struct backend *backend, const struct lease *peer,
 		int r = want_family(vxlan, family, &with_device, ret, e);
 		if (r < 0)
 			return r;
-		if (path && strcmp(path, ret->path) != 0) {
-			ret->path = "mixed";
-			ret->why = strcmp(path, "direct") == 0 ? "IPv4 direct, IPv6 vxlan"
-							       : "IPv4 vxlan, IPv6 direct";
-		}
-		path = ret->path;
 	}
 	return 0;
 }
