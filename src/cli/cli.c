@@ -82,7 +82,12 @@ static const struct flag admin_flag[] = {
 	{ .name = "admin", FLAG_BOOL, AT(admin), NULL, NULL, "One for operators: it may write everything." },
 };
 static const struct flag peers_flag[] = {
-	{ .name = "peers", FLAG_BOOL, AT(peers), NULL, NULL, "List all peers, however many." },
+	{ .name = "peers",
+	  FLAG_BOOL,
+	  AT(peers),
+	  NULL,
+	  NULL,
+	  "List all peers, however many, and the way that packets take to each." },
 };
 #undef AT
 

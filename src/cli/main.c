@@ -71,7 +71,7 @@ const struct command commands[] = {
 	  "Problems come first. Exit code 1 when the agent is not ready.\n" },
 	{ "watch", "", 0, 0, USE_AGENT, watch_run, "print events of this host's agent as they come",
 	  "" },
-	{ "plan", "", 0, 0, USE_AGENT, plan_run,
+	{ "plan", "", 0, 0, USE_AGENT | USE_PEERS, plan_run,
 	  "tell what the agent would change in the kernel, and change nothing", "" },
 	{ "log", "[LEVEL|PART=LEVEL...]", 0, 16, USE_HOST_AGENT, log_run,
 	  "tell how much this host's agent logs, or change it while it runs",

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "cli/agent_access.h"
+#include "cli/peer_list.h"
 #include "cli/show.h"
 #include "cli/table.h"
 #include "core/json.h"
@@ -72,19 +73,49 @@ static void print_failed(const json_t *plan)
 	table_print(table, 0);
 }
 
+// Which way packets take to each peer when the plan is carried out.
+static void print_paths(const json_t *peers)
+{
+	static const char *const headings[] = { "PEER", "PATH", "WHY", NULL };
+	_cleanup_(table_freep) struct table *table = table_new(headings);
+	char subnet[160];
+	const json_t *peer;
+	size_t i;
+
+	json_array_foreach(peers, i, peer) {
+		table_add(table,
+			  peer_list_pair(peer, "subnet", "ipv6_subnet", subnet, sizeof(subnet)));
+		table_add(table, show_text(peer, "path"));
+		table_add(table, show_text(peer, "why"));
+	}
+	if (i == 0)
+		return;
+	putchar('\n');
+	table_print(table, 0);
+}
+
 enum cli_exit plan_run(struct cli *cli)
 {
+	_cleanup_(peer_list_free) struct peer_list list = { 0 };
 	_cleanup_json_ json_t *plan = NULL;
 	struct err e = { 0 };
 	int r;
 
+	peer_list_begin(SIZE_MAX, &list);
 	r = agent_get(cli, "/agent/v1/plan", &plan, &e);
+	if (r == 0 && cli->options->peers)
+		r = peer_list_read(cli, &list, &e);
 	if (r < 0)
 		return agent_fail(cli, r, &e);
-	if (cli->options->json)
+	if (cli->options->json) {
+		(void)json_array_extend(list.troubled, list.good);
+		if (cli->options->peers)
+			json_object_set(plan, "peer_list", list.troubled);
 		return cli_print_json(json_incref(plan));
+	}
 	print_changes(plan);
 	print_failed(plan);
+	print_paths(list.good);
 	print_errors(plan);
 	return CLI_OK;
 }

@@ -4,11 +4,11 @@
 #include "cli/cli.h"
 
 #include "cli/agent_access.h"
+#include "cli/peer_list.h"
 #include "cli/show.h"
 #include "cli/status_networks.h"
 #include "cli/table.h"
 #include "core/json.h"
-#include "core/json_stream.h"
 #include "core/mem.h"
 #include "core/text.h"
 
@@ -16,65 +16,7 @@
 #include <string.h>
 
 #define PEERS_SHOWN_MAX 20 // without --peers; those in trouble come first
-#define PEER_TEXT_MAX (64 * 1024)
-#define PEERS_IDLE_MS 30000
 #define LABEL_COLUMN 10
-
-// ---- the peers: a long document, of which few are kept ----
-
-struct peer_list {
-	size_t max;
-	json_t *troubled;
-	json_t *good;
-};
-
-static bool is_good(const json_t *peer)
-{
-	return strcmp(show_text(peer, "state"), "ok") == 0;
-}
-
-static int on_peer(void *arg, const char *text, size_t len)
-{
-	_cleanup_json_ json_t *peer = NULL;
-	struct peer_list *list = arg;
-	json_t *into;
-	int r;
-
-	r = json_read(text, len, PEER_TEXT_MAX, &peer, NULL);
-	if (r < 0)
-		return r;
-	into = is_good(peer) ? list->good : list->troubled;
-	if (json_array_size(into) < list->max)
-		json_array_append(into, peer);
-	return 0;
-}
-
-struct peer_reader {
-	struct json_stream *stream;
-	struct err *e;
-};
-
-static int on_bytes(void *arg, const char *data, size_t len)
-{
-	struct peer_reader *reader = arg;
-
-	return json_stream_feed(reader->stream, data, len, reader->e);
-}
-
-static int read_peers(const struct cli *cli, struct peer_list *list, struct err *e)
-{
-	struct peer_reader reader = { .e = e };
-	const char *rest;
-	size_t len;
-	int r;
-
-	reader.stream = json_stream_new("peers", PEER_TEXT_MAX, PEER_TEXT_MAX, on_peer, list);
-	r = agent_stream(cli, "/agent/v1/peers", PEERS_IDLE_MS, on_bytes, &reader, e);
-	if (r == 0)
-		r = json_stream_end(reader.stream, &rest, &len, e);
-	json_stream_free(reader.stream);
-	return r;
-}
 
 // ---- lines ----
 
@@ -90,16 +32,6 @@ static void problem(const char *name, const char *text)
 
 	text_sanitize(copy);
 	printf("  %-*s%s\n", LABEL_COLUMN, name, copy);
-}
-
-static const char *family_pair(const json_t *object, const char *v4, const char *v6, char *buf,
-			       size_t size)
-{
-	const char *first = show_text(object, v4), *second = show_text(object, v6);
-
-	(void)text_format(buf, size, "%s%s%s", first, *first && *second ? "," : "", second);
-	text_sanitize(buf);
-	return *buf ? buf : "none";
 }
 
 static void print_headline(const json_t *status)
@@ -293,7 +225,7 @@ static void print_network(const json_t *status)
 	char text[160];
 
 	label("network");
-	printf("%s", family_pair(network, "network", "ipv6_network", text, sizeof(text)));
+	printf("%s", peer_list_pair(network, "network", "ipv6_network", text, sizeof(text)));
 	if (show_number(network, "subnet_len") > 0)
 		printf(", a /%lld for each host", (long long)show_number(network, "subnet_len"));
 	printf(" (%s)\n", show_text(network, "prefix"));
@@ -311,8 +243,8 @@ static void print_lease(const json_t *status)
 		puts("none yet");
 		return;
 	}
-	printf("%s for %s, %s", family_pair(lease, "subnet", "ipv6_subnet", subnet, sizeof(subnet)),
-	       family_pair(lease, "public_ip", "public_ipv6", owner, sizeof(owner)), state);
+	printf("%s for %s, %s", peer_list_pair(lease, "subnet", "ipv6_subnet", subnet, sizeof(subnet)),
+	       peer_list_pair(lease, "public_ip", "public_ipv6", owner, sizeof(owner)), state);
 	if (show_flag(lease, "reservation"))
 		fputs(", reserved for ever", stdout);
 	else if (expires_in_s > 0 && strcmp(state, "held") == 0)
@@ -344,7 +276,7 @@ static void print_backend(const json_t *status)
 	printf("%s", *show_text(backend, "type") ? show_text(backend, "type") : "none");
 	if (json_is_object(interface))
 		printf(" over %s (%s, mtu %lld)", show_text(interface, "name"),
-		       family_pair(interface, "ip", "ipv6", ips, sizeof(ips)),
+		       peer_list_pair(interface, "ip", "ipv6", ips, sizeof(ips)),
 		       (long long)show_number(interface, "mtu"));
 	putchar('\n');
 	json_array_foreach(show_member(backend, "devices"), i, device) {
@@ -414,10 +346,10 @@ static void add_peer(struct table *table, const json_t *peer, bool of_several)
 
 	if (of_several)
 		table_add(table, show_text(peer, "network"));
-	table_add(table, has_subnet || !*key
-				 ? family_pair(peer, "subnet", "ipv6_subnet", subnet, sizeof(subnet))
-				 : key);
-	table_add(table, family_pair(peer, "public_ip", "public_ipv6", owner, sizeof(owner)));
+	table_add(table, has_subnet || !*key ? peer_list_pair(peer, "subnet", "ipv6_subnet", subnet,
+							      sizeof(subnet))
+					     : key);
+	table_add(table, peer_list_pair(peer, "public_ip", "public_ipv6", owner, sizeof(owner)));
 	table_add(table, show_text(peer, "state"));
 	table_add(table, show_text(peer, "path"));
 	table_add(table, show_text(peer, "mac"));
@@ -473,36 +405,6 @@ static void print_status(const json_t *status, const struct peer_list *list)
 
 // ---- the command ----
 
-static int compare_peers(const void *left, const void *right)
-{
-	const json_t *const *a = left, *const *b = right;
-	struct ipnet nets[2];
-	const json_t *peers[] = { *a, *b };
-
-	for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
-		nets[i] = (struct ipnet){ 0 };
-		if (ipnet_parse(show_text(peers[i], "subnet"), &nets[i]) < 0)
-			(void)ipnet_parse(show_text(peers[i], "ipv6_subnet"), &nets[i]); // none sorts first
-	}
-	return ipnet_compare(&nets[0], &nets[1]);
-}
-
-// A new array with the same peers in the order of their subnets. Takes list over.
-static json_t *sort_peers(json_t *list)
-{
-	size_t count = json_array_size(list);
-	_cleanup_free_ json_t **peers = xnew0_array(json_t *, count);
-	json_t *sorted = json_array();
-
-	for (size_t i = 0; i < count; i++)
-		peers[i] = json_array_get(list, i);
-	qsort(peers, count, sizeof(*peers), compare_peers);
-	for (size_t i = 0; i < count; i++)
-		json_array_append(sorted, peers[i]);
-	json_decref(list);
-	return sorted;
-}
-
 static enum cli_exit exit_of(const json_t *status)
 {
 	return show_flag(status, "ready") ? CLI_OK : CLI_FAILED;
@@ -520,25 +422,20 @@ static enum cli_exit print_for_programs(json_t *status, struct peer_list *list, 
 
 enum cli_exit status_run(struct cli *cli)
 {
-	struct peer_list list = { .max = cli->options->peers ? SIZE_MAX : PEERS_SHOWN_MAX };
+	_cleanup_(peer_list_free) struct peer_list list = { 0 };
 	bool wants_peers = cli->options->peers || !cli->options->json;
 	_cleanup_json_ json_t *status = NULL;
 	struct err e = { 0 };
 	int r;
 
-	list.troubled = json_array();
-	list.good = json_array();
+	peer_list_begin(cli->options->peers ? SIZE_MAX : PEERS_SHOWN_MAX, &list);
 	r = agent_get(cli, "/agent/v1/status", &status, &e);
 	// Those of several networks are many; they come when they are asked for.
 	if (r == 0 && wants_peers && (cli->options->peers || !is_of_several(status)))
-		r = read_peers(cli, &list, &e);
-	list.troubled = sort_peers(list.troubled);
-	list.good = sort_peers(list.good);
+		r = peer_list_read(cli, &list, &e);
 	if (r == 0 && cli->options->json)
 		r = print_for_programs(status, &list, wants_peers);
 	else if (r == 0)
 		print_status(status, &list);
-	json_decref(list.troubled);
-	json_decref(list.good);
 	return r < 0 ? agent_fail(cli, r, &e) : exit_of(status);
 }
