@@ -212,6 +212,8 @@ static void print_one(const struct lease_row *row)
 	print_member("data", attrs->backend_data);
 	if (attrs->backend_v6_data)
 		print_member("IPv6 data", attrs->backend_v6_data);
+	if (attrs->paths)
+		print_member("paths", attrs->paths);
 	if (attrs->extra)
 		print_member("others", attrs->extra);
 	print_member("expires", row->expires_in_s == EXPIRY_NEVER ? "never (a reservation)"

@@ -319,6 +319,8 @@ json_t *lease_row_json(const struct lease_row *row)
 	json_object_set_new(object, "backend_type", json_string(attrs->backend_type));
 	json_object_set_new(object, "backend_data", json_or_null(attrs->backend_data));
 	json_object_set_new(object, "backend_v6_data", json_or_null(attrs->backend_v6_data));
+	if (attrs->paths)
+		json_object_set_new(object, "paths", json_or_null(attrs->paths));
 	json_object_set_new(object, "extra", json_or_null(attrs->extra));
 	json_object_set_new(object, "reservation", json_boolean(lease->session == 0));
 	json_object_set_new(object, "expires_in_s",

@@ -124,6 +124,7 @@ void lease_attrs_free(struct lease_attrs *attrs)
 {
 	free(attrs->backend_data);
 	free(attrs->backend_v6_data);
+	free(attrs->paths);
 	free(attrs->extra);
 	*attrs = (struct lease_attrs){ 0 };
 }
@@ -134,6 +135,7 @@ void lease_attrs_copy(const struct lease_attrs *src, struct lease_attrs *ret)
 
 	copy.backend_data = xstrdup(src->backend_data);
 	copy.backend_v6_data = xstrdup(src->backend_v6_data);
+	copy.paths = xstrdup(src->paths);
 	copy.extra = xstrdup(src->extra);
 	*ret = copy;
 }
@@ -148,7 +150,7 @@ bool lease_attrs_equal(const struct lease_attrs *a, const struct lease_attrs *b)
 {
 	return ip_equal(&a->public_ip, &b->public_ip) && ip_equal(&a->public_ipv6, &b->public_ipv6) &&
 	       strcmp(a->backend_type, b->backend_type) == 0 && lease_attrs_same_data(a, b) &&
-	       text_equal(a->extra, b->extra);
+	       text_equal(a->paths, b->paths) && text_equal(a->extra, b->extra);
 }
 
 // The zero address is flannel's "none": leases that lack a PublicIP carry it.
@@ -197,8 +199,8 @@ static char *read_backend_data(const json_t *root, const char *name)
 
 static bool is_known_member(const char *name)
 {
-	static const char *const known[] = { "PublicIP", "PublicIPv6", "BackendType", "BackendData",
-					     "BackendV6Data" };
+	static const char *const known[] = { "PublicIP",    "PublicIPv6",    "BackendType",
+					     "BackendData", "BackendV6Data", "WeftPaths" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (json_name_matches(name, known[i]))
@@ -241,6 +243,7 @@ static int read_attrs(json_t *root, struct lease_attrs *attrs, struct err *e)
 		return r;
 	attrs->backend_data = read_backend_data(root, "BackendData");
 	attrs->backend_v6_data = read_backend_data(root, "BackendV6Data");
+	attrs->paths = read_backend_data(root, "WeftPaths");
 	attrs->extra = read_extra(root);
 	return 0;
 }
@@ -294,6 +297,8 @@ char *lease_attrs_format(const struct lease_attrs *attrs)
 		(void)strbuf_printf(&out, ",\"BackendData\":%s", attrs->backend_data);
 	if (attrs->backend_v6_data)
 		(void)strbuf_printf(&out, ",\"BackendV6Data\":%s", attrs->backend_v6_data);
+	if (attrs->paths)
+		(void)strbuf_printf(&out, ",\"WeftPaths\":%s", attrs->paths);
 	if (attrs->extra && strlen(attrs->extra) > 2) {
 		(void)strbuf_putc(&out, ',');
 		(void)strbuf_add(&out, attrs->extra + 1, strlen(attrs->extra) - 2);

@@ -41,6 +41,7 @@ struct lease_attrs {
 	char backend_type[BACKEND_TYPE_MAX]; // "" if none
 	char *backend_data;		     // compact JSON text or NULL
 	char *backend_v6_data;		     // compact JSON text or NULL
+	char *paths; // weft's own member WeftPaths, which flannel ignores: compact JSON text or NULL
 	char *extra; // members that we do not know, as compact JSON object text, or NULL
 };
 

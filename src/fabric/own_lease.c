@@ -11,6 +11,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -169,6 +170,7 @@ static bool attrs_are_stored(const struct fabric *fabric)
 	const struct lease_attrs *a = &fabric->attrs, *b = &fabric->at_key.attrs;
 	return ip_equal(&a->public_ip, &b->public_ip) && ip_equal(&a->public_ipv6, &b->public_ipv6) &&
 	       strcmp(a->backend_type, b->backend_type) == 0 && lease_attrs_same_data(a, b) &&
+	       text_equal(a->paths, b->paths) &&
 	       registry_lease_is_marked(fabric->registry, &fabric->at_key);
 }
 

@@ -49,6 +49,7 @@ int v1_read_attrs(const json_t *object, struct lease_attrs *ret, struct err *e)
 		return err_set(e, -EINVAL, "PublicIP: absent, or none that packets can be sent to");
 	attrs.public_ipv6 = (struct ip){ 0 };
 	free(TAKE_PTR(attrs.backend_v6_data));
+	free(TAKE_PTR(attrs.paths));
 	free(TAKE_PTR(attrs.extra));
 	*ret = attrs;
 	attrs = (struct lease_attrs){ 0 };

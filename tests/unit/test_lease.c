@@ -234,6 +234,10 @@ static void test_value_read(void **state)
 		  "{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":\"fd99::2\"}" },
 		{ "{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":\"::\"}",
 		  "{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":null}" },
+		{ "{\"Z\":1,\"weftpaths\":{\"Direct\": true},\"PublicIP\":\"1.2.3.4\"}",
+		  "{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":null,\"WeftPaths\":{\"Direct\":true},\"Z\":1}" },
+		{ "{\"PublicIP\":\"1.2.3.4\",\"WeftPaths\":null}",
+		  "{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":null}" },
 		{ "{\"Z\":1,\"PublicIP\":\"1.2.3.4\",\"A\":2}",
 		  "{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":null,\"Z\":1,\"A\":2}" },
 	};
@@ -346,6 +350,8 @@ static void test_equal_sees_every_member(void **state)
 		"{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":\"fd99::2\",\"BackendType\":\"vxlan\","
 		"\"BackendData\":{\"a\":1},\"BackendV6Data\":{\"b\":1}}",
 		"{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":\"fd99::2\",\"BackendType\":\"vxlan\"}",
+		"{\"PublicIP\":\"1.2.3.4\",\"PublicIPv6\":\"fd99::2\",\"BackendType\":\"vxlan\","
+		"\"BackendData\":{\"a\":1},\"BackendV6Data\":{\"b\":1},\"WeftPaths\":{},\"c\":1}",
 	};
 	struct lease_attrs first = { 0 }, same = { 0 };
 
