@@ -220,7 +220,8 @@ static int open_backend(struct network *network, const struct netconf *conf,
 				     .find_mac = find_mac,
 				     .arg = network,
 				     .identity = strbuf_text(&identity),
-				     .allows_commands = network->agent->options->allow_extension };
+				     .allows_commands = network->agent->options->allow_extension,
+				     .untrusted = network->agent->options->untrusted };
 	struct underlay underlay = underlay_of(choice);
 	int r = backend_new(conf, &underlay, &choice->public_ip, &choice->public_ipv6, &host,
 			    &network->backend, e);

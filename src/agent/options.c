@@ -41,6 +41,9 @@ static const struct flag interface_flags[] = {
 	  "IPv4 address that other hosts send to (default: the interface's)." },
 	{ .name = "public-ipv6", FLAG_IP, AT(public_ipv6), NULL, "IP",
 	  "The same for IPv6." },
+	{ .name = "untrusted", FLAG_BOOL, AT(untrusted), NULL, NULL,
+	  "Others may read what is sent on this host's segment: with Backend.Type auto it is reached by "
+	  "WireGuard only, and types that do not encrypt are refused." },
 };
 
 static const struct flag controller_flags[] = {

@@ -48,6 +48,7 @@ struct options {
 	char *iface_can_reach; // "": not given
 	struct ip public_ip;   // AF_UNSPEC: not given
 	struct ip public_ipv6;
+	bool untrusted; // the segment that it is on
 
 	// the lease
 	int64_t renew_margin_minutes;

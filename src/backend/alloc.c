@@ -30,6 +30,7 @@ static int alloc_want(const struct backend *backend, const struct lease *peer,
 const struct backend_ops backend_alloc = {
 	.name = "alloc",
 	.size = sizeof(struct backend),
+	.is_for_untrusted = true,
 	.open = alloc_open,
 	.attrs = alloc_attrs,
 	.want = alloc_want,

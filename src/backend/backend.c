@@ -10,10 +10,10 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct backend_ops *const backends[] = { &backend_alloc,  &backend_extension,
-						      &backend_hostgw, &backend_ipip,
-						      &backend_null,   &backend_udp,
-						      &backend_vxlan };
+static const struct backend_ops *const backends[] = { &backend_alloc,	  &backend_auto,
+						      &backend_extension, &backend_hostgw,
+						      &backend_ipip,	  &backend_null,
+						      &backend_udp,	  &backend_vxlan };
 
 static int find_ops(const char *type, const struct backend_ops **ret, struct err *e)
 {
@@ -40,6 +40,10 @@ int backend_new(const struct netconf *conf, const struct underlay *underlay,
 {
 	const struct backend_ops *ops = NULL;
 	int r = find_ops(conf->backend_type, &ops, e);
+	if (r == 0 && host->untrusted && !ops->is_for_untrusted)
+		r = err_set(e, -EACCES,
+			    "Backend.Type \"%s\" sends what others could read on this host's segment, which --untrusted says is not to be trusted: set Backend.Type to \"auto\", or leave --untrusted out",
+			    ops->name);
 	if (r < 0)
 		return r;
 	_cleanup_json_ json_t *config = NULL;
@@ -79,6 +83,8 @@ const char *backend_type(const struct backend *backend)
 void backend_set_subnet(struct backend *backend, const struct subnet *subnet)
 {
 	backend->subnet = *subnet;
+	if (backend->ops->moved)
+		backend->ops->moved(backend);
 }
 
 void backend_set_underlay(struct backend *backend, const struct underlay *underlay,
@@ -87,6 +93,8 @@ void backend_set_underlay(struct backend *backend, const struct underlay *underl
 	backend->underlay = *underlay;
 	backend->public_ip = *public_ip;
 	backend->public_ipv6 = *public_ipv6;
+	if (backend->ops->moved)
+		backend->ops->moved(backend);
 }
 
 const struct netconf *backend_netconf(const struct backend *backend)

@@ -20,6 +20,7 @@ struct backend_host {
 	void *arg;
 	const char *identity; // text that no other host has: what MACs are derived from
 	bool allows_commands; // of the config
+	bool untrusted;	      // others may read what is sent on its segment
 };
 
 // Makes the backend that conf->backend_type names. -EOPNOTSUPP for an unknown or refused type (the message says which are there),
@@ -65,8 +66,9 @@ int backend_want(const struct backend *backend, const struct lease *peer,
 
 // ---- for the implementations ----
 struct backend_ops {
-	const char *name; // value of Backend.Type
-	size_t size;	  // of struct vxlan { struct backend base; ... }, allocated by backend_new
+	const char *name;      // value of Backend.Type
+	bool is_for_untrusted; // hosts (backend_host): it sends nothing there that others could read
+	size_t size; // of struct vxlan { struct backend base; ... }, allocated by backend_new
 	// Reads config (a JSON object) and fixes the identity (MACs). base is filled in. Called once.
 	int (*open)(struct backend *backend, const json_t *config, const struct backend_host *host,
 		    struct err *e);
@@ -83,6 +85,8 @@ struct backend_ops {
 	// Another config: takes over what it can, names the rest. NULL: nothing in Backend can change.
 	int (*update)(struct backend *backend, const json_t *config, struct strbuf *restart,
 		      struct err *e);
+	// The subnet, the underlay or the public addresses of base were set. Also before open. NULL: nobody copied them.
+	void (*moved)(struct backend *backend);
 	void (*close)(struct backend *backend); // NULL: nothing to free
 };
 
@@ -96,6 +100,7 @@ struct backend {
 };
 
 extern const struct backend_ops backend_alloc;
+extern const struct backend_ops backend_auto;
 extern const struct backend_ops backend_extension;
 extern const struct backend_ops backend_hostgw;
 extern const struct backend_ops backend_ipip;

@@ -166,6 +166,7 @@ int extension_peer_input(const struct lease *peer, char **ret, struct err *e)
 const struct backend_ops backend_extension = {
 	.name = "extension",
 	.size = sizeof(struct extension),
+	.is_for_untrusted = true,
 	.open = extension_open,
 	.attrs = extension_attrs,
 	.want = extension_want,

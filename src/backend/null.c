@@ -31,6 +31,7 @@ static int null_want(const struct backend *backend, const struct lease *peer,
 const struct backend_ops backend_null = {
 	.name = "null",
 	.size = sizeof(struct backend),
+	.is_for_untrusted = true,
 	.open = null_open,
 	.attrs = null_attrs,
 	.want = null_want,

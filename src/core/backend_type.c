@@ -16,6 +16,7 @@ static const struct {
 	const char *remedy; // NULL: it is there
 } types[] = {
 	{ "alloc", NULL },
+	{ "auto", NULL },
 	{ "host-gw", NULL },
 	{ "ipip", NULL },
 	{ "null", NULL }, // for tests
@@ -40,6 +41,6 @@ int backend_type_check(const char *type, struct err *e)
 		return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" %s", type, types[i].remedy);
 	}
 	return err_set(e, -EOPNOTSUPP,
-		       "Backend.Type \"%s\" is unknown; there are \"vxlan\", \"host-gw\", \"udp\", \"ipip\", \"extension\" and \"alloc\"",
+		       "Backend.Type \"%s\" is unknown; there are \"auto\", \"vxlan\", \"host-gw\", \"udp\", \"ipip\", \"extension\" and \"alloc\"",
 		       type);
 }

@@ -156,7 +156,7 @@ static void test_refused_configs(void **state)
 		{ CONFIG(V4, "\"Type\":\"gce\""), -EOPNOTSUPP, "\"gce\" is not offered; use wireguard" },
 		{ CONFIG(V4, "\"Type\":\"ali-vpc\""), -EOPNOTSUPP, "is not offered; use wireguard" },
 		{ CONFIG(V4, "\"Type\":\"vlxan\""), -EOPNOTSUPP,
-		  "\"vlxan\" is unknown; there are \"vxlan\", \"host-gw\", \"udp\", \"ipip\", \"extension\" and \"alloc\"" },
+		  "\"vlxan\" is unknown; there are \"auto\", \"vxlan\", \"host-gw\", \"udp\", \"ipip\", \"extension\" and \"alloc\"" },
 		{ "{" V4 "}", 0, "" }, // COMPAT: flannel's default is udp
 	};
 	(void)state;
