@@ -80,6 +80,7 @@ static void reload(struct agent *agent)
 		notify_reloading(agent->notify);
 	for (struct network *network = agent->networks; network; network = network->next)
 		network_reload(network);
+	firewall_reload(agent);
 	if (is_up)
 		notify_ready(agent->notify);
 }
@@ -189,6 +190,7 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 		agent_free(agent);
 		return r;
 	}
+	agent->firewall = firewall_new(agent);
 	*ret = agent;
 	return 0;
 }
@@ -227,6 +229,7 @@ struct agent *agent_free(struct agent *agent)
 		signal_watch_free(agent->signals[i]);
 	fd_watch_free(agent->monitor_watch);
 	monitor_close(agent->monitor);
+	firewall_free(agent->firewall);
 	networks_close(agent);
 	addresses_host_close(agent);
 	kv_close(agent->kv);

@@ -17,6 +17,7 @@
 #include "fabric/fabric.h"
 #include "kernel/monitor.h"
 #include "kernel/netlink.h"
+#include "masq/masq.h"
 #include "reconcile/reconcile.h"
 #include "store/owner.h"
 #include "store/registry.h"
@@ -53,6 +54,7 @@ struct agent {
 	struct kv *kv;
 	char owner[OWNER_MAX]; // the mark of our leases, store/owner.h; "": none
 	struct api *api;
+	struct firewall *firewall;
 	struct view_scope scope;
 	char *boot; // id of this boot of the machine; "": it cannot be read
 	struct ipam_del_dir *ipam_del_dir;
@@ -167,6 +169,18 @@ bool network_udp_is_awaited(const struct network *network);
 void network_udp_peers_reset(struct network *network);
 // The backend is known: a weft-udp that an earlier life of the host needed ends.
 void network_udp_end_former(struct network *network);
+
+// ---- firewall.c ----
+struct firewall *firewall_new(struct agent *agent);
+struct firewall *firewall_free(struct firewall *firewall); // the rules stay
+// The networks, or what one of them has, may be others than before.
+void firewall_follow(struct agent *agent);
+void firewall_reload(const struct agent *agent);
+json_t *firewall_view(const struct agent *agent); // its part of the status
+void firewall_plan(const struct agent *agent, json_t *changes, json_int_t *total);
+void firewall_metrics(const struct agent *agent, struct strbuf *out);
+// False: masquerading was asked for and is not done; adds why.
+bool firewall_ready(const struct agent *agent, struct strbuf *reasons);
 
 // ---- clash.c ----
 // Does another network of this host have what this one needs? Of two the one that has it keeps it. -EEXIST names both.

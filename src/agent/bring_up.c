@@ -408,9 +408,7 @@ void write_subnet_env(struct network *network)
 		.network = network_of_lease(network, lease),
 		.subnet = lease->subnet,
 		.mtu_bytes = backend_mtu_bytes(network->backend),
-		// "true" tells Docker and CNI to leave masquerading to the agent, which does not do it yet,
-		// whatever --ip-masq says: then nobody would.
-		.ip_masq = false,
+		.ip_masq = network->agent->options->ip_masq,
 	};
 	struct err e = { 0 };
 	int r = subnet_env_write(network->subnet_file, &network->env, &e);
@@ -419,5 +417,6 @@ void write_subnet_env(struct network *network)
 	if (r < 0)
 		log_error("%s: %s", network->who, e.msg);
 	network->env_written = network->env_written || r == 0;
+	firewall_follow(network->agent);
 	agent_note_progress(network->agent);
 }

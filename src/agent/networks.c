@@ -162,6 +162,7 @@ static void on_gone_timer(void *arg)
 	unlink_from(&network->agent->networks, network);
 	link_last(&network->agent->leaving, network);
 	network_leave(network);
+	firewall_follow(network->agent);
 	agent_note_progress(network->agent);
 }
 

@@ -7,6 +7,7 @@
 #include "core/parse.h"
 #include "core/text.h"
 #include "kernel/netlink.h"
+#include "masq/masq.h"
 #include "store/registry.h"
 
 #include <assert.h>
@@ -22,6 +23,10 @@ static const char *const feature_names[] = { "strict", "nexthop", NULL };
 static_assert(ARRAY_SIZE(feature_names) == NETLINK_FEATURE_COUNT + 1, "a name for each feature");
 
 #define SUBNET_FILE_DEFAULT "/run/flannel/subnet.env"
+
+// As masq_mode_names.
+static const char *const firewall_names[] = { "auto", "nftables", NULL };
+static_assert(ARRAY_SIZE(firewall_names) == MASQ_MODE_COUNT + 1, "a name for each way");
 
 #define MINUTE_MS 60000
 #define HOUR_MS (60 * MINUTE_MS)
@@ -131,14 +136,19 @@ static const struct flag address_flags[] = {
 
 static const struct flag firewall_flags[] = {
 	{ .name = "ip-masq", FLAG_BOOL, AT(ip_masq), NULL, NULL,
-	  "Masquerade traffic that leaves the network. Not carried out yet; subnet.env says false, "
-	  "so that the container runtime does it." },
+	  "Masquerade traffic that leaves the network; the env file then tells container runtimes "
+	  "not to." },
+	{ .name = "ip-masq-exclude", FLAG_COMMA_LIST, AT(ip_masq_exclude), NULL, "CIDR,...",
+	  "Never masquerade traffic to or from these addresses." },
 	{ .name = "ip-masq-fully-random-disable", FLAG_BOOL, AT(ip_masq_fully_random_disable), NULL, NULL,
-	  "Masquerade without random ports. Not carried out yet." },
+	  "Masquerade without random ports." },
 	{ .name = "iptables-forward-rules", FLAG_BOOL, AT(iptables_forward_rules), "true", NULL,
-	  "Accept forwarded traffic of the network. Not carried out yet." },
+	  "Accept forwarded traffic of the network." },
+	{ .name = "firewall", FLAG_CHOICE, AT(firewall), "auto", "WAY",
+	  "How firewall rules are made: nftables, or auto.",
+	  .choices = firewall_names },
 	{ .name = "iptables-resync", FLAG_INT, AT(iptables_resync_s), "5", "SECONDS",
-	  "How often firewall rules are checked. Not carried out yet.",
+	  "How often firewall rules are looked at where the kernel does not tell of changes.",
 	  .min = 1, .max = 86400 },
 };
 
@@ -317,6 +327,24 @@ static int check_networks(const struct options *options, struct err *e)
 	return 0;
 }
 
+static int check_excluded(const struct options *options, struct err *e)
+{
+	const struct flag_list *nets = &options->ip_masq_exclude;
+	struct ipnet net;
+
+	if (nets->count > OPTIONS_EXCLUDED_MAX)
+		return err_set(e, -EINVAL, "--ip-masq-exclude: more than %d CIDRs",
+			       OPTIONS_EXCLUDED_MAX);
+	for (size_t i = 0; i < nets->count; i++) {
+		char shown[TEXT_EXCERPT_MAX];
+
+		if (ipnet_parse(nets->items[i], &net) < 0)
+			return err_set(e, -EINVAL, "--ip-masq-exclude: \"%s\" is not a CIDR",
+				       text_excerpt(nets->items[i], strlen(nets->items[i]), shown));
+	}
+	return 0;
+}
+
 // "IP:PORT", "[IPv6]:PORT"; ":PORT" is every address.
 static int read_listen(struct options *options, struct err *e)
 {
@@ -418,6 +446,8 @@ static int check_together(struct options *options, struct flag_set *set, struct 
 	if (r == 0)
 		r = check_networks(options, e);
 	if (r == 0)
+		r = check_excluded(options, e);
+	if (r == 0)
 		r = check_controller(options, set, e);
 	if (r == 0)
 		r = choose_store(options, set, e);
@@ -502,12 +532,6 @@ void options_help(struct strbuf *out)
 
 void options_log_notices(const struct options *options)
 {
-	if (options->ip_masq)
-		log_warn("options: --ip-masq is not carried out yet: FLANNEL_IPMASQ says false, so that "
-			 "container runtimes masquerade themselves");
-	else if (options->iptables_forward_rules)
-		log_info("options: firewall rules are not made yet: the FORWARD chain must accept the "
-			 "network");
 	if (options->ip_blackhole_route)
 		log_warn("options: --ip-blackhole-route is not carried out yet");
 	if ((options->networks.count > 0 || options->watch_networks) &&

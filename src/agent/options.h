@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define OPTIONS_EXCLUDED_MAX 64 // each is several rules of each network
+
 enum options_action {
 	OPTIONS_RUN,
 	OPTIONS_SERVE,	      // as a controller: serve()
@@ -71,9 +73,11 @@ struct options {
 	uint64_t ip_quarantine_ms;
 	uint64_t ip_leak_interval_ms;
 
-	// the firewall: kept, carried out by a later release
+	// the firewall
 	bool ip_masq;
 	bool ip_masq_fully_random_disable;
+	struct flag_list ip_masq_exclude; // CIDRs
+	int firewall;			  // enum masq_mode
 	int64_t iptables_resync_s;
 	bool iptables_forward_rules;
 

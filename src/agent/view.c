@@ -422,6 +422,8 @@ bool view_network_ready(struct network *network, struct strbuf *reasons)
 		(void)strbuf_printf(reasons, "%s\n", of_commands.msg);
 	if (network->env_error)
 		(void)strbuf_printf(reasons, "%s\n", network->env_error);
+	if (!network->agent->has_several)
+		(void)firewall_ready(network->agent, reasons);
 	ready_lease(network, reasons);
 	ready_store(network, reasons);
 	if (!reconcile_stats(network->reconcile)->passes)

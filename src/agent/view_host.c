@@ -89,6 +89,7 @@ static json_t *view_settings(const struct agent *agent)
 static bool host_ready(const struct agent *agent, struct strbuf *reasons)
 {
 	size_t before = reasons->len;
+	(void)firewall_ready(agent, reasons);
 	if (!networks_are_known(agent))
 		(void)strbuf_puts(reasons, "the store has not said yet which networks there are\n");
 	for (struct network *network = agent->networks; network; network = network->next) {
@@ -155,6 +156,7 @@ static json_t *view_status(void *arg)
 		view_network_fill(object, network);
 	else
 		host_fill(object, agent);
+	json_object_set_new(object, "firewall", firewall_view(agent));
 	json_object_set_new(object, "netlink", view_netlink(agent));
 	json_object_set_new(object, "settings", view_settings(agent));
 	return object;

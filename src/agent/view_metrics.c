@@ -345,6 +345,7 @@ void view_metrics(void *arg, struct strbuf *out)
 			view_udp_metrics(out, network);
 	metrics_netlink(scope->agent, out);
 	metrics_backend(&samples);
+	firewall_metrics(scope->agent, out);
 	metrics_store(&samples);
 	metric_log(out);
 	metric_process(out);

@@ -11,6 +11,7 @@
 
 // A plan of all networks: made of those of each, which are made side by side.
 struct host_plan {
+	struct agent *agent;
 	api_plan_fn *done;
 	void *done_arg;
 	size_t running;
@@ -54,10 +55,13 @@ static void plan_done(void *arg, int r, const struct err *e)
 {
 	struct network *network = arg;
 	json_t *changes = TAKE_PTR(network->plan_changes);
+	json_int_t total = (json_int_t)network->plan_total;
+	// Of several networks the rules are the host's.
+	if (r == 0 && !network->agent->has_several)
+		firewall_plan(network->agent, changes, &total);
 	json_t *plan = r < 0 ? NULL
-			     : json_pack("{s:O, s:I, s:o*}", "changes", changes, "total",
-					 (json_int_t)network->plan_total, "failed",
-					 view_failed(reconcile_trouble(network->reconcile)));
+			     : json_pack("{s:O, s:I, s:o*}", "changes", changes, "total", total,
+					 "failed", view_failed(reconcile_trouble(network->reconcile)));
 	struct plan_asker *askers = TAKE_PTR(network->plan_askers);
 	json_decref(changes);
 	while (askers) {
@@ -109,6 +113,7 @@ static void plan_network(struct network *network, api_plan_fn *done, void *done_
 static void host_plan_end(struct host_plan *whole)
 {
 	bool has_failed = json_array_size(whole->failed) > 0;
+	firewall_plan(whole->agent, whole->changes, &whole->total);
 	whole->done(whole->done_arg, 0,
 		    json_pack("{s:o, s:I, s:O*, s:o}", "changes", whole->changes, "total", whole->total,
 			      "failed", has_failed ? whole->failed : NULL, "errors", whole->errors),
@@ -162,7 +167,8 @@ static void host_plan_part_done(void *arg, int r, json_t *plan, const struct err
 static void plan_host(struct agent *agent, api_plan_fn *done, void *done_arg)
 {
 	struct host_plan *whole = xnew(struct host_plan);
-	*whole = (struct host_plan){ .done = done,
+	*whole = (struct host_plan){ .agent = agent,
+				     .done = done,
 				     .done_arg = done_arg,
 				     .changes = json_array(),
 				     .failed = json_array(),

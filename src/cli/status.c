@@ -6,6 +6,7 @@
 #include "cli/agent_access.h"
 #include "cli/peer_list.h"
 #include "cli/show.h"
+#include "cli/status_firewall.h"
 #include "cli/status_networks.h"
 #include "cli/table.h"
 #include "core/json.h"
@@ -178,7 +179,10 @@ static size_t several_problems(const json_t *status, bool prints)
 static bool has_problems(const json_t *status)
 {
 	const json_t *peers = show_member(status, "peers");
+	char text[512];
 
+	if (status_firewall_trouble(status, text, sizeof(text)))
+		return true;
 	if (!show_flag(status, "ready") || !show_flag(show_member(status, "store"), "up"))
 		return true;
 	if (is_of_several(status))
@@ -195,6 +199,8 @@ static bool has_problems(const json_t *status)
 
 static void print_problems(const json_t *status)
 {
+	char text[512];
+
 	if (!has_problems(status))
 		return;
 	putchar('\n');
@@ -213,6 +219,8 @@ static void print_problems(const json_t *status)
 	}
 	(void)several_problems(status, true);
 	war_problems(status);
+	if (status_firewall_trouble(status, text, sizeof(text)))
+		problem("firewall", text);
 	restart_problems(status);
 	peer_problems(status);
 }
@@ -325,6 +333,17 @@ static void print_repairs(const json_t *status)
 	putchar('\n');
 }
 
+static void print_firewall(const json_t *status)
+{
+	char text[256];
+
+	if (!show_member(status, "firewall")) // of an older agent
+		return;
+	label("firewall");
+	status_firewall_text(status, text, sizeof(text));
+	puts(text);
+}
+
 static void print_peer_counts(const json_t *status)
 {
 	const json_t *peers = show_member(status, "peers");
@@ -389,6 +408,7 @@ static void print_status(const json_t *status, const struct peer_list *list)
 	putchar('\n');
 	if (is_of_several(status)) {
 		print_store(status);
+		print_firewall(status);
 		putchar('\n');
 		status_networks_print(status);
 		print_peers(list, status);
@@ -400,6 +420,7 @@ static void print_status(const json_t *status, const struct peer_list *list)
 	print_backend(status);
 	print_peer_counts(status);
 	print_repairs(status);
+	print_firewall(status);
 	print_peers(list, status);
 }
 

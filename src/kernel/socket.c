@@ -53,7 +53,7 @@ int nlsock_open(struct nlsock *ret, const struct nlsock_options *options, struct
 	struct mnl_socket *mnl;
 	int fd, r;
 
-	mnl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	mnl = mnl_socket_open2(options->protocol, SOCK_CLOEXEC);
 	if (!mnl) {
 		r = -errno;
 		return err_set(e, r, "opening a netlink socket: %s", strerror(-r));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: one rtnetlink socket and the reading of many datagrams in one call. Private to kernel/.
+// Owns: one netlink socket and the reading of many datagrams in one call. Private to kernel/.
 #pragma once
 
 #include "core/err.h"
@@ -25,6 +25,7 @@ struct nlsock {
 };
 
 struct nlsock_options {
+	int protocol;	  // NETLINK_*; 0: rtnetlink
 	uint32_t port_id; // asked for; 0, or one that is taken: the kernel chooses
 	size_t receive_bytes;
 	size_t send_bytes;

@@ -74,9 +74,8 @@ static struct war_entry *find_or_add(struct war *war, const struct kernel_object
 	return oldest;
 }
 
-enum war_verdict war_repair(struct war *war, const struct kernel_object *object, uint64_t now_ms)
+enum war_verdict war_entry_repair(struct war_entry *entry, uint64_t now_ms)
 {
-	struct war_entry *entry = find_or_add(war, object);
 	if (now_ms < entry->hold_until_ms)
 		return WAR_HELD;
 	if (entry->repairs == 0 || now_ms - entry->window_start_ms > WAR_WINDOW_MS) {
@@ -86,7 +85,6 @@ enum war_verdict war_repair(struct war *war, const struct kernel_object *object,
 		entry->window_start_ms = now_ms;
 		entry->repairs = 0;
 	}
-	entry->object = *object;
 	if (++entry->repairs <= WAR_REPAIRS)
 		return WAR_REPAIR;
 	bool goes_on = entry->hold_ms != 0;
@@ -98,6 +96,15 @@ enum war_verdict war_repair(struct war *war, const struct kernel_object *object,
 	entry->repairs = WAR_REPAIRS - 1;
 	entry->window_start_ms = entry->hold_until_ms;
 	return goes_on ? WAR_HELD : WAR_DECLARED;
+}
+
+enum war_verdict war_repair(struct war *war, const struct kernel_object *object, uint64_t now_ms)
+{
+	struct war_entry *entry = find_or_add(war, object);
+	enum war_verdict verdict = war_entry_repair(entry, now_ms);
+	if (verdict != WAR_HELD)
+		entry->object = *object;
+	return verdict;
 }
 
 const struct war_entry *war_next(const struct war *war, size_t *position, uint64_t now_ms)

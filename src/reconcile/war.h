@@ -28,6 +28,8 @@ enum war_verdict {
 };
 // Asked before each repair of an object that was in place before.
 enum war_verdict war_repair(struct war *war, const struct kernel_object *object, uint64_t now_ms);
+// The same of one thing that is no kernel object: entry is the caller's, zero at first, its object unused.
+enum war_verdict war_entry_repair(struct war_entry *entry, uint64_t now_ms);
 // Objects at war now.
 const struct war_entry *war_next(const struct war *war, size_t *position, uint64_t now_ms);
 // When the first of their holds ends, or UINT64_MAX.

@@ -18,6 +18,7 @@ import ipaddress
 import itertools
 import json
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -328,6 +329,19 @@ class Suite:
                               peer_mac=self.mac(peer, device) if device else "")
                 for command in self.type.make_peer:
                     yield command.format(**values)
+
+        if shutil.which("nft"):         # not in a virtual machine, and neither is nftables there
+            yield "nft '" + "\n".join(self.nft_commands()) + "'"
+
+    def nft_commands(self):
+        for v in self.versions:
+            network = self.net.config["Network" if v == 4 else "IPv6Network"]
+            ip = "ip" if v == 4 else "ip6"
+            table = f"{ip} flannel-ipv{v}"
+            yield f"add table {table}"
+            yield f"add chain {table} forward {{ type filter hook forward priority 0; }}"
+            for side in ("saddr", "daddr"):
+                yield f"add rule {table} forward {ip} {side} {network} accept"
 
     @staticmethod
     def mac(host, device):

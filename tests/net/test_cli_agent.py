@@ -138,6 +138,23 @@ def test_status_of_a_healthy_agent(agent):
     ]
 
 
+def test_status_tells_of_the_firewall(agent):
+    rules = {"way": "nftables", "masquerades": True, "accepts_forwarded": True, "rules": 7, "in_order": True,
+             "error": "", "warning": "", "repairs": 2}
+
+    def lines(**changed):
+        agent.answers["/agent/v1/status"] = {**STATUS, "firewall": {**rules, **changed}}
+        return weft("status", agent=agent).stdout.splitlines()
+    assert "firewall  nftables, 7 rules: masquerades what leaves the network, accepts what is forwarded," \
+           " repaired 2 times" in lines()
+    assert "firewall  nftables, 2 rules: accepts what is forwarded" in lines(masquerades=False, rules=2, repairs=0)
+    assert "firewall  no rules" in lines(masquerades=False, accepts_forwarded=False)
+    assert "  firewall  nftables: out of? luck" in lines(error="nftables: out of\x1b luck")
+    assert "  firewall  chain x drops" in lines(warning="chain x drops")
+    assert "  firewall  another program keeps undoing our rules; find it, weft waits before it repairs again" \
+        in lines(held_s=20)
+
+
 def test_status_of_a_troubled_agent(agent):
     agent.answers["/agent/v1/status"] = {
         **STATUS, "ready": False,

@@ -319,6 +319,7 @@ struct refusal {
 static const struct refusal refusals[] = {
 	{ { "--bogus" }, "unknown flag --bogus; --help lists all" },
 	{ { "run" }, "\"run\" is not a flag; weftd takes no other words" },
+	{ { "--ip-masq-exclude=10.0.0.0/8,x" }, "--ip-masq-exclude: \"x\" is not a CIDR" },
 	{ { "--ip-masq", "true" }, "\"true\" is not a flag; weftd takes no other words" },
 	{ { "--kube-subnet-mgr" },
 	  "--kube-subnet-mgr: this version keeps leases in etcd only; leave it out and give --etcd-endpoints" },
