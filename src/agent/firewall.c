@@ -65,15 +65,19 @@ struct firewall *firewall_free(struct firewall *firewall)
 // One that is not up yet counts with what its env file said, so that the others' start takes no rule of an earlier life away.
 void firewall_follow(struct agent *agent)
 {
+	bool prefers_nftables = false;
 	size_t count = 0;
-	for (const struct network *network = agent->networks; network; network = network->next)
+	for (const struct network *network = agent->networks; network; network = network->next) {
+		const struct netconf *conf = network->fabric ? fabric_netconf(network->fabric) : NULL;
+		prefers_nftables = prefers_nftables || (conf && conf->enable_nftables);
 		count++;
+	}
 	_cleanup_free_ struct masq_network *networks = xnew0_array(struct masq_network, count + 1);
 	count = 0;
 	for (const struct network *network = agent->networks; network; network = network->next)
 		networks[count++] = (struct masq_network){ .network = network->env.network,
 							   .own = network->env.subnet };
-	masq_set(agent->firewall->masq, networks, count);
+	masq_set(agent->firewall->masq, networks, count, prefers_nftables);
 }
 
 void firewall_reload(const struct agent *agent)
@@ -89,6 +93,7 @@ json_t *firewall_view(const struct agent *agent)
 	json_t *object = json_object();
 	view_set_text(object, "way", masq_mode_names[status->mode]);
 	view_set_text(object, "why", status->why);
+	view_set_text(object, "kind", status->kind);
 	json_object_set_new(object, "masquerades", json_boolean(options->ip_masq));
 	json_object_set_new(object, "accepts_forwarded",
 			    json_boolean(options->iptables_forward_rules));

@@ -25,7 +25,7 @@ static_assert(ARRAY_SIZE(feature_names) == NETLINK_FEATURE_COUNT + 1, "a name fo
 #define SUBNET_FILE_DEFAULT "/run/flannel/subnet.env"
 
 // As masq_mode_names.
-static const char *const firewall_names[] = { "auto", "nftables", NULL };
+static const char *const firewall_names[] = { "auto", "nftables", "iptables", NULL };
 static_assert(ARRAY_SIZE(firewall_names) == MASQ_MODE_COUNT + 1, "a name for each way");
 
 #define MINUTE_MS 60000
@@ -145,7 +145,8 @@ static const struct flag firewall_flags[] = {
 	{ .name = "iptables-forward-rules", FLAG_BOOL, AT(iptables_forward_rules), "true", NULL,
 	  "Accept forwarded traffic of the network." },
 	{ .name = "firewall", FLAG_CHOICE, AT(firewall), "auto", "WAY",
-	  "How firewall rules are made: nftables, or auto.",
+	  "How firewall rules are made: nftables, iptables, or auto: iptables where its FORWARD chain "
+	  "drops what it does not know, as with Docker and kube-proxy.",
 	  .choices = firewall_names },
 	{ .name = "iptables-resync", FLAG_INT, AT(iptables_resync_s), "5", "SECONDS",
 	  "How often firewall rules are looked at where the kernel does not tell of changes.",

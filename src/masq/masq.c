@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: keeping the host's firewall rules as the networks want them.
-#include "masq/masq.h"
-
-#include "core/json.h"
+// Owns: keeping the host's firewall rules as the networks want them: the turns.
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/strbuf.h"
-#include "io/work.h"
 #include "kernel/nft_monitor.h"
-#include "masq/nftables.h"
+#include "masq/masq_internal.h"
 
 #include <errno.h>
 #include <linux/netfilter.h>
@@ -21,32 +17,7 @@
 #define QUIET_LOOK_MS 30000  // although nothing was told
 #define MONITOR_DATAGRAMS 64 // of a few hundred bytes to a page each
 
-const char *const masq_mode_names[MASQ_MODE_COUNT] = { "auto", "nftables" };
-
-struct masq {
-	struct loop *loop;
-	struct masq_config config;
-	const struct masq_hooks *hooks;
-	void *arg;
-	struct masq_status status;
-
-	struct masq_rules wanted[MASQ_FAMILY_COUNT];
-	bool is_set;					       // masq_set was called
-	bool is_settled;				       // was in order since wanted changed
-	bool has_applied;				       // in this turn
-	json_t *accepted[MASQ_FAMILY_COUNT][MASQ_CHAIN_COUNT]; // how nft lists what is wanted, if otherwise than we write it
-
-	struct nft_monitor *monitor;
-	struct fd_watch *monitor_watch;
-	struct work *work;
-	struct nft_job *job;
-	struct nft_look seen; // the last one without its error
-	struct timer *timer;
-	uint64_t due_ms; // of it
-	uint64_t looked_at_ms;
-	bool again; // something happened during the turn
-	struct war_entry war;
-};
+const char *const masq_mode_names[MASQ_MODE_COUNT] = { "auto", "nftables", "iptables" };
 
 // ---- when ----
 
@@ -57,7 +28,7 @@ static void look_within(struct masq *masq, uint64_t delay_ms)
 	uint64_t now_ms = loop_now_ms();
 	uint64_t earliest_ms = masq->looked_at_ms ? masq->looked_at_ms + LOOK_PAUSE_MS : 0;
 	uint64_t due_ms = now_ms + delay_ms < earliest_ms ? earliest_ms : now_ms + delay_ms;
-	if (masq->work) {
+	if (masq->is_busy) {
 		masq->again = true;
 		return;
 	}
@@ -70,6 +41,7 @@ static void look_within(struct masq *masq, uint64_t delay_ms)
 static void end_turn(struct masq *masq, uint64_t delay_ms)
 {
 	bool again = masq->again;
+	masq->is_busy = false;
 	masq->again = false;
 	masq->has_applied = false;
 	look_within(masq, again ? SETTLE_MS : delay_ms);
@@ -77,7 +49,9 @@ static void end_turn(struct masq *masq, uint64_t delay_ms)
 
 static void on_timer(void *arg)
 {
-	start_look(arg);
+	struct masq *masq = arg;
+	masq->is_busy = true;
+	start_look(masq);
 }
 
 // ---- what happened ----
@@ -87,102 +61,60 @@ static void fail(struct masq *masq, const struct err *e)
 	bool is_news = strcmp(masq->status.error.msg, e->msg) != 0;
 	masq->status.error = *e;
 	masq->status.is_in_order = false;
+	masq->iptables_changed = true;
 	if (is_news)
 		log_error("firewall: %s", e->msg);
 	end_turn(masq, RETRY_MS);
 }
 
+static bool legacy_is_used(void)
+{
+	return iptables_legacy_is_used(MASQ_IPV4) || iptables_legacy_is_used(MASQ_IPV6);
+}
+
 static void in_order(struct masq *masq)
 {
+	uint64_t quiet_ms = masq->config.resync_ms;
+	// The kernel does not tell of changes of the old kind.
+	if (!legacy_is_used() && masq->monitor && quiet_ms < QUIET_LOOK_MS)
+		quiet_ms = QUIET_LOOK_MS;
 	if (masq->status.error.code != 0)
 		log_info("firewall: recovered from: %s", masq->status.error.msg);
 	if (masq->has_applied)
-		log_info("firewall: %zu rules are in place, by %s", masq->status.rules,
-			 masq_mode_names[masq->status.mode]);
+		log_info("firewall: %zu rules are in place, by %s%s%s (%s)", masq->status.rules,
+			 masq_mode_names[masq->status.mode], *masq->status.kind ? " of kind " : "",
+			 masq->status.kind, masq->status.why);
 	memset(&masq->status.error, 0, sizeof(masq->status.error));
 	masq->status.is_in_order = true;
 	masq->is_settled = true;
-	end_turn(masq, masq->config.resync_ms > QUIET_LOOK_MS ? masq->config.resync_ms : QUIET_LOOK_MS);
-}
-
-// ---- comparing ----
-
-static void forget_accepted(struct masq *masq)
-{
-	for (size_t i = 0; i < MASQ_FAMILY_COUNT; i++)
-		for (size_t chain = 0; chain < MASQ_CHAIN_COUNT; chain++) {
-			json_decref(masq->accepted[i][chain]);
-			masq->accepted[i][chain] = NULL;
-		}
-}
-
-static bool is_accepted(const struct masq *masq, enum masq_family family)
-{
-	const struct nft_table *table = &masq->seen.tables[family];
-	bool is_any = false;
-	if (table->has_odd)
-		return false;
-	for (size_t chain = 0; chain < MASQ_CHAIN_COUNT; chain++) {
-		const json_t *accepted = masq->accepted[family][chain];
-		is_any = is_any || accepted;
-		if (table->has_chain[chain] != (accepted != NULL) ||
-		    (accepted && !json_equal(accepted, table->rules[chain])))
-			return false;
-	}
-	return is_any;
-}
-
-static bool has_wanted(const struct masq *masq, enum masq_family family)
-{
-	return nft_table_has(&masq->seen.tables[family], &masq->wanted[family], family) ||
-	       is_accepted(masq, family);
-}
-
-// Just after they were applied: as many rules as are wanted, in the chains that are wanted, are those, however this nft writes them.
-static bool take_as_ours(struct masq *masq, enum masq_family family)
-{
-	const struct nft_table *table = &masq->seen.tables[family];
-	if (table->has_odd || !table->is_there)
-		return false;
-	for (size_t chain = 0; chain < MASQ_CHAIN_COUNT; chain++)
-		if (json_array_size(table->rules[chain]) != masq_rules_in(&masq->wanted[family], chain))
-			return false;
-	for (size_t chain = 0; chain < MASQ_CHAIN_COUNT; chain++) {
-		json_decref(masq->accepted[family][chain]);
-		masq->accepted[family][chain] = json_incref(table->rules[chain]);
-	}
-	log_debug("firewall: this nftables lists our rules in words of its own");
-	return true;
+	end_turn(masq, quiet_ms);
 }
 
 // ---- applying ----
 
-static void on_applied(void *arg)
+static void apply_next(struct masq *masq);
+
+static void applied(struct masq *masq, int r, const struct err *e)
+{
+	masq->status.changes++;
+	masq->left &= ~(1u << masq->at);
+	if (r < 0 && masq->at != PLACE_NFTABLES && !masq->no_random && strstr(e->msg, "random-fully")) {
+		log_warn("firewall: this iptables cannot choose ports at random: masquerading without");
+		masq->no_random = true;
+	} else if (r < 0) {
+		fail(masq, e);
+		return;
+	}
+	apply_next(masq);
+}
+
+static void on_nft_applied(void *arg)
 {
 	struct masq *masq = arg;
 	struct nft_job *job = TAKE_PTR(masq->job);
 	masq->work = work_free(masq->work);
-	masq->has_applied = true;
-	masq->status.changes++;
-	if (job->error < 0)
-		fail(masq, &job->e);
-	else
-		start_look(masq);
+	applied(masq, job->error, &job->e);
 	nft_job_free(job);
-}
-
-static char *commands_of(const struct masq *masq)
-{
-	_cleanup_json_ json_t *list = json_array();
-	for (size_t i = 0; i < MASQ_FAMILY_COUNT; i++) {
-		if (has_wanted(masq, i))
-			continue;
-		_cleanup_json_ json_t *commands =
-			nft_table_commands(&masq->seen.tables[i], &masq->wanted[i], i);
-		json_array_extend(list, commands);
-	}
-	_cleanup_json_ json_t *root = json_pack("{s:O}", "nftables", list);
-	return json_text(root);
 }
 
 // On the thread. The loop touches the job again when the work has ended.
@@ -191,35 +123,39 @@ static void run_job(void *arg)
 	nft_job_run(((struct masq *)arg)->job);
 }
 
-static void apply(struct masq *masq)
+static void apply(struct masq *masq, size_t place)
 {
-	masq->job = nft_job_new(commands_of(masq));
-	masq->work = work_start(masq->loop, run_job, on_applied, masq);
+	char *commands = place_commands(masq, place);
+	struct err e = { 0 };
+	masq->at = place;
+	masq->has_applied = true;
+	if (place == PLACE_NFTABLES) {
+		masq->job = nft_job_new(commands);
+		masq->work = work_start(masq->loop, run_job, on_nft_applied, masq);
+		return;
+	}
+	masq->iptables_changed = true;
+	if (iptables_restore(masq->iptables, place_kind(place), place_family(place), commands, &e) < 0) {
+		err_wrap(&e, "the rules of iptables");
+		fail(masq, &e);
+	}
 }
 
-static const char *what_differs(const struct masq *masq)
+// First where the rules are to be, then where they are not to be any more.
+static void apply_next(struct masq *masq)
 {
-	return has_wanted(masq, MASQ_IPV4) ? "table ip6 flannel-ipv6" : "table ip flannel-ipv4";
+	bool nftables_is_last = masq->status.mode == MASQ_IPTABLES;
+	for (size_t place = 0; place < PLACE_COUNT; place++) {
+		size_t turned = nftables_is_last ? PLACE_COUNT - 1 - place : place;
+		if (masq->left & 1u << turned) {
+			apply(masq, turned);
+			return;
+		}
+	}
+	start_look(masq);
 }
 
-// Something was in order and is no more. False: it is to be left alone for now.
-static bool may_repair(struct masq *masq)
-{
-	enum war_verdict verdict = war_entry_repair(&masq->war, loop_now_ms());
-	masq->status.hold_until_ms = masq->war.hold_until_ms;
-	masq->status.is_in_order = false;
-	if (verdict == WAR_REPAIR) {
-		masq->status.repairs++;
-		masq->status.last_repair_at_ms = loop_now_ms();
-		masq->hooks->repaired(masq->arg, what_differs(masq), false);
-		return true;
-	}
-	if (verdict == WAR_DECLARED) {
-		masq->status.wars++;
-		masq->hooks->repaired(masq->arg, what_differs(masq), true);
-	}
-	return false;
-}
+// ---- comparing ----
 
 static uint64_t hold_left_ms(const struct masq *masq)
 {
@@ -227,53 +163,159 @@ static uint64_t hold_left_ms(const struct masq *masq)
 	return masq->war.hold_until_ms > now_ms ? masq->war.hold_until_ms - now_ms : 0;
 }
 
-static void end_hold(struct masq *masq)
+// Something was in order and is no more. False: it is to be left alone for now.
+static bool may_repair(struct masq *masq)
 {
-	uint64_t left_ms = hold_left_ms(masq);
-	masq->again = false; // what is told meanwhile changes nothing
-	end_turn(masq, left_ms);
+	const char *what = place_name((size_t)__builtin_ctz(masq->left));
+	enum war_verdict verdict = war_entry_repair(&masq->war, loop_now_ms());
+	masq->status.hold_until_ms = masq->war.hold_until_ms;
+	if (verdict == WAR_REPAIR) {
+		masq->status.repairs++;
+		masq->status.last_repair_at_ms = loop_now_ms();
+		masq->hooks->repaired(masq->arg, what, false);
+		return true;
+	}
+	if (verdict == WAR_DECLARED) {
+		masq->status.wars++;
+		masq->hooks->repaired(masq->arg, what, true);
+	}
+	return false;
 }
 
-// ---- looking ----
+static void compare(struct masq *masq)
+{
+	masq->left = 0;
+	for (size_t i = 0; i < PLACE_COUNT; i++)
+		if (!place_is_in_order(masq, i) && !(masq->has_applied && place_take_as_ours(masq, i)))
+			masq->left |= 1u << i;
+	if (masq->left == 0) {
+		in_order(masq);
+		return;
+	}
+	bool was_in_order = masq->is_settled || masq->has_applied;
+	masq->status.is_in_order = false;
+	if (hold_left_ms(masq) == 0 && (!was_in_order || may_repair(masq))) {
+		apply_next(masq);
+		return;
+	}
+	masq->again = false; // what was told meanwhile changes nothing
+	end_turn(masq, hold_left_ms(masq));
+}
+
+// ---- which way ----
+
+static bool drops(const struct masq *masq, enum iptables_kind kind)
+{
+	for (size_t i = 0; i < MASQ_FAMILY_COUNT; i++)
+		if (masq->places[kind][i].have.forward_drops ||
+		    (kind == IPTABLES_NFT && masq->seen.chains.iptables_drops[i]))
+			return true;
+	return false;
+}
+
+static void use(struct masq *masq, enum masq_mode mode, enum iptables_kind kind, const char *why)
+{
+	if (masq->status.mode != mode || (mode == MASQ_IPTABLES && masq->kind != kind))
+		masq->is_settled = false;
+	masq->status.mode = mode;
+	masq->status.why = why;
+	masq->kind = kind;
+	masq->status.kind = mode == MASQ_IPTABLES ? iptables_kind_names[kind] : "";
+}
+
+static void choose_mode(struct masq *masq)
+{
+	bool nft_drops = drops(masq, IPTABLES_NFT), legacy_drops = drops(masq, IPTABLES_LEGACY);
+	enum iptables_kind kind = masq->status.mode == MASQ_IPTABLES ? masq->kind
+				  : nft_drops			     ? IPTABLES_NFT
+				  : legacy_drops || legacy_is_used() ? IPTABLES_LEGACY
+								     : IPTABLES_NFT;
+	if (masq->config.mode == MASQ_NFTABLES)
+		use(masq, MASQ_NFTABLES, kind, "asked for by --firewall");
+	else if (masq->config.mode == MASQ_IPTABLES)
+		use(masq, MASQ_IPTABLES, kind, "asked for by --firewall");
+	else if (masq->prefers_nftables)
+		use(masq, MASQ_NFTABLES, kind, "asked for by EnableNFTables in the network's config");
+	else if (nft_drops || legacy_drops || masq->status.mode == MASQ_IPTABLES)
+		use(masq, MASQ_IPTABLES, kind, "its FORWARD chain drops what it does not know");
+	else
+		use(masq, MASQ_NFTABLES, kind, "no FORWARD chain of iptables drops");
+}
 
 static void warn(struct masq *masq)
 {
-	const struct nft_chains *chains = &masq->seen.chains;
 	char text[sizeof(masq->status.warning)] = "";
-	if (chains->iptables_drops[MASQ_IPV4] || chains->iptables_drops[MASQ_IPV6])
+	bool is_against_us = masq->status.mode == MASQ_NFTABLES || masq->kind == IPTABLES_LEGACY;
+	if (is_against_us && (drops(masq, IPTABLES_NFT) ||
+			      (masq->status.mode == MASQ_NFTABLES && drops(masq, IPTABLES_LEGACY))))
 		(void)text_copy(text, sizeof(text),
-				"the FORWARD chain of iptables drops what it does not know, "
-				"which rules of nftables cannot change: accept the network there");
-	else if (*chains->dropper)
+				"the FORWARD chain of iptables drops what it does not know, which our "
+				"rules cannot change: accept the network there, or use --firewall=auto");
+	else if (*masq->seen.chains.dropper)
 		(void)text_format(text, sizeof(text),
 				  "chain %s drops what it does not know, which our rules cannot "
 				  "change: accept the network there",
-				  chains->dropper);
+				  masq->seen.chains.dropper);
 	if (*text && strcmp(text, masq->status.warning) != 0)
 		log_warn("firewall: %s", text);
 	(void)text_copy(masq->status.warning, sizeof(masq->status.warning), text);
 }
 
-static void choose_mode(struct masq *masq)
+// ---- looking ----
+
+static void save_next(struct masq *masq)
 {
-	masq->status.mode = MASQ_NFTABLES;
-	masq->status.why = masq->config.mode == MASQ_AUTO ? "the kernel has it"
-							  : "asked for by --firewall";
+	while (masq->left) {
+		size_t place = (size_t)__builtin_ctz(masq->left);
+		struct iptables_place *at = &masq->places[place_kind(place)][place_family(place)];
+		struct err e = { 0 };
+		masq->at = place;
+		masq->left &= ~(1u << place);
+		if (iptables_save(masq->iptables, place_kind(place), place_family(place), &at->have,
+				  &e) == 0)
+			return;
+		// Without its programs there are no rules of it; applying some will say so.
+		iptables_have_free(&at->have);
+	}
+	choose_mode(masq);
+	warn(masq);
+	compare(masq);
 }
 
-static void compare(struct masq *masq)
+static void on_iptables_done(void *arg, int r, const struct err *e)
 {
-	bool is_done = true;
-	for (size_t i = 0; i < MASQ_FAMILY_COUNT; i++)
-		if (!has_wanted(masq, i) && !(masq->has_applied && take_as_ours(masq, i)))
-			is_done = false;
-	if (is_done)
-		in_order(masq);
-	else if (hold_left_ms(masq) > 0 ||
-		 ((masq->is_settled || masq->has_applied) && !may_repair(masq)))
-		end_hold(masq);
+	struct masq *masq = arg;
+	if (masq->left & 1u << masq->at) // it was being changed
+		applied(masq, r, e);
+	else if (r < 0)
+		fail(masq, e);
 	else
-		apply(masq);
+		save_next(masq);
+}
+
+// Each is a child, so only those that can have something to say.
+static void look_at_iptables(struct masq *masq)
+{
+	const struct nft_chains *chains = &masq->seen.chains;
+	bool is_asked = masq->config.mode == MASQ_IPTABLES ||
+			(masq->status.mode == MASQ_IPTABLES && masq->kind == IPTABLES_NFT);
+	masq->left = 0;
+	for (size_t i = 0; i < MASQ_FAMILY_COUNT; i++) {
+		bool is_used = is_asked || chains->has_flannel[i] ||
+			       chains->iptables_drops[MASQ_IPV4] || chains->iptables_drops[MASQ_IPV6];
+		size_t nft = PLACE_IPTABLES + IPTABLES_NFT * MASQ_FAMILY_COUNT + i;
+		size_t legacy = PLACE_IPTABLES + IPTABLES_LEGACY * MASQ_FAMILY_COUNT + i;
+		if (is_used && masq->iptables_changed)
+			masq->left |= 1u << nft;
+		else if (!is_used)
+			iptables_have_free(&masq->places[IPTABLES_NFT][i].have);
+		if (iptables_legacy_is_used(i))
+			masq->left |= 1u << legacy;
+		else
+			iptables_have_free(&masq->places[IPTABLES_LEGACY][i].have);
+	}
+	masq->iptables_changed = false;
+	save_next(masq);
 }
 
 static void take_look(struct masq *masq, struct nft_look *look)
@@ -284,20 +326,22 @@ static void take_look(struct masq *masq, struct nft_look *look)
 	memset(look->tables, 0, sizeof(look->tables));
 }
 
+// Who asks for iptables may have a kernel without nftables.
+static bool needs_nftables(const struct masq *masq)
+{
+	return masq->config.mode != MASQ_IPTABLES;
+}
+
 static void on_looked(void *arg)
 {
 	struct masq *masq = arg;
 	struct nft_job *job = TAKE_PTR(masq->job);
 	masq->work = work_free(masq->work);
-	masq->looked_at_ms = loop_now_ms();
-	masq->status.looks++;
-	if (job->look.error < 0) {
+	if (job->look.error < 0 && needs_nftables(masq)) {
 		fail(masq, &job->look.e);
 	} else {
 		take_look(masq, &job->look);
-		choose_mode(masq);
-		warn(masq);
-		compare(masq);
+		look_at_iptables(masq);
 	}
 	nft_job_free(job);
 }
@@ -307,28 +351,29 @@ static int open_monitor(struct masq *masq, struct err *e);
 static void start_look(struct masq *masq)
 {
 	struct err e = { 0 };
+	int r = open_monitor(masq, &e);
 	timer_stop(masq->timer);
-	if (open_monitor(masq, &e) < 0) {
+	masq->looked_at_ms = loop_now_ms();
+	masq->status.looks++;
+	// libnftables ends the program where there are no sockets of this kind: no look without the monitor.
+	if (r == 0) {
+		masq->job = nft_job_new(NULL);
+		masq->work = work_start(masq->loop, run_job, on_looked, masq);
+	} else if (needs_nftables(masq)) {
 		fail(masq, &e);
-		return;
+	} else {
+		look_at_iptables(masq);
 	}
-	masq->job = nft_job_new(NULL);
-	masq->work = work_start(masq->loop, run_job, on_looked, masq);
 }
 
 // ---- the kernel tells ----
 
-static bool concerns_us(const struct nft_event *event)
+// Of the tables of iptables over nftables, where ours are or what leads to them; and the policy of FORWARD.
+static bool concerns_iptables(const struct nft_event *event)
 {
-	static const char *const beside[] = { "", "FORWARD" };
-	int family = event->family == NFPROTO_IPV4   ? MASQ_IPV4
-		     : event->family == NFPROTO_IPV6 ? MASQ_IPV6
-						     : -1;
-	if (family < 0)
-		return false;
-	if (strcmp(event->table, masq_nft_tables[family]) == 0)
-		return true;
-	if (strcmp(event->table, "filter") != 0)
+	static const char *const beside[] = { "", "FORWARD", "POSTROUTING", "FLANNEL-FWD",
+					      "FLANNEL-POSTRTG" };
+	if (strcmp(event->table, "filter") != 0 && strcmp(event->table, "nat") != 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(beside); i++)
 		if (strcmp(event->chain, beside[i]) == 0)
@@ -339,8 +384,16 @@ static bool concerns_us(const struct nft_event *event)
 static void on_event(void *arg, const struct nft_event *event)
 {
 	struct masq *masq = arg;
-	if (masq->is_set && concerns_us(event))
-		look_within(masq, SETTLE_MS);
+	int family = event->family == NFPROTO_IPV4   ? MASQ_IPV4
+		     : event->family == NFPROTO_IPV6 ? MASQ_IPV6
+						     : -1;
+	if (family < 0 || !masq->is_set)
+		return;
+	if (concerns_iptables(event))
+		masq->iptables_changed = true;
+	else if (strcmp(event->table, masq_nft_tables[family]) != 0)
+		return;
+	look_within(masq, SETTLE_MS);
 }
 
 static void on_readable(void *arg, unsigned int events)
@@ -349,13 +402,14 @@ static void on_readable(void *arg, unsigned int events)
 	struct err e = { 0 };
 	(void)events;
 	int r = nft_monitor_read(masq->monitor, MONITOR_DATAGRAMS, on_event, masq, &e);
-	if (r == -ENOBUFS && masq->is_set)
+	if (r == -ENOBUFS && masq->is_set) {
+		masq->iptables_changed = true;
 		look_within(masq, SETTLE_MS);
-	else if (r < 0 && r != -ENOBUFS)
+	} else if (r < 0 && r != -ENOBUFS) {
 		log_rl(LOG_LEVEL_WARN, "firewall: %s", e.msg);
+	}
 }
 
-// libnftables ends the program where there are no sockets of this kind: no look without the monitor.
 static int open_monitor(struct masq *masq, struct err *e)
 {
 	int r = masq->monitor ? 0 : nft_monitor_open(&masq->monitor, e);
@@ -377,8 +431,9 @@ struct masq *masq_new(struct loop *loop, const struct masq_config *config,
 	masq->config = *config;
 	masq->hooks = hooks;
 	masq->arg = arg;
-	masq->status.why = "";
+	masq->status.why = masq->status.kind = "";
 	masq->timer = timer_new(loop, on_timer, masq);
+	masq->iptables = iptables_new(loop, on_iptables_done, masq);
 	return masq;
 }
 
@@ -388,21 +443,22 @@ struct masq *masq_free(struct masq *masq)
 		return NULL;
 	work_free(masq->work);
 	nft_job_free(masq->job);
+	iptables_free(masq->iptables);
 	timer_free(masq->timer);
 	fd_watch_free(masq->monitor_watch);
 	nft_monitor_close(masq->monitor);
-	forget_accepted(masq);
-	for (size_t i = 0; i < MASQ_FAMILY_COUNT; i++) {
-		nft_table_free(&masq->seen.tables[i]);
+	place_free_all(masq);
+	for (size_t i = 0; i < MASQ_FAMILY_COUNT; i++)
 		masq_rules_free(&masq->wanted[i]);
-	}
 	free(masq);
 	return NULL;
 }
 
-void masq_set(struct masq *masq, const struct masq_network *networks, size_t count)
+void masq_set(struct masq *masq, const struct masq_network *networks, size_t count,
+	      bool prefers_nftables)
 {
-	bool is_same = masq->is_set;
+	bool is_same = masq->is_set && prefers_nftables == masq->prefers_nftables;
+	masq->prefers_nftables = prefers_nftables;
 	masq->status.rules = 0;
 	for (size_t i = 0; i < MASQ_FAMILY_COUNT; i++) {
 		struct masq_rules rules = { 0 };
@@ -417,8 +473,8 @@ void masq_set(struct masq *masq, const struct masq_network *networks, size_t cou
 	masq->is_set = true;
 	masq->is_settled = false;
 	masq->status.is_in_order = false;
-	forget_accepted(masq);
-	look_within(masq, 0);
+	place_forget_accepted(masq);
+	masq_reload(masq);
 }
 
 const struct masq_status *masq_status(const struct masq *masq)
@@ -428,57 +484,14 @@ const struct masq_status *masq_status(const struct masq *masq)
 
 void masq_reload(struct masq *masq)
 {
+	masq->iptables_changed = true;
 	if (masq->is_set)
 		look_within(masq, 0);
 }
 
-static bool is_listed(const json_t *list, const json_t *expr)
-{
-	const json_t *item;
-	size_t i;
-	json_array_foreach(list, i, item)
-		if (json_equal(item, expr))
-			return true;
-	return false;
-}
-
-static void each_missing(const struct masq *masq, enum masq_family family, masq_change_fn *fn,
-			 void *arg)
-{
-	const struct nft_table *table = &masq->seen.tables[family];
-	size_t index[MASQ_CHAIN_COUNT] = { 0 };
-	for (size_t i = 0; i < masq->wanted[family].count; i++) {
-		const struct masq_rule *rule = &masq->wanted[family].rules[i];
-		_cleanup_json_ json_t *exprs =
-			nft_rules_json(&masq->wanted[family], family, rule->chain);
-		char text[MASQ_RULE_TEXT_MAX];
-		if (!is_listed(table->rules[rule->chain], json_array_get(exprs, index[rule->chain]++)))
-			fn(arg, "create", masq_rule_text(rule, family, text));
-	}
-}
-
-static void each_odd(const struct masq *masq, enum masq_family family, masq_change_fn *fn, void *arg)
-{
-	for (size_t chain = 0; chain < MASQ_CHAIN_COUNT; chain++) {
-		_cleanup_json_ json_t *wanted = nft_rules_json(&masq->wanted[family], family, chain);
-		const json_t *expr;
-		size_t i;
-		json_array_foreach(masq->seen.tables[family].rules[chain], i, expr) {
-			if (is_listed(wanted, expr))
-				continue;
-			_cleanup_free_ char *json = json_text(expr);
-			_cleanup_free_ char *text = xasprintf("%s %s", masq_nft_chains[chain], json);
-			fn(arg, "delete", text);
-		}
-	}
-}
-
 void masq_each_change(const struct masq *masq, masq_change_fn *fn, void *arg)
 {
-	for (size_t i = 0; masq->is_set && i < MASQ_FAMILY_COUNT; i++) {
-		if (has_wanted(masq, i))
-			continue;
-		each_missing(masq, i, fn, arg);
-		each_odd(masq, i, fn, arg);
-	}
+	for (size_t i = 0; masq->is_set && i < PLACE_COUNT; i++)
+		if (!place_is_in_order(masq, i))
+			place_each_change(masq, i, fn, arg);
 }

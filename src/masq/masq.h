@@ -6,7 +6,10 @@
 //
 // All changes go the same way, at start, when the wish changes and when another program changed something: look at what is there, compare,
 // apply the difference in one transaction, and look once more. What differs then only in how this version of nft writes it is remembered as in
-// order. A turn begins when the kernel tells of a change of one of our tables or of the chains that ours stand beside, when notifications were
+// order. Where a chain FORWARD of iptables drops what it does not know, as with Docker and kube-proxy, rules of nftables cannot let pass what it
+// drops: then ours are rules of iptables, of the kind that drops, until the agent ends. What is left of us in the other places is removed. iptables
+// over nftables is looked at when the kernel tells of a change there; of the older kind it does not, so that one is printed every resync_ms where
+// it is in use at all. A turn begins when the kernel tells of a change of one of our tables or of the chains that ours stand beside, when notifications were
 // lost, and from time to time. Nothing is changed before masq_set: what an earlier life left goes on.
 #pragma once
 
@@ -14,7 +17,7 @@
 #include "masq/rules.h"
 #include "reconcile/war.h"
 
-enum masq_mode { MASQ_AUTO, MASQ_NFTABLES, MASQ_MODE_COUNT };
+enum masq_mode { MASQ_AUTO, MASQ_NFTABLES, MASQ_IPTABLES, MASQ_MODE_COUNT };
 extern const char *const masq_mode_names[MASQ_MODE_COUNT];
 
 struct masq_config {
@@ -31,6 +34,7 @@ struct masq_hooks {
 struct masq_status {
 	enum masq_mode mode; // that is used; MASQ_AUTO: not known yet
 	const char *why;     // that one
+	const char *kind;    // of iptables: "nft", "legacy"; "": nftables
 	size_t rules;	     // wanted
 	bool is_in_order; // the host had all of them, and none of ours beside them, when it was looked at last
 	struct err error;  // code 0: none
@@ -45,8 +49,9 @@ struct masq;
 struct masq *masq_new(struct loop *loop, const struct masq_config *config,
 		      const struct masq_hooks *hooks, void *arg);
 struct masq *masq_free(struct masq *masq); // the rules stay
-// These networks have rules from now on, and no others.
-void masq_set(struct masq *masq, const struct masq_network *networks, size_t count);
+// These networks have rules from now on, and no others. prefers_nftables: one of them has EnableNFTables in its config.
+void masq_set(struct masq *masq, const struct masq_network *networks, size_t count,
+	      bool prefers_nftables);
 const struct masq_status *masq_status(const struct masq *masq);
 // Looks and tells again, as after a notification.
 void masq_reload(struct masq *masq);

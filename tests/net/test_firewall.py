@@ -6,7 +6,8 @@
     c2 - h2 --+-- net1 192.168.77.0/24 fd77:1::/64 -- etcd
     out ------+                                             knows nothing of the network
 
-The rules themselves, one by one, are in tests/unit/test_masq.c; here are those of a whole host, as nft lists them.
+The rules themselves, one by one, are in tests/unit/test_masq.c and test_iptables_text.c; here are those of a whole
+host, as nft and iptables list them.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from programmed import CONFIG, DUAL_CONFIG
 from lab import wait_for
 
 BACK_S = 1
+PATH = "/usr/sbin:/usr/bin:/bin"
 WAIT_S = 10
 V4_ONLY = """\
 table ip flannel-ipv4 {{
@@ -251,7 +253,7 @@ def test_flushed(fabric, lab, flush):
     print(f"back after at most {(time.monotonic() - started) * 1000:.0f} ms; {BACK_S} s are promised")
     wait_for(lambda: rules_of(host)["in_order"] and rules_of(host)["repairs"] == repairs + 1, "to be told of", WAIT_S)
     assert seen(container, out, out.v4) == host.v4
-    assert "repaired table ip flannel-ipv4" in host.agent.log()
+    assert "repaired the tables flannel-ipv4 and flannel-ipv6 of nftables" in host.agent.log()
     plan = host.weft("plan").stdout
     assert "nothing to change" in plan
 
@@ -289,6 +291,187 @@ def test_several_networks(fabric, lab):
     assert seen(b1, b2, b2.v4) == b1.v4
     assert seen(a1, b2, b2.v4).startswith("10.2."), "h1's own address in b"
     assert rules_of(h1)["rules"] == 1 + 2 * 2 + 2 * 2 + 2 * 2
+
+
+# ---- iptables
+
+JUMPS = {"filter": '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
+         "nat": '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG'}
+
+
+def saved(host, kind="nft", command="iptables"):
+    """What iptables-save prints of us, by table."""
+    found, table = {}, None
+    for line in host.run(f"{command}-{kind}-save").stdout.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif "FLANNEL" in line:
+            found.setdefault(table, []).append(line)
+    return found
+
+
+def expected(own, network="10.1.0.0/16", groups="224.0.0.0/4", random=" --random-fully"):
+    masq, forward = '-m comment --comment "flanneld masq" -j', '-m comment --comment "flanneld forward" -j'
+    return {"filter": [":FLANNEL-FWD - [0:0]", JUMPS["filter"],
+                       f"-A FLANNEL-FWD -s {network} {forward} ACCEPT",
+                       f"-A FLANNEL-FWD -d {network} {forward} ACCEPT"],
+            "nat": [":FLANNEL-POSTRTG - [0:0]", JUMPS["nat"],
+                    f"-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 {masq} RETURN",
+                    f"-A FLANNEL-POSTRTG -s {network} -d {network} {masq} RETURN",
+                    f"-A FLANNEL-POSTRTG ! -s {network} -d {own} {masq} RETURN",
+                    f"-A FLANNEL-POSTRTG -s {network} ! -d {groups} {masq} MASQUERADE{random}",
+                    f"-A FLANNEL-POSTRTG ! -s {network} -d {network} {masq} MASQUERADE{random}"]}
+
+
+@pytest.mark.parametrize("kind", ["nft", "legacy"])
+@pytest.mark.parametrize("random", [" --random-fully", ""])
+def test_iptables(fabric, kind, random):
+    """Asked for, of both families; a kind that is in use is the one."""
+    flags = ["-ip-masq", "-firewall=iptables", *([] if random else ["-ip-masq-fully-random-disable"])]
+    net = fabric(hosts=1, config=DUAL_CONFIG, family=46, agents=False, flags=flags)
+    host = net.hosts[0]
+    if kind == "legacy":
+        host.run("iptables-legacy", "-L", "FORWARD")
+    net.start_agent(host)
+    await_rules(host)
+    lease = host.agent.status()["lease"]
+    assert saved(host, kind) == expected(lease["subnet"], random=random)
+    assert saved(host, kind, "ip6tables") == expected(lease["ipv6_subnet"], "fc00:1::/48", "ff00::/8", random)
+    assert rules_of(host)["kind"] == kind and "flannel-ipv" not in ruleset(host)
+
+
+def test_nothing_of_iptables_is_run_while_nothing_changes(fabric, tmp_path):
+    """Its programs are counted; that of the old kind, which is in use and tells nothing, is run once a look."""
+    net = fabric(hosts=1, config=CONFIG, agents=False, containers=False)
+    host = net.hosts[0]
+    runs = tmp_path / "runs"
+    runs.touch()
+    for name in ("iptables-nft-save", "ip6tables-nft-save", "iptables-legacy-save", "iptables-nft-restore"):
+        wrapper = tmp_path / name
+        wrapper.write_text(f"#!/bin/sh\necho {name} >> {runs}\nPATH={PATH} exec {name} \"$@\"\n")
+        wrapper.chmod(0o755)
+    host.run("iptables-nft", "-P", "FORWARD", "DROP")
+    host.run("iptables-legacy", "-L", "FORWARD")
+    net.start_agent(host, "-ip-masq", "-iptables-resync=1", env={"PATH": f"{tmp_path}:{PATH}"})
+    await_rules(host)
+    wait_for(lambda: host.agent.metric("weft_firewall_looks_total") > 5, "it to be quiet", WAIT_S)
+    before, looks = runs.read_text().split(), host.agent.metric("weft_firewall_looks_total")
+    wait_for(lambda: host.agent.metric("weft_firewall_looks_total") > looks + 3, "some looks", WAIT_S)
+    after = runs.read_text().split()
+    assert set(after[len(before):]) == {"iptables-legacy-save"}
+    assert before.count("iptables-nft-restore") == 1
+
+
+DROPS = {"nft": ["iptables-nft -P FORWARD DROP"],
+         "legacy": ["iptables-legacy -P FORWARD DROP"],
+         "docker": ["iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN",
+                    "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -j DOCKER-USER"]}
+
+
+@pytest.mark.parametrize("drop", DROPS)
+@pytest.mark.parametrize("first", ["weft", "drop"])
+def test_forward_policy_drop(fabric, lab, drop, first):
+    """Docker's or kube-proxy's, before and after the agent: rules of that iptables let the network pass, and nftables
+    has none of ours."""
+    net = fabric(hosts=2, config=CONFIG, agents=False)
+    host, kind = net.hosts[0], drop if drop == "legacy" else "nft"
+    out = lab.host("out", net.segments[0])
+
+    def do_drop():
+        for command in DROPS[drop]:
+            host.run("sh", "-ec", command)
+    if first == "drop":
+        do_drop()
+    for each in net.hosts:
+        net.start_agent(each, "-ip-masq", "-iptables-resync=1")
+        await_rules(each)
+        net.add_container(each)
+    if first == "weft":
+        assert rules_of(host)["way"] == "nftables"
+        # The kernel tells nothing of the old kind, of which nobody had anything: it is found at the next look.
+        do_drop()
+        if kind == "legacy":
+            host.agent.reload()
+    wait_for(lambda: rules_of(host)["way"] == "iptables" and rules_of(host)["in_order"], "iptables to be used",
+             WAIT_S)
+    status = rules_of(host)
+    assert status["kind"] == kind and "drops what it does not know" in status["why"] and not status["warning"]
+    assert "flannel-ipv4" not in ruleset(host)
+    assert saved(host, kind) == expected(host.agent.status()["lease"]["subnet"])
+    c1, c2 = net.containers
+    assert seen(c1, c2, c2.v4) == c1.v4
+    assert seen(c1, out, out.v4) == host.v4
+    assert f"by iptables of kind {kind}" in host.agent.log()
+    assert status["repairs"] == 0
+
+
+IPTABLES_FLUSHES = {"all": "iptables-{kind} -F; iptables-{kind} -t nat -F; iptables-{kind} -X FLANNEL-FWD",
+                    "nft": "nft flush ruleset", "jump": "iptables-{kind} -D FORWARD -m comment --comment"
+                    " 'flanneld forward' -j FLANNEL-FWD", "rule": "iptables-{kind} -I FLANNEL-FWD -j DROP"}
+
+
+# nft does not reach the old kind.
+@pytest.mark.parametrize("kind, flush", [(kind, flush) for kind in ("nft", "legacy") for flush in IPTABLES_FLUSHES
+                                         if (kind, flush) != ("legacy", "nft")])
+def test_iptables_flushed(fabric, lab, kind, flush):
+    net = fabric(hosts=1, config=CONFIG, agents=False, flags=["-ip-masq", "-iptables-resync=1"])
+    host, out = net.hosts[0], lab.host("out", net.segments[0])
+    host.run(f"iptables-{kind}", "-P", "FORWARD", "DROP")
+    net.start_agent(host)
+    await_rules(host)
+    container = net.add_container(host)
+    before = saved(host, kind)
+    with connection(container, out, out.v4) as (caller, accepted, peer):
+        assert peer == host.v4
+        host.run("sh", "-ec", IPTABLES_FLUSHES[flush].format(kind=kind))
+        wait_for(lambda: saved(host, kind) == before, "the rules to be back", WAIT_S)
+        exchange(caller, accepted)
+    wait_for(lambda: rules_of(host)["in_order"] and rules_of(host)["repairs"] > 0, "to be told of", WAIT_S)
+    # All is in place again, but the policy itself is nobody's affair but its owner's.
+    assert seen(container, out, out.v4) == host.v4
+
+
+def test_left_by_flannel(fabric):
+    """Chains of iptables go when nftables is used, and come when iptables is; so do tables the other way round."""
+    net = fabric(hosts=1, config=CONFIG, agents=False, containers=False)
+    host = net.hosts[0]
+    host.run("iptables-nft-restore", "--noflush", stdin="""*filter
+:FLANNEL-FWD - [0:0]
+-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+-A FORWARD -j ACCEPT
+-A FLANNEL-FWD -s 10.9.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+COMMIT
+*nat
+:FLANNEL-POSTRTG - [0:0]
+-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
+-A FLANNEL-POSTRTG -s 10.9.0.0/16 ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE
+COMMIT
+""")
+    host.run("iptables-legacy", "-N", "FLANNEL-FWD")
+    net.start_agent(host, "-ip-masq")
+    await_rules(host)
+    assert rules_of(host)["way"] == "nftables"
+    assert saved(host) == {} and saved(host, "legacy") == {}
+    assert host.run("iptables-nft", "-S", "FORWARD").stdout.splitlines()[1:] == ["-A FORWARD -j ACCEPT"]
+    before = ruleset(host)
+    assert "flannel-ipv4" in before
+    assert host.agent.stop() == 0
+    net.start_agent(host, "-ip-masq", "-firewall=iptables")
+    await_rules(host)
+    # Its old kind is in use on this host, since there was a chain.
+    assert saved(host) == {} and saved(host, "legacy") == expected(host.agent.status()["lease"]["subnet"])
+    assert "flannel-ipv4" not in ruleset(host)
+
+
+def test_asked_for_by_the_config(fabric):
+    """EnableNFTables: nftables although a chain of iptables drops, which is told."""
+    net = fabric(hosts=1, config={**CONFIG, "EnableNFTables": True}, agents=False, containers=False)
+    host = net.hosts[0]
+    host.run("iptables-nft", "-P", "FORWARD", "DROP")
+    net.start_agent(host)
+    await_rules(host)
+    assert rules_of(host)["way"] == "nftables" and "EnableNFTables" in rules_of(host)["why"]
+    assert "FORWARD chain of iptables drops" in host.weft("status").stdout
 
 
 def test_drops_of_others_are_told(fabric):

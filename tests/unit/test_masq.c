@@ -187,7 +187,7 @@ static void turn_until(struct host *host, bool (*condition)(const struct host *)
 static void set_dual(struct host *host)
 {
 	struct masq_network dual = network(V4, V6);
-	masq_set(host->masq, &dual, 1);
+	masq_set(host->masq, &dual, 1, false);
 	turn_until(host, is_in_order, "the rules are in place");
 }
 
@@ -257,11 +257,11 @@ static void test_listed(void **state)
 	assert_int_equal(masq_status(host.masq)->changes, 0);
 	// One family less.
 	struct masq_network v4 = network(V4, NULL, NULL);
-	masq_set(host.masq, &v4, 1);
+	masq_set(host.masq, &v4, 1, false);
 	turn_until(&host, is_in_order, "IPv6 is off");
 	check_listed("ip", "flannel-ipv4", LISTED_V4("{\"flags\":\"fully-random\"}"));
 	netns_run("sh", "-c", "test \"$(nft list tables)\" = 'table ip flannel-ipv4'", NULL);
-	masq_set(host.masq, NULL, 0);
+	masq_set(host.masq, NULL, 0, false);
 	turn_until(&host, is_in_order, "nothing is wanted");
 	netns_run("sh", "-c", "test -z \"$(nft list tables)\"", NULL);
 	close_host(&host);
