@@ -4,6 +4,7 @@
 #include "agent/agent_internal.h"
 
 #include "agent/former.h"
+#include "agent/wg_key.h"
 #include "backend/extension.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #define BRING_UP_RETRY_MS 2000
+#define BRING_UP_LAUNCH_MS 20  // a process that has the device is coming up
 #define UNDERLAY_SETTLE_MS 100 // an address change comes as several notifications
 
 // ---- the interface ----
@@ -188,6 +190,12 @@ static bool find_mac(void *arg, const char *name, struct mac *ret)
 	return mac != NULL;
 }
 
+static int wg_key(void *arg, struct wg_key *ret_private, struct wg_key *ret_public, struct err *e)
+{
+	struct network *network = arg;
+	return wg_key_open(network->state_dir, ret_private, ret_public, e);
+}
+
 // Machine id and host name alone are not enough: clones share them. The public address is what the fabric itself goes by.
 static void host_identity(const struct underlay_choice *choice, struct strbuf *ret)
 {
@@ -218,6 +226,7 @@ static int open_backend(struct network *network, const struct netconf *conf,
 	host_identity(choice, &identity);
 	struct backend_host host = { .find_link = find_link,
 				     .find_mac = find_mac,
+				     .wg_key = wg_key,
 				     .arg = network,
 				     .identity = strbuf_text(&identity),
 				     .allows_commands = network->agent->options->allow_extension,
@@ -339,6 +348,10 @@ void bring_up(struct network *network)
 	if (!conf)
 		return;
 	int r = network->backend ? look_again(network, conf, &e) : first_time(network, conf, &e);
+	if (r == -EINPROGRESS) {
+		timer_start(network->bring_up_timer, BRING_UP_LAUNCH_MS);
+		return;
+	}
 	if (r < 0) {
 		note_bring_up_error(network, &e);
 		return;

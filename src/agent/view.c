@@ -224,13 +224,18 @@ static json_t *view_backend(const struct network *network)
 	for (size_t i = 0; i < devices.count; i++) {
 		const struct link *link = &devices.devices[i].link;
 		char mac[MAC_STR_MAX];
+		// One of both families stands there twice.
+		if (i > 0 && strcmp(link->name, devices.devices[i - 1].link.name) == 0)
+			continue;
 		json_t *device = json_object();
 		view_set_text(device, "name", link->name);
 		view_set_number(device, "mtu", link->mtu_bytes);
 		view_set_text(device, "mac",
 			      mac_is_usable(&link->mac) ? mac_str(&link->mac, mac) : NULL);
 		view_set_number(device, "vni", link->vxlan.vni);
-		view_set_number(device, "port", link->vxlan.port);
+		view_set_number(device, "port",
+				devices.devices[i].wg ? devices.devices[i].wg->listen_port
+						      : link->vxlan.port);
 		json_array_append_new(list, device);
 	}
 	view_set_text(object, "type",
@@ -238,6 +243,7 @@ static json_t *view_backend(const struct network *network)
 		      : conf	       ? conf->backend_type
 				       : NULL);
 	json_object_set_new(object, "devices", list);
+	view_set_text(object, "engine", reconcile_engine(network->reconcile));
 	struct err of_commands = { 0 };
 	const struct err *error = backend_error(network, &of_commands);
 	view_set_text(object, "error", error->code != 0 ? error->msg : "");
@@ -288,8 +294,13 @@ static json_t *view_peer_counts(const struct network *network)
 }
 
 const char *const kind_names[KERNEL_KIND_COUNT] = {
-	[KERNEL_LINK] = "link", [KERNEL_ADDR] = "address",    [KERNEL_NEIGH] = "neighbour",
-	[KERNEL_FDB] = "fdb",	[KERNEL_NEXTHOP] = "nexthop", [KERNEL_ROUTE] = "route",
+	[KERNEL_LINK] = "link",
+	[KERNEL_ADDR] = "address",
+	[KERNEL_NEIGH] = "neighbour",
+	[KERNEL_FDB] = "fdb",
+	[KERNEL_NEXTHOP] = "nexthop",
+	[KERNEL_ROUTE] = "route",
+	[KERNEL_WG_PEER] = "wireguard-peer",
 };
 
 static json_t *view_repairs(const struct network *network)

@@ -10,10 +10,10 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct backend_ops *const backends[] = { &backend_alloc,	  &backend_auto,
-						      &backend_extension, &backend_hostgw,
-						      &backend_ipip,	  &backend_null,
-						      &backend_udp,	  &backend_vxlan };
+static const struct backend_ops *const backends[] = {
+	&backend_alloc, &backend_auto, &backend_extension, &backend_hostgw,   &backend_ipip,
+	&backend_null,	&backend_udp,  &backend_vxlan,	   &backend_wireguard
+};
 
 static int find_ops(const char *type, const struct backend_ops **ret, struct err *e)
 {

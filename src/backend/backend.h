@@ -17,6 +17,8 @@ struct backend_host {
 	bool (*find_link)(void *arg, const char *name, struct link *ret);
 	// The MAC that this device had in an earlier life, from disk; false if unknown.
 	bool (*find_mac)(void *arg, const char *name, struct mac *ret);
+	// This host's WireGuard key, made at the first time. The caller wipes the private one.
+	int (*wg_key)(void *arg, struct wg_key *ret_private, struct wg_key *ret_public, struct err *e);
 	void *arg;
 	const char *identity; // text that no other host has: what MACs are derived from
 	bool allows_commands; // of the config
@@ -107,3 +109,4 @@ extern const struct backend_ops backend_ipip;
 extern const struct backend_ops backend_null;
 extern const struct backend_ops backend_udp;
 extern const struct backend_ops backend_vxlan;
+extern const struct backend_ops backend_wireguard;

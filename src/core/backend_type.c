@@ -22,7 +22,7 @@ static const struct {
 	{ "null", NULL }, // for tests
 	{ "udp", NULL },
 	{ "vxlan", NULL },
-	{ "wireguard", "is not in this version of weft; set Backend.Type to \"vxlan\"" },
+	{ "wireguard", NULL },
 	{ "extension", NULL },
 	{ "ipsec", "is not offered; use wireguard, which encrypts what hosts send each other" },
 	{ "ali-vpc", OF_A_CLOUD },
@@ -41,6 +41,6 @@ int backend_type_check(const char *type, struct err *e)
 		return err_set(e, -EOPNOTSUPP, "Backend.Type \"%s\" %s", type, types[i].remedy);
 	}
 	return err_set(e, -EOPNOTSUPP,
-		       "Backend.Type \"%s\" is unknown; there are \"auto\", \"vxlan\", \"host-gw\", \"udp\", \"ipip\", \"extension\" and \"alloc\"",
+		       "Backend.Type \"%s\" is unknown; there are \"auto\", \"vxlan\", \"host-gw\", \"udp\", \"ipip\", \"wireguard\", \"extension\" and \"alloc\"",
 		       type);
 }

@@ -39,7 +39,7 @@ static const char *kind_name(enum kernel_kind kind)
 		[KERNEL_NEXTHOP] = "nexthops", [KERNEL_ROUTE] = "routes",
 	};
 
-	static_assert(ARRAY_SIZE(names) == KERNEL_KIND_COUNT, "one name for each kind");
+	static_assert(ARRAY_SIZE(names) == KERNEL_WG_PEER, "one name for each kind of rtnetlink");
 	return names[kind];
 }
 
@@ -121,6 +121,7 @@ static bool wanted(const struct netlink_dump *dump, const struct kernel_object *
 		return false;
 	switch (object->kind) {
 	case KERNEL_LINK:
+	case KERNEL_WG_PEER:
 	case KERNEL_KIND_COUNT:
 		return true;
 	case KERNEL_ADDR:

@@ -171,7 +171,7 @@ size_t encode_object(enum netlink_verb verb, const struct kernel_object *object,
 	uint16_t flags = verb_flags(verb);
 	struct nlmsg msg;
 
-	assert(object->kind != KERNEL_LINK && object->kind != KERNEL_KIND_COUNT);
+	assert(object->kind != KERNEL_LINK && object->kind < KERNEL_WG_PEER);
 	switch (object->kind) {
 	case KERNEL_ADDR:
 		begin(&msg, buffer, verb_type(verb, RTM_NEWADDR, RTM_DELADDR), flags);
@@ -194,6 +194,7 @@ size_t encode_object(enum netlink_verb verb, const struct kernel_object *object,
 		encode_route(&msg, &object->route);
 		break;
 	case KERNEL_LINK:
+	case KERNEL_WG_PEER:
 	case KERNEL_KIND_COUNT:
 		return 0;
 	}
@@ -284,6 +285,23 @@ size_t encode_ipip_create(const struct link *link, void *buffer)
 
 	begin_create(&msg, link, buffer);
 	return end_ipip(&msg, &link->ipip);
+}
+
+size_t encode_wireguard_create(const struct link *link, void *buffer)
+{
+	struct ifinfomsg header = { .ifi_family = AF_UNSPEC };
+	struct nlmsg msg;
+	size_t info;
+
+	begin(&msg, buffer, RTM_NEWLINK, verb_flags(NETLINK_CREATE));
+	nlmsg_put_header(&msg, &header, sizeof(header));
+	nlmsg_put_string(&msg, IFLA_IFNAME, link->name);
+	if (link->mtu_bytes != 0)
+		nlmsg_put_u32(&msg, IFLA_MTU, link->mtu_bytes);
+	info = nlmsg_nest_begin(&msg, IFLA_LINKINFO);
+	nlmsg_put_string(&msg, IFLA_INFO_KIND, "wireguard");
+	nlmsg_nest_end(&msg, info);
+	return end(&msg);
 }
 
 static void begin_link(struct nlmsg *msg, void *buffer, uint16_t type, const struct ifinfomsg *header)
@@ -473,8 +491,9 @@ size_t encode_dump(enum kernel_kind kind, const struct netlink_dump_filter *filt
 	};
 	struct nlmsg msg;
 
-	static_assert(sizeof(types) / sizeof(types[0]) == KERNEL_KIND_COUNT, "one type for each kind");
-	assert(kind < KERNEL_KIND_COUNT);
+	static_assert(sizeof(types) / sizeof(types[0]) == KERNEL_WG_PEER,
+		      "one type for each kind of rtnetlink");
+	assert(kind < KERNEL_WG_PEER);
 	begin(&msg, buffer, types[kind], NLM_F_DUMP);
 	switch (kind) {
 	case KERNEL_LINK:
@@ -495,6 +514,7 @@ size_t encode_dump(enum kernel_kind kind, const struct netlink_dump_filter *filt
 	case KERNEL_ROUTE:
 		encode_dump_route(&msg, filter, strict);
 		break;
+	case KERNEL_WG_PEER:
 	case KERNEL_KIND_COUNT:
 		break;
 	}

@@ -20,6 +20,7 @@ size_t encode_vxlan_create(const struct link *link, void *buffer);
 size_t encode_ipip_create(const struct link *link, void *buffer);
 size_t encode_ipip_change(uint32_t ifindex, const struct link *link,
 			  void *buffer); // all of its settings, MTU included
+size_t encode_wireguard_create(const struct link *link, void *buffer);
 size_t encode_link_delete(uint32_t ifindex, void *buffer);
 size_t encode_link_set_up(uint32_t ifindex, bool up, void *buffer);
 size_t encode_link_set_mtu(uint32_t ifindex, uint32_t mtu_bytes, void *buffer);

@@ -122,6 +122,11 @@ int link_create_ipip(struct netlink *nl, const struct link *link, struct err *e)
 	return create(nl, "ipip", link, encode_ipip_create, e);
 }
 
+int link_create_wireguard(struct netlink *nl, const struct link *link, struct err *e)
+{
+	return create(nl, "wireguard", link, encode_wireguard_create, e);
+}
+
 static int change(struct netlink *nl, const char *what, uint32_t ifindex, const void *message,
 		  size_t len, struct err *e)
 {

@@ -15,6 +15,8 @@ int link_get_by_index(struct netlink *nl, uint32_t ifindex, struct link *ret, st
 int link_create_vxlan(struct netlink *nl, const struct link *link, struct err *e);
 // The same for an ipip device with link->name, mtu_bytes and ipip, TTL 0, TOS 0, no path MTU discovery of its own.
 int link_create_ipip(struct netlink *nl, const struct link *link, struct err *e);
+// The same for a WireGuard device; key, port and peers are not rtnetlink's.
+int link_create_wireguard(struct netlink *nl, const struct link *link, struct err *e);
 // Gives an ipip device that is there link->mtu_bytes and ipip. The kernel refuses to add a remote or to take one away.
 int link_change_ipip(struct netlink *nl, uint32_t ifindex, const struct link *link, struct err *e);
 int link_delete(struct netlink *nl, uint32_t ifindex, struct err *e);

@@ -69,6 +69,14 @@ static void route_text(const struct route *route, char *buf, size_t size)
 			  route->onlink && route->nexthop_id == 0 ? " onlink" : "");
 }
 
+static void wg_peer_text(const struct wg_peer *peer, char *buf, size_t size)
+{
+	char key[WG_KEY_STR_MAX];
+
+	(void)text_format(buf, size, "wireguard peer %s dev %u", wg_key_str(&peer->public_key, key),
+			  peer->ifindex);
+}
+
 const char *kernel_object_str(const struct kernel_object *object,
 			      char buf[static KERNEL_OBJECT_STR_MAX])
 {
@@ -91,6 +99,9 @@ const char *kernel_object_str(const struct kernel_object *object,
 		break;
 	case KERNEL_ROUTE:
 		route_text(&object->route, buf, KERNEL_OBJECT_STR_MAX);
+		break;
+	case KERNEL_WG_PEER:
+		wg_peer_text(&object->wg_peer, buf, KERNEL_OBJECT_STR_MAX);
 		break;
 	case KERNEL_KIND_COUNT:
 		break;

@@ -6,6 +6,7 @@
 #include "core/ip.h"
 #include "core/ipnet.h"
 #include "core/mac.h"
+#include "kernel/wg.h"
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -21,6 +22,7 @@ enum kernel_kind {
 	KERNEL_FDB,
 	KERNEL_NEXTHOP,
 	KERNEL_ROUTE,
+	KERNEL_WG_PEER, // not by rtnetlink: reconcile/wg.h
 	KERNEL_KIND_COUNT
 };
 
@@ -117,6 +119,7 @@ struct kernel_object {
 		struct fdb fdb;
 		struct nexthop nexthop;
 		struct route route;
+		struct wg_peer wg_peer;
 	};
 };
 

@@ -33,7 +33,7 @@ static bool is_gone(int error)
 	return error == -ESRCH || error == -ENOENT || error == -ENODEV || error == -EADDRNOTAVAIL;
 }
 
-static void count_repair(struct reconcile *reconcile, const struct kernel_object *object)
+void count_repair(struct reconcile *reconcile, const struct kernel_object *object)
 {
 	struct reconcile_stats *stats = &reconcile->stats;
 	stats->repairs[object->kind]++;
@@ -70,10 +70,9 @@ static void on_success(struct reconcile *reconcile, const struct op *op)
 		nexthop_table_remove(reconcile->nexthops, op->object.nexthop.id);
 }
 
-static void on_result(void *arg, uint32_t tag, int error, const char *extack)
+void op_done(struct reconcile *reconcile, const struct op *op, const struct subnet *peer, int error,
+	     const char *extack)
 {
-	struct reconcile *reconcile = arg;
-	const struct op *op = &reconcile->ops.items[tag];
 	if (error == 0) {
 		on_success(reconcile, op);
 		return;
@@ -85,13 +84,10 @@ static void on_result(void *arg, uint32_t tag, int error, const char *extack)
 	}
 	struct err e;
 	describe_failure(op, error, extack, &e);
-	if (op->peer == OP_NO_PEER) {
+	if (!peer) {
 		log_rl(LOG_LEVEL_WARN, "%s: %s", reconcile->label, e.msg);
 		return;
 	}
-	if (reconcile->ops.peer_failed[op->peer])
-		return; // the first reason is the telling one
-	reconcile->ops.peer_failed[op->peer] = 1;
 	// The device went while we worked: a pass puts the cause right first.
 	if (error == -ENODEV || error == -ENETDOWN) {
 		reconcile->device_failed = true;
@@ -99,17 +95,31 @@ static void on_result(void *arg, uint32_t tag, int error, const char *extack)
 	}
 	// Only a pass knows what is there already: it may be ours.
 	if (error == -EEXIST && reconcile->changing) {
-		trouble_clear(reconcile->trouble, &reconcile->ops.peers[op->peer]);
+		trouble_clear(reconcile->trouble, peer);
 		reconcile_request(reconcile, RECONCILE_CHANGE);
 		return;
 	}
-	if (trouble_failed(reconcile->trouble, &reconcile->ops.peers[op->peer], e.msg, loop_now_ms()))
+	if (trouble_failed(reconcile->trouble, peer, e.msg, loop_now_ms()))
 		log_rl(LOG_LEVEL_WARN, "%s: %s", reconcile->label, e.msg);
+}
+
+static void on_result(void *arg, uint32_t tag, int error, const char *extack)
+{
+	struct reconcile *reconcile = arg;
+	const struct op *op = &reconcile->ops.items[tag];
+	bool is_of_peer = op->peer != OP_NO_PEER;
+	bool is_failure = error != 0 && !(op->verb == NETLINK_DELETE && is_gone(error));
+	if (is_failure && is_of_peer && reconcile->ops.peer_failed[op->peer])
+		return; // the first reason is the telling one
+	if (is_failure && is_of_peer)
+		reconcile->ops.peer_failed[op->peer] = 1;
+	op_done(reconcile, op, is_of_peer ? &reconcile->ops.peers[op->peer] : NULL, error, extack);
 }
 
 void ops_apply(struct reconcile *reconcile)
 {
 	struct ops *ops = &reconcile->ops;
+	wg_peers_apply(reconcile);
 	for (size_t i = 0; i < ops->count; i++)
 		netlink_batch_add(reconcile->batch, ops->items[i].verb, &ops->items[i].object,
 				  (uint32_t)i);
@@ -260,6 +270,25 @@ bool repair_allowed(struct reconcile *reconcile, const struct kernel_object *obj
 	return false;
 }
 
+static int ensure_device(struct device_pass *work, const struct wanted_device *device,
+			 uint32_t *ret_ifindex, struct err *e)
+{
+	struct reconcile *reconcile = work->reconcile;
+	if (device->wg && wg_peers_launching(reconcile, device))
+		return wg_peers_launch(reconcile, device, e);
+	bool repair = work->repair;
+	work->repair = repair && !(device->wg && reconcile->wg &&
+				   wg_was_launched(reconcile->wg, device->link.name));
+	int r = device_ensure(reconcile->nl, device, work->dry_run, on_device_change, work,
+			      ret_ifindex, e);
+	work->repair = repair;
+	if (r == -EOPNOTSUPP && device->wg)
+		return wg_peers_launch(reconcile, device, e);
+	if (r == 0 && device->wg && *ret_ifindex != 0)
+		r = wg_peers_attach(reconcile, device, *ret_ifindex, e);
+	return r;
+}
+
 int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run,
 		   struct underlay *ret, bool *ret_changed, struct err *e)
 {
@@ -271,8 +300,7 @@ int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bo
 				    .repair = reconcile->synced && reason == RECONCILE_DRIFT };
 	memset(underlay.device_ifindex, 0, sizeof(underlay.device_ifindex));
 	for (size_t i = 0; i < wanted.count; i++) {
-		int r = device_ensure(reconcile->nl, &wanted.devices[i], dry_run, on_device_change,
-				      &work, &underlay.device_ifindex[i], e);
+		int r = ensure_device(&work, &wanted.devices[i], &underlay.device_ifindex[i], e);
 		if (r < 0)
 			return r;
 	}

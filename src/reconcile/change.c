@@ -140,6 +140,15 @@ static bool is_new(const struct expanded *old, const struct kernel_object *objec
 	return object->kind == KERNEL_ROUTE || (object->kind == KERNEL_FDB && !has_mac(old, object));
 }
 
+// A peer that had another key: its host waits to be heard with the new one.
+static bool has_wg_peer(const struct expanded *old, uint32_t ifindex)
+{
+	for (size_t i = 0; i < old->count; i++)
+		if (old->objects[i].kind == KERNEL_WG_PEER && old->objects[i].wg_peer.ifindex == ifindex)
+			return true;
+	return false;
+}
+
 static void add_creates(struct reconcile *reconcile, const struct expanded *old,
 			const struct expanded *now, uint32_t peer)
 {
@@ -149,7 +158,10 @@ static void add_creates(struct reconcile *reconcile, const struct expanded *old,
 		if (before && object_equals(before, object))
 			continue;
 		bool create = !before && is_new(old, object);
-		add_change(reconcile, create ? NETLINK_CREATE : NETLINK_REPLACE, object, peer);
+		struct kernel_object change = *object;
+		if (object->kind == KERNEL_WG_PEER && !before)
+			change.wg_peer.greet = has_wg_peer(old, object->wg_peer.ifindex);
+		add_change(reconcile, create ? NETLINK_CREATE : NETLINK_REPLACE, &change, peer);
 	}
 }
 

@@ -69,6 +69,9 @@ static bool is_of_process(const struct link *wanted)
 
 bool device_is_compatible(const struct link *have, const struct link *wanted)
 {
+	// In user space it is a TUN; who runs it reconcile/wg.h asks.
+	if (strcmp(wanted->kind, "wireguard") == 0)
+		return strcmp(have->kind, wanted->kind) == 0 || strcmp(have->kind, "tun") == 0;
 	if (strcmp(have->kind, wanted->kind) != 0)
 		return false;
 	if (is_of_process(wanted))
@@ -94,8 +97,13 @@ bool device_is_as_wanted(const struct link *have, const struct link *wanted)
 static int create(const struct work *work, struct link *ret, struct err *e)
 {
 	const struct link *wanted = &work->wanted->link;
-	int r = strcmp(wanted->kind, "ipip") == 0 ? link_create_ipip(work->nl, wanted, e)
-						  : link_create_vxlan(work->nl, wanted, e);
+	int r;
+	if (strcmp(wanted->kind, "wireguard") == 0)
+		r = link_create_wireguard(work->nl, wanted, e);
+	else if (strcmp(wanted->kind, "ipip") == 0)
+		r = link_create_ipip(work->nl, wanted, e);
+	else
+		r = link_create_vxlan(work->nl, wanted, e);
 	if (r < 0)
 		return r;
 	// Router advertisements of containers must not configure the host. The kernel may be built without IPv6.
@@ -110,6 +118,19 @@ static int awaited(const struct work *work, struct err *e)
 {
 	return err_set(e, -EINPROGRESS, "%s is not there yet: its process makes it",
 		       work->wanted->link.name);
+}
+
+// What it is to have before it is up: a TUN makes itself a link-local address at random, which nobody asked for.
+static void prepare(const struct work *work)
+{
+	const struct link *wanted = &work->wanted->link;
+	char path[128];
+	if (strcmp(wanted->kind, "wireguard") != 0)
+		return;
+	if (sysctl_device_path("net/ipv6/conf", wanted->name, "accept_ra", path, sizeof(path)) == 0)
+		(void)sysctl_write(path, "0", NULL);
+	if (sysctl_device_path("net/ipv6/conf", wanted->name, "addr_gen_mode", path, sizeof(path)) == 0)
+		(void)sysctl_write(path, "1", NULL);
 }
 
 // ret->ifindex is 0 if a dry run would make the device.
@@ -335,8 +356,10 @@ int device_ensure(struct netlink *nl, const struct wanted_device *wanted, bool d
 	if (r == 0 && link.ifindex != 0 && !link.up) {
 		if (!may_change_link(&work, NETLINK_REPLACE))
 			r = left_alone(&work, e);
-		else if (!dry_run)
+		else if (!dry_run) {
+			prepare(&work);
 			r = link_set_up(nl, link.ifindex, true, e);
+		}
 	}
 	if (r == 0)
 		r = ensure_route(&work, link.ifindex, e);

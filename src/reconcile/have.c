@@ -6,6 +6,7 @@
 #include "core/hash.h"
 #include "core/mem.h"
 
+#include <assert.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -73,6 +74,37 @@ static void entry_from_route(const struct route *route, struct have_entry *ret)
 	memcpy(ret->value, route->gateway.bytes, sizeof(ret->value));
 }
 
+static uint32_t hash32(const void *data, size_t len)
+{
+	return (uint32_t)hash_bytes(data, len);
+}
+
+// What a peer of WireGuard has does not fit, and is only compared: two numbers stand for it.
+static void entry_from_wg_peer(const struct wg_peer *peer, struct have_entry *ret)
+{
+	static_assert(WG_KEY_BYTES == sizeof(ret->key) + sizeof(ret->value), "the key's halves");
+	struct {
+		struct ip ip;
+		uint32_t len;
+	} parts[WG_ALLOWED_MAX + 1];
+	memset(parts, 0, sizeof(parts));
+	for (size_t i = 0; i < peer->allowed_count; i++) {
+		parts[i].ip = peer->allowed[i].addr;
+		parts[i].len = peer->allowed[i].len;
+	}
+	parts[WG_ALLOWED_MAX].len = peer->keepalive_s;
+	ret->ifindex = peer->ifindex;
+	memcpy(ret->key, peer->public_key.bytes, sizeof(ret->key));
+	memcpy(ret->value, peer->public_key.bytes + sizeof(ret->key), sizeof(ret->value));
+	ret->number = hash32(parts, sizeof(parts));
+	memset(parts, 0, sizeof(parts));
+	parts[0].ip = peer->endpoint;
+	parts[0].len = peer->port;
+	ret->metric = hash32(parts, sizeof(parts[0]));
+	ret->onlink = peer->alive;
+	ret->foreign = peer->odd;
+}
+
 static bool entry_from_object(const struct kernel_object *object, struct have_entry *ret)
 {
 	memset(ret, 0, sizeof(*ret));
@@ -89,6 +121,9 @@ static bool entry_from_object(const struct kernel_object *object, struct have_en
 		return true;
 	case KERNEL_ROUTE:
 		entry_from_route(&object->route, ret);
+		return true;
+	case KERNEL_WG_PEER:
+		entry_from_wg_peer(&object->wg_peer, ret);
 		return true;
 	case KERNEL_LINK:
 	case KERNEL_ADDR:
@@ -115,6 +150,9 @@ static bool same_key(const struct have_entry *a, const struct have_entry *b)
 	case KERNEL_ROUTE:
 		return a->family == b->family && a->prefix_len == b->prefix_len &&
 		       a->metric == b->metric && memcmp(a->key, b->key, sizeof(a->key)) == 0;
+	case KERNEL_WG_PEER:
+		return a->ifindex == b->ifindex && memcmp(a->key, b->key, sizeof(a->key)) == 0 &&
+		       memcmp(a->value, b->value, sizeof(a->value)) == 0;
 	case KERNEL_LINK:
 	case KERNEL_ADDR:
 	case KERNEL_KIND_COUNT:
@@ -253,6 +291,10 @@ bool have_entry_equals(const struct have_entry *entry, const struct kernel_objec
 		return wanted.number != 0 ||
 		       (entry->ifindex == wanted.ifindex && entry->onlink == wanted.onlink &&
 			memcmp(entry->value, wanted.value, sizeof(entry->value)) == 0);
+	case KERNEL_WG_PEER:
+		// Of a peer that is heard the device knows better where it is: behind a NAT, say.
+		return entry->number == wanted.number &&
+		       (entry->metric == wanted.metric || entry->onlink);
 	case KERNEL_LINK:
 	case KERNEL_ADDR:
 	case KERNEL_KIND_COUNT:
@@ -341,6 +383,12 @@ void have_entry_object(const struct have_entry *entry, struct kernel_object *ret
 					     .scope = RT_SCOPE_NOWHERE, // a delete: of any scope
 					     .type = RTN_UNICAST,
 					     .onlink = entry->onlink };
+		break;
+	case KERNEL_WG_PEER:
+		ret->wg_peer = (struct wg_peer){ .ifindex = entry->ifindex };
+		memcpy(ret->wg_peer.public_key.bytes, entry->key, sizeof(entry->key));
+		memcpy(ret->wg_peer.public_key.bytes + sizeof(entry->key), entry->value,
+		       sizeof(entry->value));
 		break;
 	case KERNEL_LINK:
 	case KERNEL_ADDR:

@@ -11,20 +11,20 @@
 struct have;
 
 struct have_entry {
-	uint8_t kind; // enum kernel_kind; neigh, fdb, nexthop and route only
+	uint8_t kind; // enum kernel_kind; all but links and addresses
 	uint8_t family;
 	uint8_t prefix_len;
 	uint8_t protocol;
 	bool seen : 1; // wanted: stays
 	bool claimed : 1; // wanted by a peer that was compared before: nobody else may have it otherwise
-	bool moved : 1; // FDB: the entry of its MAC was sent to another remote
-	bool onlink : 1;
+	bool moved : 1;	  // FDB: the entry of its MAC was sent to another remote
+	bool onlink : 1;  // WireGuard peer: alive
 	bool foreign : 1; // a shape that we never make (multipath, other type, group, ...)
 	uint32_t ifindex;
-	uint32_t number;   // nexthop: its id (key); route: nexthop_id (value)
-	uint32_t metric;   // route (key)
-	uint8_t key[16];   // neigh: ip; fdb: mac and, from byte 6, nothing; route: dst
-	uint8_t value[16]; // neigh: mac; fdb: remote (key too); nexthop, route: gateway
+	uint32_t number; // nexthop: its id (key); route: nexthop_id (value); WireGuard peer: hash of all but its endpoint
+	uint32_t metric; // route (key); WireGuard peer: hash of its endpoint
+	uint8_t key[16]; // neigh: ip; fdb: mac and, from byte 6, nothing; route: dst; WireGuard peer: half of its key
+	uint8_t value[16]; // neigh: mac; fdb: remote (key too); nexthop, route: gateway; WireGuard peer: the other half (key too)
 };
 
 // Room for about so many from the start: growing a table of ten thousands takes long.
@@ -35,7 +35,7 @@ struct have *have_free(struct have *have);
 struct have_entry *have_add(struct have *have, const struct kernel_object *object);
 size_t have_count(const struct have *have);
 
-// The entry with the object's key, or NULL. Keys: neigh (device, ip), FDB (device, MAC, remote), nexthop (id), route (dst, metric; an IPv6 metric of 0 is the kernel's 1024).
+// The entry with the object's key, or NULL. Keys: neigh (device, ip), FDB (device, MAC, remote), nexthop (id), route (dst, metric; an IPv6 metric of 0 is the kernel's 1024), WireGuard peer (device, public key).
 struct have_entry *have_find(const struct have *have, const struct kernel_object *object);
 // FDB: another entry of the object's device and MAC with another remote, a claimed one if there is one, or NULL.
 struct have_entry *have_find_other_remote(const struct have *have, const struct kernel_object *object);

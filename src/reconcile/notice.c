@@ -93,6 +93,7 @@ static bool is_ours(const struct reconcile *reconcile, const struct kernel_event
 		return nexthop_table_has_id(reconcile->nexthops, object->nexthop.id);
 	case KERNEL_ROUTE:
 		return route_matters(reconcile, &object->route);
+	case KERNEL_WG_PEER: // nobody tells of them: wg_look
 	case KERNEL_KIND_COUNT:
 		break;
 	}

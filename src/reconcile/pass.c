@@ -142,6 +142,9 @@ static int scan_step(struct reconcile *reconcile, struct err *e)
 	while (!pass->dump) {
 		int r = start_dump(reconcile, pass->dump_next, e);
 		if (r == -ENOENT) {
+			r = wg_peers_scan(reconcile, e);
+			if (r != 0)
+				return r;
 			begin_comparison(reconcile);
 			return 1;
 		}
@@ -186,6 +189,8 @@ static bool route_is_ours(const struct peer_compare *compare, const struct have_
 	    is_own_device(compare->reconcile, entry->ifindex))
 		return entry->protocol != RTPROT_KERNEL;
 	struct ip gateway = ip_from_bytes(entry->family, entry->value);
+	if (!compare->peer)
+		return false;
 	const struct lease_attrs *attrs = &compare->peer->attrs;
 	return entry->protocol == RTPROT_BOOT && !entry->foreign &&
 	       (ip_equal(&gateway, &attrs->public_ip) || ip_equal(&gateway, &attrs->public_ipv6));
@@ -221,11 +226,11 @@ static bool is_refused(struct peer_compare *compare, const struct have_entry *en
 	return false;
 }
 
-// Of two peers with one MAC that is not in the kernel yet, the second must see that the first has it.
+// Of two peers with one MAC, or key, that is not in the kernel yet, the second must see that the first has it.
 static void claim_new_mac(struct pass *pass, const struct have_entry *entry,
 			  const struct kernel_object *object)
 {
-	if (!entry && object->kind == KERNEL_FDB)
+	if (!entry && (object->kind == KERNEL_FDB || object->kind == KERNEL_WG_PEER))
 		have_claim_new(pass->have, object);
 }
 
@@ -345,6 +350,29 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 		       subnet_str(&peer->subnet, (char[SUBNET_STR_MAX]){ 0 }), compare.conflict.msg);
 }
 
+// Routes that are not a peer's but a device's: to the whole network.
+static void compare_device_routes(struct reconcile *reconcile)
+{
+	struct pass *pass = reconcile->pass;
+	struct wanted_devices wanted = { 0 };
+	if (pass->routes_compared)
+		return;
+	pass->routes_compared = true;
+	reconcile->source.devices(reconcile->arg, &wanted);
+	for (size_t i = 0; i < wanted.count; i++) {
+		struct kernel_object route;
+		struct peer_compare compare = { .reconcile = reconcile,
+						.index = OP_NO_PEER,
+						.repair = others_are_to_blame(reconcile) };
+		if (!wanted.devices[i].routes_network)
+			continue;
+		wanted_network_route(&wanted.devices[i], reconcile->underlay.device_ifindex[i], &route);
+		compare_object(&compare, &route);
+		if (compare.conflict.code != 0)
+			log_rl(LOG_LEVEL_WARN, "reconcile: %s", compare.conflict.msg);
+	}
+}
+
 // As pass_step, but never 0.
 static int peers_step(struct reconcile *reconcile)
 {
@@ -352,6 +380,7 @@ static int peers_step(struct reconcile *reconcile)
 	const struct lease_set *set = reconcile->source.peers(reconcile->arg);
 	const struct lease *peers[SLICE_PEERS];
 	size_t count = 0;
+	compare_device_routes(reconcile);
 	while (count < SLICE_PEERS && pass->subnet_next < pass->subnet_count) {
 		peers[count] = lease_set_find(set, &pass->subnets[pass->subnet_next++]);
 		count += peers[count] != NULL;
@@ -433,6 +462,8 @@ static bool is_ours_to_sweep(const struct reconcile *reconcile, const struct hav
 		return !entry->foreign; // only permanent entries are a program's; others come and go by themselves
 	case KERNEL_NEXTHOP:
 		return entry->protocol == KERNEL_PROTOCOL_WEFT;
+	case KERNEL_WG_PEER:
+		return true; // on our device, and nobody else's business
 	case KERNEL_ROUTE:
 		return is_our_route(reconcile, entry) || is_left_by_flannel(reconcile, entry);
 	case KERNEL_LINK:
@@ -470,6 +501,7 @@ static bool next_sweep_kind(const struct reconcile *reconcile)
 		[KERNEL_ROUTE] = KERNEL_NEXTHOP,
 		[KERNEL_NEXTHOP] = KERNEL_NEIGH,
 		[KERNEL_NEIGH] = KERNEL_FDB,
+		[KERNEL_FDB] = KERNEL_WG_PEER,
 	};
 	pass->sweep_kind = after[pass->sweep_kind];
 	pass->sweep_position = 0;
@@ -556,6 +588,8 @@ static void complete(struct reconcile *reconcile)
 	}
 	reconcile->pass = pass_free(pass);
 	ops_reset(&reconcile->ops);
+	if (!dry_run)
+		wg_peers_settle(reconcile);
 	mem_trim();
 	if (dry_run)
 		reconcile->plan_done(reconcile->plan_arg, 0, NULL);

@@ -12,6 +12,7 @@
 #define PASS_DELAY_MS 2	     // notifications come in bunches
 #define PASS_PAUSE_MIN_MS 20 // between two passes; at least twice as long as the last one took
 #define DEVICE_RETRY_MS 2000
+#define DEVICE_LAUNCH_MS 20 // a process that has it is coming up
 #define SCAN_RETRY_MS 500
 #define TURN_MS 2	// another network's dump comes first
 #define SCAN_PEERS 1000 // for each so many the periodic look comes later by its interval
@@ -50,6 +51,7 @@ struct reconcile *reconcile_free(struct reconcile *reconcile)
 	timer_free(reconcile->scan_timer);
 	timer_free(reconcile->retry_timer);
 	timer_free(reconcile->change_timer);
+	wg_peers_free(reconcile);
 	pass_free(reconcile->pass);
 	changes_clear(reconcile);
 	ops_reset(&reconcile->ops);
@@ -177,8 +179,10 @@ static void begin_requested(struct reconcile *reconcile)
 	struct err e = { 0 };
 	int r = make_devices(reconcile, reason, &changed, &e);
 	if (r < 0) {
-		tell_device_error(reconcile, &e);
-		timer_start(reconcile->pass_timer, DEVICE_RETRY_MS);
+		if (r != -EINPROGRESS)
+			tell_device_error(reconcile, &e);
+		timer_start(reconcile->pass_timer,
+			    r == -EINPROGRESS ? DEVICE_LAUNCH_MS : DEVICE_RETRY_MS);
 		if (reconcile->plan_requested)
 			begin_plan(reconcile);
 		return;
@@ -296,6 +300,11 @@ const struct trouble *reconcile_trouble(const struct reconcile *reconcile)
 const struct war *reconcile_war(const struct reconcile *reconcile)
 {
 	return reconcile->war;
+}
+
+const char *reconcile_engine(const struct reconcile *reconcile)
+{
+	return reconcile->wg ? wg_engine(reconcile->wg) : NULL;
 }
 
 int reconcile_explain(struct reconcile *reconcile, const struct lease *peer, struct wanted *ret,

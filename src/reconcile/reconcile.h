@@ -90,6 +90,8 @@ void reconcile_kernel_event(struct reconcile *reconcile, const struct kernel_eve
 bool reconcile_is_synced(const struct reconcile *reconcile); // a whole pass was done and no change is waiting
 const struct reconcile_stats *reconcile_stats(const struct reconcile *reconcile);
 const struct trouble *reconcile_trouble(const struct reconcile *reconcile);
+// What runs our devices, where that is a question: "kernel" or "wireguard-go". NULL: nothing to choose from.
+const char *reconcile_engine(const struct reconcile *reconcile);
 const struct war *reconcile_war(const struct reconcile *reconcile);
 // What is wanted of a peer now, for people: path and why.
 int reconcile_explain(struct reconcile *reconcile, const struct lease *peer, struct wanted *ret,

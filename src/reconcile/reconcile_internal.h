@@ -7,6 +7,7 @@
 #include "reconcile/have.h"
 #include "reconcile/nexthop_table.h"
 #include "reconcile/reconcile.h"
+#include "reconcile/wg.h"
 
 #define SLICE_PEERS 512
 #define PENDING_MAX (4 * SLICE_PEERS) // changed peers that wait; with more a pass is cheaper
@@ -66,7 +67,11 @@ struct pass {
 	size_t touched_count;
 	enum kernel_kind sweep_kind;
 	size_t sweep_position;
-	bool sweeps; // it does so, now
+	bool sweeps;	      // it does so, now
+	size_t wg_next;	      // which WireGuard device is read next
+	bool wg_reading;      // one is
+	int wg_error;	      // of it
+	bool routes_compared; // those of the devices
 };
 
 struct pending {
@@ -108,7 +113,10 @@ struct reconcile {
 	struct nexthop_table *nexthops;
 	struct trouble *trouble;
 	struct war *war;
-	struct ops ops; // of the slice at hand; its memory is given back when a pass ends
+	struct wg *wg;		 // NULL: no WireGuard device
+	struct timer *wg_timer;	 // looks at it from time to time: nobody tells of a change
+	struct wg_look *wg_look; // what was seen last
+	struct ops ops;		 // of the slice at hand; its memory is given back when a pass ends
 	struct netlink_batch *batch;
 	struct reconcile_stats stats;
 
@@ -142,6 +150,27 @@ bool peer_shares_host(const struct reconcile *reconcile, const struct lease *pee
 // ret: the source's underlay with device_ifindex.
 int ensure_devices(struct reconcile *reconcile, enum reconcile_reason reason, bool dry_run,
 		   struct underlay *ret, bool *ret_changed, struct err *e);
+
+// A repair was made.
+void count_repair(struct reconcile *reconcile, const struct kernel_object *object);
+// The change was made, or was not.
+void op_done(struct reconcile *reconcile, const struct op *op, const struct subnet *peer, int error,
+	     const char *extack);
+
+// ---- wg_peers.c ----
+// Attaches a device that is there. Makes what is needed at the first.
+int wg_peers_attach(struct reconcile *reconcile, const struct wanted_device *device,
+		    uint32_t ifindex, struct err *e);
+// The process that has the device must be started, or is being started: -EINPROGRESS.
+int wg_peers_launch(struct reconcile *reconcile, const struct wanted_device *device, struct err *e);
+bool wg_peers_launching(const struct reconcile *reconcile, const struct wanted_device *device);
+// The pass's look at the devices. 0: all were read; PASS_WAITS: one is being read, and then the pass goes on by itself; negative.
+int wg_peers_scan(struct reconcile *reconcile, struct err *e);
+// Takes the changes of peers out of the ops of the slice and writes them; how it went is told by op_done.
+void wg_peers_apply(struct reconcile *reconcile);
+// What is there now is what we left: a look that finds something else asks for a pass.
+void wg_peers_settle(struct reconcile *reconcile);
+void wg_peers_free(struct reconcile *reconcile);
 
 // ---- reconcile.c ----
 // May a route with our mark to this destination be this network's?

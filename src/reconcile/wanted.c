@@ -46,3 +46,23 @@ void wanted_add_route(struct wanted *wanted, const struct ipnet *dst, const stru
 		.onlink = onlink,
 	};
 }
+
+void wanted_add_wg_peer(struct wanted *wanted, const struct wg_peer *peer)
+{
+	wanted_add(wanted, KERNEL_WG_PEER)->wg_peer = *peer;
+}
+
+void wanted_network_route(const struct wanted_device *device, uint32_t ifindex,
+			  struct kernel_object *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->kind = KERNEL_ROUTE;
+	ret->route = (struct route){
+		.dst = device->network,
+		.table = RT_TABLE_MAIN,
+		.ifindex = ifindex,
+		.protocol = KERNEL_PROTOCOL_WEFT,
+		.scope = device->network.addr.family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+		.type = RTN_UNICAST,
+	};
+}

@@ -11,11 +11,13 @@
 #define WANTED_DEVICES_MAX 2 // one for each family; one that carries both is there twice
 #define WANTED_OBJECTS_MAX 8 // neighbour, FDB entry and route for each family, and room
 
-// A device of ours and its address. ifindex of link is not used: the name is the identity.
+// A device of ours and its address. One that has an address of each family stands here twice. ifindex of link is not used: the name is the identity.
 struct wanted_device {
 	struct link link;  // name, kind, mac, mtu_bytes, vxlan
 	struct ip address; // AF_UNSPEC: none yet
 	uint8_t address_len;
+	const struct wg_settings *wg; // of a WireGuard device; borrowed
+	bool routes_network; // one route to all of network is over the device, and no route to each peer
 	struct ipnet network; // other IPv4 addresses inside it are removed from the device; on an IPv6 device all but link-local are
 	bool is_awaited; // a process is making it, and it is not to be touched before that has ended
 	bool has_route;	 // to network: of a device that carries all of it
@@ -67,5 +69,9 @@ void wanted_add_neigh(struct wanted *wanted, uint32_t ifindex, const struct ip *
 		      const struct mac *mac);
 void wanted_add_fdb(struct wanted *wanted, uint32_t ifindex, const struct mac *mac,
 		    const struct ip *remote);
+void wanted_add_wg_peer(struct wanted *wanted, const struct wg_peer *peer);
+// The route of routes_network.
+void wanted_network_route(const struct wanted_device *device, uint32_t ifindex,
+			  struct kernel_object *ret);
 void wanted_add_route(struct wanted *wanted, const struct ipnet *dst, const struct ip *gateway,
 		      uint32_t ifindex, bool onlink);

@@ -50,6 +50,9 @@ static bool same_object(const struct kernel_object *a, const struct kernel_objec
 		return a->nexthop.id == b->nexthop.id;
 	case KERNEL_ROUTE:
 		return ipnet_equal(&a->route.dst, &b->route.dst);
+	case KERNEL_WG_PEER:
+		return a->wg_peer.ifindex == b->wg_peer.ifindex &&
+		       wg_key_equal(&a->wg_peer.public_key, &b->wg_peer.public_key);
 	case KERNEL_KIND_COUNT:
 		break;
 	}

@@ -42,6 +42,7 @@ static void check_object(const struct kernel_object *object)
 		must(ipnet_is_set(&object->route.dst) && ip_is_sound(&object->route.gateway));
 		must(object->route.dst.len <= ip_width_bits(&object->route.dst.addr));
 		break;
+	case KERNEL_WG_PEER:
 	case KERNEL_KIND_COUNT:
 		must(!"a kind");
 	}

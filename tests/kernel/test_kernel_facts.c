@@ -147,6 +147,7 @@ static struct kernel_object object_of(enum kernel_kind kind)
 		break;
 	case KERNEL_LINK:
 	case KERNEL_ADDR:
+	case KERNEL_WG_PEER:
 	case KERNEL_KIND_COUNT:
 		fail_msg("no example");
 	}

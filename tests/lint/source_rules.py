@@ -46,7 +46,7 @@ SIBLINGS = {
 STORES_ONLY = "store/kv_internal.h"
 # Libraries that are one layer's own business.
 LIBRARIES = {"libmnl": "kernel", "curl": "io", "uv.h": "io", "microhttpd.h": "io",
-             "nftables": "masq", "sqlite3.h": "store", "pcre2.h": "agent"}
+             "nftables": "masq", "sqlite3.h": "store", "nettle": "agent", "pcre2.h": "agent"}
 # Functions nobody calls, but for those places: the one file that wraps them, or the tests.
 BANNED = {
     "strcpy strcat strncpy strncat stpcpy sprintf vsprintf gets strtok strtok_r": (),

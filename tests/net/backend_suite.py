@@ -50,6 +50,7 @@ class Type:
     after_up: str = ""
     make_peer: tuple = ()                       # the last two make a nexthop and a route
     kernel_device: str = ""                     # a kind of device that not every kernel has
+    user_space: str = ""                        # a program that has it then
     moves: bool = False                         # a host with another address keeps its device
     one_overhead: bool = False                  # of IPv4, if the network has it, for packets of both
     says_type: bool = True                      # in the lease
@@ -61,6 +62,12 @@ ROUTE = ("ip nexthop add id {id} via {gateway} dev {device} proto 157{onlink}",
          "ip -{v} route add {subnet} nhid {id} proto 157")
 DIRECT = ("ip nexthop add id {id} via {peer} dev eth0 proto 157",
           "ip -{v} route add {subnet} nhid {id} proto 157")
+# In this order, for a device that has no key yet takes no packets.
+WIREGUARD = {"overhead": {4: 80, 6: 80}, "moves": True, "kernel_device": "wireguard", "user_space": "wireguard-go",
+             "make_device": "{make}; ip link set {device} mtu {mtu};"
+                            " wg set {device} listen-port {port} private-key /var/lib/weft/wireguard.key",
+             "make_peer": ("wg set {device} peer {peer_key} allowed-ips {subnets} endpoint {endpoint}:{port}",),
+             "after_up": "ip -{v} route add {network} dev {device} proto 157{scope}"}
 TYPES = {
     "vxlan": Type({"Type": "vxlan", "VNI": 123}, (4, 6, 46), {4: 50, 6: 70},
                   {4: "flannel.123", 6: "flannel-v6.123"},
@@ -82,6 +89,10 @@ TYPES = {
                  {4: "flannel.124", 6: "flannel-v6.124"},
                  "ip link add {device} address {mac} mtu {mtu} txqueuelen 0 type vxlan id 124 local {own}"
                  " dev eth0 dstport 8472 nolearning", DIRECT, lease="vxlan", way={4: 0, 6: 0}),
+    "wireguard": Type({"Type": "wireguard"}, (4, 6, 46), devices={4: "flannel-wg", 6: "flannel-wg-v6"}, **WIREGUARD),
+    **{f"wireguard-{mode}": Type({"Type": "wireguard", "Mode": mode}, families,
+                                 devices={4: "flannel-wg", 6: "flannel-wg"}, **WIREGUARD)
+       for mode, families in {"auto": (6, 46), "ipv4": (4, 46), "ipv6": (46,)}.items()},
 }
 ROWS = [(name, family) for name, kind in TYPES.items() for family in kind.families]
 
@@ -121,13 +132,21 @@ class Suite:
             wait_for(lambda h=host: [p["state"] for p in h.agent.peers()["peers"]] == ["ok", "ok"],
                      f"{host.name}'s peers to be programmed", WAIT_S)
             status = host.agent.status()
-            assert status["backend"]["type"] == self.name and status["backend"]["error"] == ""
-            assert [d["name"] for d in status["backend"]["devices"]] == [
-                self.type.devices[v] for v in self.versions if v in self.type.devices]
+            assert status["backend"]["type"] == self.type.backend["Type"] and status["backend"]["error"] == ""
+            assert [d["name"] for d in status["backend"]["devices"]] == self.devices()
+            if self.type.user_space:
+                assert status["backend"]["engine"] == self.engine()
             assert int(host.subnet_env()["FLANNEL_MTU"]) == self.container_mtu()
             assert host.weft("plan").stdout == "nothing to change: the kernel is as it should be\n"
         said = {lease.get("BackendType") for lease in self.net.leases().values()}
-        assert said == {(self.type.lease or self.name) if self.type.says_type else None}
+        assert said == {(self.type.lease or self.type.backend["Type"]) if self.type.says_type else None}
+
+    def devices(self):
+        return list(dict.fromkeys(self.type.devices[v] for v in self.versions if v in self.type.devices))
+
+    def engine(self):
+        in_kernel = not self.type.user_space or kernel_has(self.type.kernel_device)
+        return "kernel" if in_kernel else self.type.user_space
 
     def container_mtu(self):
         return 1500 - max(self.overhead(v) for v in self.versions)
@@ -189,14 +208,39 @@ class Suite:
         for v in self.versions:
             routes = f"ip -{v} route show proto 157 | while read -r dst rest; do ip -{v} route del $dst; done"
             yield f"IPv{v} routes deleted", routes
-            yield f"IPv{v} routes and nexthops deleted", f"{routes}; ip nexthop flush proto 157"
-        if self.type.make_peer:
+            if self.has_nexthops():
+                yield f"IPv{v} routes and nexthops deleted", f"{routes}; ip nexthop flush proto 157"
+        if self.has_nexthops():
             yield "nexthops flushed", "ip nexthop flush proto 157"
-        for device in (self.type.devices[v] for v in self.versions if v in self.type.devices):
+        for device in self.devices():
+            yield from self.wireguard_drifts(device)
             yield f"{device} down", f"ip link set {device} down"
             yield f"{device} deleted", f"ip link del {device}"
             yield f"{device}'s MTU changed", f"ip link set {device} mtu 1300"
         yield "underlay down and up", "ip link set eth0 down; ip link set eth0 up"
+
+    def has_nexthops(self):
+        return any("nexthop" in command for command in self.type.make_peer)
+
+    def wireguard_drifts(self, device):
+        if not self.type.user_space:
+            return
+        # Neither is undone more than five times, which would be a war.
+        peer, other = (f"$(wg show {device} peers | sort | {end} -n 1)" for end in ("head", "tail"))
+        key = "wg genkey > /run/key; wg set"
+        yield f"{device}'s peer removed", f"wg set {device} peer {peer} remove"
+        yield (f"{device}'s peers removed",
+               f"for p in $(wg show {device} peers); do wg set {device} peer $p remove; done")
+        yield f"a peer on {device}", f"wg set {device} peer $(wg genkey | wg pubkey) allowed-ips 10.1.77.0/24"
+        yield f"no address of {device}'s peer", f"wg set {device} peer {peer} allowed-ips ''"
+        yield f"another address of {device}'s peer", f"wg set {device} peer {other} allowed-ips 10.9.9.0/24"
+        yield (f"{device}'s peer with the other's address",
+               f"wg set {device} peer {peer} allowed-ips"
+               f" $(wg show {device} allowed-ips | grep -F {other} | cut -f 2 | tr ' ' ,)")
+        yield (f"a preshared key of {device}'s peer",
+               f"wg genpsk > /run/key; wg set {device} peer {other} preshared-key /run/key")
+        yield f"{device}'s port", f"wg set {device} listen-port 1234"
+        yield f"{device}'s key", f"{key} {device} private-key /run/key"
 
     def check_drift(self):
         host = self.net.hosts[0]
@@ -226,6 +270,8 @@ class Suite:
         self.net.delete_lease(key)
         wait_for(lambda: not any(self.routes_to(host, subnet) for subnet in subnets.values()),
                  "the routes to the host that left to go", WAIT_S)
+        wait_for(lambda: not any(subnet in json.dumps(self.state(host)["wireguard"]) for subnet in subnets.values()),
+                 "the peer that left to go", WAIT_S)
         cable = gone.interfaces["eth0"]
         if cable.v4:
             gone.ip("addr", "del", str(cable.v4), "dev", "eth0")
@@ -248,8 +294,7 @@ class Suite:
             assert "77.13" not in state and "fd77:1::13" not in state, "something of the old address stayed"
 
     def device_numbers(self, host):
-        return [host.ip_json("link", "show", self.type.devices[v])[0]["ifindex"]
-                for v in self.versions if v in self.type.devices]
+        return [host.ip_json("link", "show", device)[0]["ifindex"] for device in self.devices()]
 
     def subnets(self, host):
         lease = host.agent.status()["lease"]
@@ -263,7 +308,7 @@ class Suite:
 
     def state(self, host):
         """All in the host's kernel but numbers that are the kernel's own affair."""
-        wanted = [self.type.devices[v] for v in self.versions if v in self.type.devices]
+        wanted = self.devices()
         links = [link for link in host.ip_json("addr", "show") if link["ifname"] in ["eth0", *wanted]]
         devices = [link["ifname"] for link in links if link["ifname"] != "eth0"]
         state = {
@@ -279,6 +324,7 @@ class Suite:
             "fdb": [f for device in devices for f in host.bridge_json("fdb", "show", "dev", device)],
             "rules": host.ip_json("rule", "show") + host.ip_json("-6", "rule", "show"),
             "nft tables": nft_tables(host),
+            "wireguard": wireguard_peers(host) if self.type.user_space else [],
         }
         return {name: sorted(json.dumps(o, sort_keys=True) for o in objects) for name, objects in state.items()}
 
@@ -308,7 +354,10 @@ class Suite:
             device = self.type.devices.get(v)
             values = {"v": v, "device": device or "eth0", "mtu": 1500 - self.overhead(v),
                       "own": host.v4 if v == 4 else host.v6, "onlink": " onlink" if device else "",
-                      "network": NETWORKS[self.family]["Network" if v == 4 else "IPv6Network"],
+                      "make": (f"{self.type.user_space} {device}" if self.engine() == self.type.user_space
+                               else f"ip link add {device} type {self.type.kernel_device}"),
+                      "port": 51821 if device == "flannel-wg-v6" else 51820, "scope": " scope link" if v == 4 else "",
+                      "network": NETWORKS[self.family].get("Network" if v == 4 else "IPv6Network"),
                       "udp": build_directory() / "weft-udp"}
             yield f"echo 1 > /proc/sys/net/{FORWARDING[v]}"
             if device:
@@ -318,6 +367,8 @@ class Suite:
                 made.add(device)
                 yield f"ip addr add {own[v].split('/')[0]} dev {device}{' nodad' if v == 6 else ''}"
                 yield f"echo 0 > /proc/sys/net/ipv6/conf/{device}/accept_ra"
+                if self.type.user_space:    # else a TUN gets an address at random
+                    yield f"echo 1 > /proc/sys/net/ipv6/conf/{device}/addr_gen_mode"
                 yield f"ip link set {device} up"
                 yield self.type.after_up.format(**values)
             for peer in self.net.hosts[1:]:
@@ -326,7 +377,8 @@ class Suite:
                 first = subnet.split("/")[0]
                 values.update(subnet=subnet, first=first, peer=public, id=next(nexthops),
                               gateway=first if self.name == "vxlan" else public,
-                              peer_mac=self.mac(peer, device) if device else "")
+                              peer_mac=self.mac(peer, device) if device else "",
+                              **self.wireguard_values(peer, device))
                 for command in self.type.make_peer:
                     yield command.format(**values)
 
@@ -342,6 +394,14 @@ class Suite:
             yield f"add chain {table} forward {{ type filter hook forward priority 0; }}"
             for side in ("saddr", "daddr"):
                 yield f"add rule {table} forward {ip} {side} {network} accept"
+
+    def wireguard_values(self, peer, device):
+        if not self.type.user_space:
+            return {}
+        by_v6 = not peer.v4 or self.type.backend.get("Mode") == "ipv6" or device == "flannel-wg-v6"
+        return {"peer_key": peer.run("wg", "show", device, "public-key").stdout.strip(),
+                "endpoint": f"[{peer.v6}]" if by_v6 else peer.v4,
+                "subnets": ",".join(s for v, s in self.subnets(peer).items() if self.type.devices[v] == device)}
 
     @staticmethod
     def mac(host, device):
@@ -432,6 +492,12 @@ def nft_tables(host):
                     return found
                 found.append(data[16:length].hex())
                 data = data[(length + 3) & ~3:]
+
+
+def wireguard_peers(host):
+    """Devices and peers as `wg` shows them, without what changes with each packet."""
+    fields = [line.split("\t") for line in host.run("wg", "show", "all", "dump").stdout.splitlines()]
+    return [f[:5] + f[8:] for f in fields]
 
 
 def kernel_has(kind):

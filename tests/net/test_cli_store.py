@@ -183,7 +183,7 @@ def test_backend_that_agents_do_not_have_is_told(bench):
         assert "note: agents refuse this config: Backend.Type" in done.stderr and told in done.stderr
         assert told in bench.weft("network", "get").stderr
         assert bench.etcd.get(f"{PREFIX}/config").json() == config
-    for kind in ("host-gw", "ipip", "alloc"):
+    for kind in ("host-gw", "ipip", "wireguard", "alloc"):
         config = {"Network": "10.1.0.0/16", "Backend": {"Type": kind}}
         assert not bench.weft("network", "set", json.dumps(config)).stderr
         assert not bench.weft("network", "get").stderr

@@ -368,6 +368,7 @@ static bool is_shown(const struct kernel_object *object)
 	case KERNEL_LINK:
 	case KERNEL_FDB:
 	case KERNEL_NEXTHOP:
+	case KERNEL_WG_PEER:
 	case KERNEL_KIND_COUNT:
 		break;
 	}

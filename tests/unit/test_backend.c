@@ -144,7 +144,6 @@ static void test_refused_configs(void **state)
 		{ CONFIG(V4, UDP ",\"Port\":0"), -EINVAL, "backend udp: Port" },
 		{ CONFIG(V4, UDP ",\"Port\":65536"), -EINVAL, "backend udp: Port" },
 		{ CONFIG(V4, UDP ",\"Port\":\"8285\""), -EINVAL, "backend udp: Port" },
-		{ CONFIG(V4, "\"Type\":\"wireguard\""), -EOPNOTSUPP, "is not in this version" },
 		{ CONFIG(V4, "\"Type\":\"extension\""), -EACCES,
 		  "backend extension: its commands come from the store and would be run as root: start weftd with --allow-extension" },
 		{ CONFIG(V4, "\"Type\":\"ipsec\""), -EOPNOTSUPP,
@@ -156,7 +155,7 @@ static void test_refused_configs(void **state)
 		{ CONFIG(V4, "\"Type\":\"gce\""), -EOPNOTSUPP, "\"gce\" is not offered; use wireguard" },
 		{ CONFIG(V4, "\"Type\":\"ali-vpc\""), -EOPNOTSUPP, "is not offered; use wireguard" },
 		{ CONFIG(V4, "\"Type\":\"vlxan\""), -EOPNOTSUPP,
-		  "\"vlxan\" is unknown; there are \"auto\", \"vxlan\", \"host-gw\", \"udp\", \"ipip\", \"extension\" and \"alloc\"" },
+		  "\"vlxan\" is unknown; there are \"auto\", \"vxlan\", \"host-gw\", \"udp\", \"ipip\", \"wireguard\", \"extension\" and \"alloc\"" },
 		{ "{" V4 "}", 0, "" }, // COMPAT: flannel's default is udp
 	};
 	(void)state;

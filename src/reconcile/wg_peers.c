@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Copyright The weft authors
+// Owns: peers of WireGuard as kernel objects like others: reading them for a pass, writing what a slice changes, and looking from time to
+// time whether they are still what we left, since nobody tells.
+#include "reconcile/reconcile_internal.h"
+
+#include "core/hash.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "kernel/link.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define LOOK_MS 1000 // as much later again for each 1,000 peers, as with the scan
+
+// What was seen when the peers were read last. Sums, for they come in any order.
+struct wg_look {
+	bool settled; // expected is what we left
+	uint64_t expected;
+	uint64_t seen;
+	bool reading;
+	bool expects;  // what is read now is what we left
+	size_t writes; // under way
+	size_t device; // the one that is read
+};
+
+static void look_tick(void *arg);
+
+// ---- devices ----
+
+static void begin(struct reconcile *reconcile)
+{
+	if (reconcile->wg)
+		return;
+	reconcile->wg = wg_new(reconcile->loop);
+	reconcile->wg_look = xnew(struct wg_look);
+	reconcile->wg_timer = timer_new(reconcile->loop, look_tick, reconcile);
+}
+
+int wg_peers_attach(struct reconcile *reconcile, const struct wanted_device *device,
+		    uint32_t ifindex, struct err *e)
+{
+	struct link link;
+	int r = link_get_by_index(reconcile->nl, ifindex, &link, e);
+	if (r < 0)
+		return r;
+	begin(reconcile);
+	return wg_attach(reconcile->wg, &link, device->wg, e);
+}
+
+int wg_peers_launch(struct reconcile *reconcile, const struct wanted_device *device, struct err *e)
+{
+	begin(reconcile);
+	return wg_launch(reconcile->wg, device->link.name, e);
+}
+
+bool wg_peers_launching(const struct reconcile *reconcile, const struct wanted_device *device)
+{
+	return reconcile->wg && wg_is_launching(reconcile->wg, device->link.name);
+}
+
+void wg_peers_free(struct reconcile *reconcile)
+{
+	reconcile->wg = wg_free(reconcile->wg);
+	timer_free(reconcile->wg_timer);
+	free(reconcile->wg_look);
+}
+
+// The index of the next device from *at on that is WireGuard's and not the one before. False: there is none.
+static bool next_device(struct reconcile *reconcile, size_t *at, uint32_t *ret_ifindex)
+{
+	struct wanted_devices wanted = { 0 };
+	const uint32_t *numbers = reconcile->underlay.device_ifindex;
+	reconcile->source.devices(reconcile->arg, &wanted);
+	for (; *at < wanted.count; ++*at) {
+		bool again = *at > 0 && numbers[*at] == numbers[*at - 1];
+		if (!wanted.devices[*at].wg || numbers[*at] == 0 || again)
+			continue;
+		*ret_ifindex = numbers[(*at)++];
+		return true;
+	}
+	return false;
+}
+
+static bool is_alive(const struct wg_contact *contact)
+{
+	return contact->handshake_s != 0 && time(NULL) - contact->handshake_s < WG_REJECT_AFTER_S;
+}
+
+// ---- writing ----
+
+// What is under way; the ops as they were, for the slice's are gone by then.
+struct batch {
+	struct reconcile *reconcile;
+	struct op *ops;
+	struct subnet *peers;
+	size_t count;
+};
+
+static void batch_free(struct batch *batch)
+{
+	free(batch->ops);
+	free(batch->peers);
+	free(batch);
+}
+
+static void on_written(void *arg, int r, const struct err *e)
+{
+	struct batch *batch = arg;
+	struct reconcile *reconcile = batch->reconcile;
+	if (r != -ECANCELED) {
+		reconcile->wg_look->writes--;
+		for (size_t i = 0; i < batch->count; i++)
+			op_done(reconcile, &batch->ops[i],
+				batch->ops[i].peer == OP_NO_PEER ? NULL : &batch->peers[i], r,
+				r < 0 ? err_msg(e) : "");
+		wg_peers_settle(reconcile);
+	}
+	batch_free(batch);
+}
+
+static void write_device(struct reconcile *reconcile, uint32_t ifindex, size_t total)
+{
+	struct ops *ops = &reconcile->ops;
+	struct batch *batch = xnew(struct batch);
+	struct wg_change *changes = xnew0_array(struct wg_change, total);
+	batch->reconcile = reconcile;
+	batch->ops = xnew0_array(struct op, total);
+	batch->peers = xnew0_array(struct subnet, total);
+	for (size_t i = 0; i < ops->count; i++) {
+		const struct op *op = &ops->items[i];
+		if (op->object.kind != KERNEL_WG_PEER || op->object.wg_peer.ifindex != ifindex)
+			continue;
+		changes[batch->count].remove = op->verb == NETLINK_DELETE;
+		changes[batch->count].peer = op->object.wg_peer;
+		batch->ops[batch->count] = *op;
+		if (op->peer != OP_NO_PEER)
+			batch->peers[batch->count] = ops->peers[op->peer];
+		batch->count++;
+	}
+	reconcile->wg_look->settled = false;
+	reconcile->wg_look->writes++;
+	wg_write(reconcile->wg, ifindex, false, changes, batch->count, on_written, batch);
+	free(changes);
+}
+
+void wg_peers_apply(struct reconcile *reconcile)
+{
+	struct ops *ops = &reconcile->ops;
+	if (!reconcile->wg)
+		return;
+	for (size_t at = 0; at < WANTED_DEVICES_MAX; at++) {
+		uint32_t ifindex = reconcile->underlay.device_ifindex[at];
+		size_t total = 0;
+		for (size_t i = 0; i < ops->count; i++)
+			total += ops->items[i].object.kind == KERNEL_WG_PEER &&
+				 ops->items[i].object.wg_peer.ifindex == ifindex;
+		if (total > 0 && (at == 0 || reconcile->underlay.device_ifindex[at - 1] != ifindex))
+			write_device(reconcile, ifindex, total);
+	}
+	size_t kept = 0;
+	for (size_t i = 0; i < ops->count; i++)
+		if (ops->items[i].object.kind != KERNEL_WG_PEER)
+			ops->items[kept++] = ops->items[i];
+	ops->count = kept;
+}
+
+// ---- reading for a pass ----
+
+static void scan_peer(void *arg, const struct wg_peer *peer, const struct wg_contact *contact)
+{
+	struct reconcile *reconcile = arg;
+	struct kernel_object object = { .kind = KERNEL_WG_PEER, .wg_peer = *peer };
+	size_t at = reconcile->pass->wg_next - 1;
+	object.wg_peer.ifindex = reconcile->underlay.device_ifindex[at];
+	object.wg_peer.alive = is_alive(contact);
+	have_add(reconcile->pass->have, &object);
+}
+
+static void on_settings_written(void *arg, int r, const struct err *e)
+{
+	struct reconcile *reconcile = arg;
+	if (r == -ECANCELED)
+		return;
+	reconcile->wg_look->writes--;
+	if (r < 0)
+		log_rl(LOG_LEVEL_WARN, "reconcile: key and port of the WireGuard device: %s",
+		       err_msg(e));
+	wg_peers_settle(reconcile);
+}
+
+// The device's own key and port.
+static void compare_settings(struct reconcile *reconcile, size_t at, const struct wg_state *state)
+{
+	struct pass *pass = reconcile->pass;
+	struct wanted_devices wanted = { 0 };
+	reconcile->source.devices(reconcile->arg, &wanted);
+	const struct wanted_device *device = &wanted.devices[at];
+	struct kernel_object object = { .kind = KERNEL_LINK, .link = device->link };
+	if (state->has_private_key && state->listen_port == device->wg->listen_port)
+		return;
+	if (pass->dry_run) {
+		reconcile->plan_fn(reconcile->plan_arg, NETLINK_REPLACE, &object);
+		return;
+	}
+	bool repair = reconcile->synced && pass->reason == RECONCILE_DRIFT && !pass->devices_changed;
+	if (repair && !repair_allowed(reconcile, &object))
+		return;
+	reconcile->wg_look->settled = false;
+	reconcile->wg_look->writes++;
+	wg_write(reconcile->wg, reconcile->underlay.device_ifindex[at], true, NULL, 0,
+		 on_settings_written, reconcile);
+	if (repair)
+		count_repair(reconcile, &object);
+}
+
+static void on_scanned(void *arg, int r, const struct wg_state *state, const struct err *e)
+{
+	struct reconcile *reconcile = arg;
+	struct pass *pass = reconcile->pass;
+	if (r == -ECANCELED)
+		return;
+	pass->wg_reading = false;
+	if (r < 0) {
+		log_rl(LOG_LEVEL_WARN, "reconcile: reading the peers of WireGuard: %s", err_msg(e));
+		pass->wg_error = r;
+	} else {
+		compare_settings(reconcile, pass->wg_next - 1, state);
+	}
+	timer_start(reconcile->pass_timer, 0);
+}
+
+int wg_peers_scan(struct reconcile *reconcile, struct err *e)
+{
+	struct pass *pass = reconcile->pass;
+	uint32_t ifindex;
+	if (pass->wg_reading)
+		return PASS_WAITS;
+	if (pass->wg_error < 0)
+		return err_set(e, pass->wg_error, "the peers of WireGuard cannot be read");
+	if (!reconcile->wg || !next_device(reconcile, &pass->wg_next, &ifindex))
+		return 0;
+	pass->wg_reading = true;
+	wg_read(reconcile->wg, ifindex, scan_peer, on_scanned, reconcile);
+	return PASS_WAITS;
+}
+
+// ---- looking ----
+
+static uint64_t look_pause_ms(const struct reconcile *reconcile)
+{
+	return scan_pause_ms(LOOK_MS, lease_set_count(reconcile->source.peers(reconcile->arg)));
+}
+
+static uint64_t digest(const struct wg_peer *peer)
+{
+	struct {
+		struct wg_key key;
+		struct ipnet allowed[WG_ALLOWED_MAX];
+		uint32_t keepalive_s;
+		uint32_t odd;
+	} parts;
+	memset(&parts, 0, sizeof(parts));
+	parts.key = peer->public_key;
+	for (size_t i = 0; i < peer->allowed_count; i++)
+		parts.allowed[i] = peer->allowed[i];
+	parts.keepalive_s = peer->keepalive_s;
+	parts.odd = peer->odd;
+	return hash_bytes(&parts, sizeof(parts));
+}
+
+static void look_at_peer(void *arg, const struct wg_peer *peer, const struct wg_contact *contact)
+{
+	struct reconcile *reconcile = arg;
+	(void)contact;
+	reconcile->wg_look->seen += digest(peer);
+}
+
+static void look_further(struct reconcile *reconcile);
+
+static void on_looked(void *arg, int r, const struct wg_state *state, const struct err *e)
+{
+	struct reconcile *reconcile = arg;
+	struct wg_look *look = reconcile->wg_look;
+	(void)e;
+	if (r == -ECANCELED)
+		return;
+	if (r < 0) {
+		// The device is gone, or being made: a pass sees to it.
+		look->reading = false;
+		reconcile_request(reconcile, RECONCILE_DRIFT);
+		timer_start(reconcile->wg_timer, look_pause_ms(reconcile));
+		return;
+	}
+	uint64_t own[2] = { state->has_private_key, state->listen_port };
+	look->seen += hash_bytes(own, sizeof(own));
+	look_further(reconcile);
+}
+
+static void look_over(struct reconcile *reconcile)
+{
+	struct wg_look *look = reconcile->wg_look;
+	look->reading = false;
+	timer_start(reconcile->wg_timer, look_pause_ms(reconcile));
+	if (look->writes > 0 || reconcile->pass)
+		return; // it is settled when they are done
+	if (look->expects) {
+		look->expected = look->seen;
+		look->settled = true;
+	} else if (look->settled && look->expected != look->seen) {
+		look->settled = false;
+		reconcile_request(reconcile, RECONCILE_DRIFT);
+	}
+}
+
+static void look_further(struct reconcile *reconcile)
+{
+	struct wg_look *look = reconcile->wg_look;
+	uint32_t ifindex;
+	if (next_device(reconcile, &look->device, &ifindex))
+		wg_read(reconcile->wg, ifindex, look_at_peer, on_looked, reconcile);
+	else
+		look_over(reconcile);
+}
+
+static void look(struct reconcile *reconcile)
+{
+	struct wg_look *look = reconcile->wg_look;
+	if (look->reading)
+		return;
+	look->reading = true;
+	look->expects = !look->settled;
+	look->seen = 0;
+	look->device = 0;
+	look_further(reconcile);
+}
+
+static void look_tick(void *arg)
+{
+	struct reconcile *reconcile = arg;
+	if (reconcile->devices_ready && reconcile->synced)
+		look(reconcile);
+	else
+		timer_start(reconcile->wg_timer, look_pause_ms(reconcile));
+}
+
+void wg_peers_settle(struct reconcile *reconcile)
+{
+	if (!reconcile->wg || reconcile->wg_look->writes > 0 || reconcile->pass)
+		return;
+	reconcile->wg_look->settled = false;
+	timer_start(reconcile->wg_timer, 0);
+}
