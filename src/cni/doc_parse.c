@@ -66,7 +66,7 @@ static int read_unit(struct reader *reader, uint32_t *ret)
 		return -EINVAL;
 	memcpy(digits, reader->at, 4);
 	digits[4] = '\0';
-	if (!parse_hex(&cursor, 4, &value) || !parse_end(cursor))
+	if (!parse_hex(&cursor, 4, &value) || cursor != digits + 4)
 		return -EINVAL;
 	reader->at += 4;
 	*ret = (uint32_t)value;

@@ -48,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_written(&doc, true, tree);
 		must(doc_equal(doc.root, doc_copy(&copy, doc.root)));
 	} else {
-		must(!tree || r == -E2BIG);
+		// jansson takes "[1.", a NUL byte and "]" for a list of one number.
+		must(!tree || r == -E2BIG || memchr(text, '\0', size));
 		must(offset <= size);
 		must(!doc.root);
 	}
