@@ -91,15 +91,19 @@ static int make_pair(struct attachment *attachment, struct fault *fault)
 
 static int get_addresses(struct attachment *attachment, struct fault *fault)
 {
+	uint32_t mtu;
 	int r;
 
 	if (!ipam_wanted(attachment->conf))
 		return 0;
-	r = ipam_add(attachment->call, attachment->conf, &attachment->wish, &attachment->keep,
-		     &attachment->result, fault);
+	r = ipam_add(attachment->call, attachment->conf, &attachment->wish,
+		     attachment->veth.host_name, &attachment->keep, &attachment->result, &mtu, fault);
 	if (r < 0)
 		return r;
 	attachment->addressed = true;
+	// The pair was made before anybody knew; both ends get it with what they are sent anyway.
+	if (attachment->options.mtu_bytes == 0)
+		attachment->port.mtu_bytes = mtu;
 	return complete_result(attachment, fault);
 }
 
@@ -110,6 +114,7 @@ static int set_up_pod(struct attachment *attachment, struct fault *fault)
 		.ifindex = attachment->veth.pod_ifindex,
 		.result = &attachment->result,
 		.dad = attachment->options.dad,
+		.mtu_bytes = attachment->port.mtu_bytes,
 	};
 
 	if (attachment->options.no_interface)

@@ -338,6 +338,11 @@ int bridge_set_gateways(struct rtnl *host, const struct bridge_conf *conf, const
 		if (ip_is_set(&result->ips[i].gateway))
 			put_address(batch, RTM_NEWADDR, bridge->ifindex, &result->ips[i].gateway,
 				    result->ips[i].len);
+	if (port->mtu_bytes) {
+		nlmsg_put_u32(device_begin(batch, RTM_NEWLINK, 0, NULL, port->ifindex, 0, 0),
+			      IFLA_MTU, port->mtu_bytes);
+		(void)batch_end(batch);
+	}
 	answers.index[0] = device_put_get(batch, NULL, port->ifindex);
 	answers.index[1] = device_put_get(batch, NULL, bridge->ifindex);
 	r = rtnl_exchange(host, batch, device_answer, &answers, fault);

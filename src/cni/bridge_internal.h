@@ -20,7 +20,7 @@ int bridge_conf_read(struct bridge_conf *ret, const struct conf *conf, struct fa
 int bridge_ensure(struct rtnl *host, const struct bridge_conf *conf, struct device *ret,
 		  struct fault *fault);
 
-// Gives the bridge the gateways' addresses, puts look-ups of port and bridge behind them, and switches forwarding on. The
+// port: its ifindex, its name, and its MTU if it is to have another. Gives the bridge the gateways' addresses, puts look-ups of port and bridge behind them, and switches forwarding on. The
 // bridge's other addresses are an error unless forceAddress is set or no container but the one on `port` is left that
 // could use them.
 int bridge_set_gateways(struct rtnl *host, const struct bridge_conf *conf, const struct result *result,

@@ -5,17 +5,24 @@
 
 #include "cni/delegate.h"
 #include "cni/host_local.h"
+#include "cni/ipam_agent.h"
 #include "core/mem.h"
 #include "core/text.h"
 
 enum source {
 	SOURCE_NONE,
+	SOURCE_AGENT,
 	SOURCE_HOST_LOCAL,
 	SOURCE_PLUGIN,
 };
 
 static enum source source_of(const struct conf *conf)
 {
+	const struct doc_value *ipam = doc_get(conf->root, "ipam");
+
+	// No word about addresses: the agent's. An empty one: none.
+	if (!ipam || ipam->kind == DOC_NULL || text_equal(conf->ipam_type, "weft-ipam"))
+		return SOURCE_AGENT;
 	if (!conf->ipam_type)
 		return SOURCE_NONE;
 	if (text_equal(conf->ipam_type, "host-local"))
@@ -50,12 +57,16 @@ static int run_add(const struct call *call, const struct conf *conf, struct doc 
 }
 
 int ipam_add(const struct call *call, const struct conf *conf, const struct wish *wish,
-	     struct doc *keep, struct result *ret, struct fault *fault)
+	     const char *host_if, struct doc *keep, struct result *ret, uint32_t *ret_mtu_bytes,
+	     struct fault *fault)
 {
+	*ret_mtu_bytes = 0;
 	switch (source_of(conf)) {
 	case SOURCE_NONE:
 		*ret = (struct result){ 0 };
 		return 0;
+	case SOURCE_AGENT:
+		return ipam_agent_add(call, conf, wish, host_if, keep, ret, ret_mtu_bytes, fault);
 	case SOURCE_HOST_LOCAL:
 		return host_local_add(call, conf, wish, keep, ret, fault);
 	case SOURCE_PLUGIN:
@@ -78,6 +89,8 @@ int ipam_del(const struct call *call, const struct conf *conf, struct fault *fau
 	switch (source_of(conf)) {
 	case SOURCE_NONE:
 		return 0;
+	case SOURCE_AGENT:
+		return ipam_agent_del(call, conf, fault);
 	case SOURCE_HOST_LOCAL:
 		return host_local_del(call, conf, fault);
 	case SOURCE_PLUGIN:
@@ -91,6 +104,8 @@ int ipam_check(const struct call *call, const struct conf *conf, struct fault *f
 	switch (source_of(conf)) {
 	case SOURCE_NONE:
 		return 0;
+	case SOURCE_AGENT:
+		return ipam_agent_check(call, conf, fault);
 	case SOURCE_HOST_LOCAL:
 		return host_local_check(call, conf, fault);
 	case SOURCE_PLUGIN:
@@ -104,6 +119,8 @@ int ipam_status(const struct call *call, const struct conf *conf, struct fault *
 	switch (source_of(conf)) {
 	case SOURCE_NONE:
 		return 0;
+	case SOURCE_AGENT:
+		return ipam_agent_status(conf, fault);
 	case SOURCE_HOST_LOCAL:
 		return host_local_status(conf, fault);
 	case SOURCE_PLUGIN:
@@ -117,6 +134,8 @@ int ipam_gc(const struct call *call, const struct conf *conf, struct fault *faul
 	switch (source_of(conf)) {
 	case SOURCE_NONE:
 		return 0;
+	case SOURCE_AGENT:
+		return ipam_agent_gc(conf, fault);
 	case SOURCE_HOST_LOCAL:
 		return host_local_gc(conf, fault);
 	case SOURCE_PLUGIN:

@@ -4,6 +4,7 @@
 #include "cni/call.h"
 #include "cni/deadline.h"
 #include "cni/flannel.h"
+#include "cni/ipam_agent.h"
 #include "cni/result.h"
 #include "cni/weft.h"
 #include "core/mem.h"
@@ -22,6 +23,7 @@ static const struct plugin {
 		   struct fault *fault);
 } plugins[] = {
 	{ "weft", weft_run },
+	{ "weft-ipam", ipam_agent_run },
 	{ "flannel", flannel_run },
 };
 

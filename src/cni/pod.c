@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
 #include <string.h>
@@ -262,11 +263,15 @@ static int wait_for_dad(struct rtnl *pod, const struct pod_wish *wish, struct fa
 static void put_all(struct rtnl_batch *batch, const struct pod_wish *wish, struct part *ret)
 {
 	const struct result *result = wish->result;
+	struct nlmsg *up;
 
 	ret->addresses = batch->count;
 	for (size_t i = 0; i < result->ip_count; i++)
 		put_address(batch, wish, &result->ips[i]);
-	ret->up = device_put_flags(batch, NULL, wish->ifindex, IFF_UP, IFF_UP);
+	up = device_begin(batch, RTM_NEWLINK, 0, NULL, wish->ifindex, IFF_UP, IFF_UP);
+	if (wish->mtu_bytes)
+		nlmsg_put_u32(up, IFLA_MTU, wish->mtu_bytes);
+	ret->up = batch_end(batch);
 	(void)device_put_get(batch, NULL, wish->ifindex);
 	if (wish->point_to_point)
 		for (size_t i = 0; i < result->ip_count; i++)

@@ -31,6 +31,7 @@ struct pod_wish {
 	const char *ifname;
 	uint32_t ifindex;
 	const struct result *result; // its ips and routes
+	uint32_t mtu_bytes;	     // to be set, 0: it is as it should be
 	bool dad;		     // duplicate address detection, and waiting for its end
 	bool point_to_point;	     // routes to the gateways instead of to the whole network
 };
