@@ -21,7 +21,7 @@ PORT = 8285
 
 
 def engine_pid(host):
-    return host.agent.status()["backend"]["engine_pid"]
+    return host.agent.status()["backend"].get("engine_pid", 0)
 
 
 def is_running(pid):
@@ -82,7 +82,7 @@ def test_killed(fabric):
 def test_peers_while_the_agent_is_away(fabric):
     """What changed meanwhile the agent tells when it is back; until then weft-udp goes on as it was."""
     net = fabric(hosts=3, config=UDP)
-    host, other, third = net.hosts
+    host, _, third = net.hosts
     net.ping_all()
     pid = engine_pid(host)
     (key,) = [k for k, lease in net.leases().items() if lease["PublicIP"] == third.v4]
@@ -95,8 +95,31 @@ def test_peers_while_the_agent_is_away(fabric):
     assert net.containers[0].can_reach(net.containers[1].v4) and engine_pid(host) == pid
     third.agent.restart().wait_ready()
     net.ping_all()
-    assert engine_pid(host) == pid
-    other.agent.kill()
+    # While the agent is there it is a change of one peer.
+    third.agent.stop()
+    net.delete_lease(key)
+    wait_for(lambda: not net.containers[0].can_reach(net.containers[2].v4), "the peer that left to be forgotten")
+    assert net.containers[0].can_reach(net.containers[1].v4) and engine_pid(host) == pid
+
+
+def test_peers_that_nobody_knows_any_more(fabric):
+    """Without store and cache the agent takes no peer from weft-udp."""
+    net = fabric(hosts=2, config=UDP)
+    host = net.hosts[0]
+    net.ping_all()
+    pid = engine_pid(host)
+    wait_for(lambda: host.run("ls", "/var/lib/weft/peers", check=False).returncode == 0, "the cache to be written")
+    net.etcd.pause()
+    host.agent.kill()
+    host.run("rm", "/var/lib/weft/peers")
+    host.agent.restart()
+    wait_for(lambda: engine_pid(host) == pid, "weft-udp to be found")
+    wait_for(lambda: host.agent.metric("weft_udp_sent_datagrams_total"), "it to be asked, after it was told")
+    assert net.containers[0].can_reach(net.containers[1].v4)
+    assert host.agent.status()["peers"]["total"] == 0
+    net.etcd.resume()
+    host.agent.wait_ready()
+    net.ping_all()
 
 
 def test_upgraded(fabric):
