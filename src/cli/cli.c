@@ -81,6 +81,14 @@ static const struct flag ttl_flag[] = {
 static const struct flag admin_flag[] = {
 	{ .name = "admin", FLAG_BOOL, AT(admin), NULL, NULL, "One for operators: it may write everything." },
 };
+static const struct flag fix_flag[] = {
+	{ .name = "fix",
+	  FLAG_BOOL,
+	  AT(fix),
+	  NULL,
+	  NULL,
+	  "Mend what is safe to mend: switches of the kernel, until the next boot." },
+};
 static const struct flag peers_flag[] = {
 	{ .name = "peers",
 	  FLAG_BOOL,
@@ -100,6 +108,7 @@ static const struct {
 	{ USE_PEERS, peers_flag },
 	{ USE_STORE | USE_AGENT, network_flag },
 	{ USE_TTL, ttl_flag },
+	{ USE_FIX, fix_flag },
 	{ USE_TTL, admin_flag },
 	{ USE_DATABASE, database_flag },
 	{ USE_HOST, host_flag },

@@ -17,6 +17,8 @@ enum cli_exit {
 	CLI_USAGE,
 	CLI_NOT_FOUND,
 	CLI_UNREACHABLE, // the agent or the store
+	CLI_DOCTOR_WARNING = 10,
+	CLI_DOCTOR_ERROR,
 };
 
 // Which flags a command takes besides --json.
@@ -31,6 +33,7 @@ enum command_use {
 	USE_TTL = 1 << 7,	 // --ttl and --admin
 	USE_CONTROLLER = 1 << 8, // the store's flags, which must name a controller
 	USE_HOST_AGENT = 1 << 9, // --socket alone
+	USE_FIX = 1 << 10,
 };
 
 struct cli_options {
@@ -40,6 +43,7 @@ struct cli_options {
 	bool dry_run;
 	bool abort;
 	bool admin;
+	bool fix;
 	uint64_t ttl_ms;
 	char *socket;
 	char *network;
@@ -104,6 +108,7 @@ enum cli_exit token_revoke(struct cli *cli);
 enum cli_exit status_run(struct cli *cli);
 enum cli_exit watch_run(struct cli *cli);
 enum cli_exit plan_run(struct cli *cli);
+enum cli_exit doctor_run(struct cli *cli);
 enum cli_exit log_run(struct cli *cli);
 enum cli_exit version_run(struct cli *cli);
 

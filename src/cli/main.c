@@ -73,6 +73,10 @@ const struct command commands[] = {
 	  "" },
 	{ "plan", "", 0, 0, USE_AGENT | USE_PEERS, plan_run,
 	  "tell what the agent would change in the kernel, and change nothing", "" },
+	{ "doctor", "", 0, 0, USE_AGENT | USE_FIX, doctor_run,
+	  "look for what is wrong with this host and its way to the others",
+	  "One line for each finding: what, why it hurts, and the command that mends it. Exit code 10 when the\n"
+	  "worst is a warning, 11 when it is an error, 0 for notes and for nothing.\n" },
 	{ "log", "[LEVEL|PART=LEVEL...]", 0, 16, USE_HOST_AGENT, log_run,
 	  "tell how much this host's agent logs, or change it while it runs",
 	  "LEVEL is error, warn, info or debug, of all parts or of one: `weft log store=debug` shows each\n"
@@ -151,6 +155,7 @@ static enum cli_exit check_use(const struct cli *cli)
 			{ "for", USE_HOST },
 			{ "ttl", USE_TTL },
 			{ "admin", USE_TTL },
+			{ "fix", USE_FIX },
 			{ "dry-run", USE_MIGRATE },
 			{ "abort", USE_MIGRATE },
 			{ "to-store", USE_MIGRATE },

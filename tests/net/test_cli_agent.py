@@ -373,7 +373,7 @@ def test_help_and_version():
     overview = weft("help").stdout
     lines = [line.removeprefix("  weft ") for line in overview.splitlines()
              if line.startswith("  weft ")]
-    assert len(lines) == 22
+    assert len(lines) == 23
     for line in lines:
         name = [word for word in line.split("  ")[0].split() if word.islower() and word.isalpha()]
         assert weft("help", *name).stdout.startswith(f"weft {' '.join(name)}")
@@ -387,8 +387,8 @@ def test_help_and_version():
 # completion: a bash that asks the function as its line editor would
 
 @pytest.mark.parametrize("line, want", [
-    (["weft", ""], ["help", "lease", "log", "migrate", "network", "plan", "status", "store", "token", "version",
-                    "watch"]),
+    (["weft", ""], ["doctor", "help", "lease", "log", "migrate", "network", "plan", "status", "store", "token",
+                    "version", "watch"]),
     (["weft", "s"], ["status", "store"]),
     (["weft", "store", ""], ["backup", "check", "restore"]),
     (["weft", "store", "check", "--d"], ["--db="]),
