@@ -13,7 +13,6 @@ import json
 import pytest
 
 from lab import wait_for
-from lab.fabric import PREFIX
 
 from ipam_client import (RECORDS, add, add_raw, addresses, call, check, delete, owners, records, refused, status,
                          wait_owners, wait_serving)
@@ -96,7 +95,8 @@ def test_requested(net):
 
 def test_bad_requests(net):
     host = net.hosts[0]
-    for body in ("", "[]", "{", '{"name":"n"}', '{"name":"n","cid":"c","if":"a/b"}', '{"name":"../x","cid":"c","if":"e"}',
+    for body in ("", "[]", "{", '{"name":"n"}', '{"name":"n","cid":"c","if":"a/b"}',
+                 '{"name":"../x","cid":"c","if":"e"}',
                  '{"name":"n","cid":"c","if":"e","ips":["x"]}', '{"name":"n","cid":"c","if":"e","mode":"often"}',
                  '{"name":"n","cid":"c","if":"e","net":"other"}', '{"name":"n","cid":"c","if":"e","sticky":true}',
                  '{"name":"n","cid":"c","if":"e","ips":["10.1.2.3","10.1.2.4"]}'):
@@ -122,7 +122,8 @@ def test_collection(net):
 
 def test_quarantine(fabric):
     """An address rests; while only resting ones are left none is given."""
-    net = fabric(hosts=1, containers=False, config={"Network": "10.1.0.0/16", "SubnetLen": 29, "Backend": {"Type": "vxlan"}},
+    net = fabric(hosts=1, containers=False,
+                 config={"Network": "10.1.0.0/16", "SubnetLen": 29, "Backend": {"Type": "vxlan"}},
                  flags=["--ip-quarantine=1h"])
     host = net.hosts[0]
     wait_serving(host)
@@ -234,8 +235,10 @@ def test_restart_keeps(net):
 
 
 def test_leak(net):
-    """A container that has gone without a DEL is missed twice, and its address is free again. What says that one is there
-    still, or was never seen, keeps it."""
+    """A container that has gone without a DEL is missed twice, and its address is free again.
+
+    What says that one is there still, or was never seen, keeps it.
+    """
     host = net.hosts[0]
     host.agent.restart(*host.agent.flags, "--ip-leak-interval=300ms")
     wait_serving(host)

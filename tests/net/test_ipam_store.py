@@ -107,7 +107,7 @@ def test_store_hangs_during_adds(net):
 
 
 def test_killed_in_the_midst(net):
-    """kill -9 at many points of ADDs and DELs under way: what was said is true after the restart, and nothing is had twice."""
+    """kill -9 at many points of ADDs and DELs under way: what was said is true after the restart."""
     host = net.hosts[0]
     known, asked = {}, 0
     for life in range(8):
@@ -142,7 +142,8 @@ def test_killed_in_the_midst(net):
     assert addresses(host)["subnets"][0]["used"] == len(known)
 
 
-@pytest.mark.parametrize("state", ["journal alone", "journal and store", "release in journal alone", "store alone", "torn"])
+@pytest.mark.parametrize("state", ["journal alone", "journal and store", "release in journal alone", "store alone",
+                                   "torn"])
 def test_killed_at(net, state):
     """What is known again from each state that a killed agent can leave."""
     host = net.hosts[0]
@@ -182,7 +183,7 @@ def test_reboot(net):
     wait_owners(net, {**given, sticky: "s"})
     host.agent.kill()
     for ip, record in records(net).items():        # another boot id: the laboratory's hosts share the machine's own
-        old = {k: v for k, v in record.items() if not k.startswith("_")} | {"boot": "11111111-2222-3333-4444-555555555555"}
+        old = {k: v for k, v in record.items() if not k.startswith("_")} | {"boot": "11111111-2222-3333-4444-555555555"}
         net.etcd.put(record["_key"], old, lease=record["_pair"].lease)
     (host.run_dir / "weft" / "ipam.journal").unlink()
     host.agent.restart()
@@ -226,7 +227,7 @@ def test_del_while_the_agent_is_down(net):
 
 
 def test_lease_lost_and_taken(net):
-    """Another host has the subnet: no address is given, none of the other's records is touched, all is well when it is back."""
+    """Another host has the subnet: no address is given, none of its records is touched, all is well when it is back."""
     host = net.hosts[0]
     own = subnet(host)
     key = str(own).replace("/", "-")
@@ -234,8 +235,8 @@ def test_lease_lost_and_taken(net):
     wait_for(lambda: settled(host), "all to be written")
     before = net.etcd.get(f"{PREFIX}/subnets/{key}")
     net.put_lease(key, "192.168.77.99", "0e:00:00:00:00:99")
-    theirs = {"v": 1, "ip": f"{own[200]}/24", "net": "n", "cid": "x", "if": "eth0", "node": "192.168.77.99", "boot": "b",
-              "t": 1, "st": "used"}
+    theirs = {"v": 1, "ip": f"{own[200]}/24", "net": "n", "cid": "x", "if": "eth0", "node": "192.168.77.99",
+              "boot": "b", "t": 1, "st": "used"}
     net.etcd.put(f"{RECORDS}{key}/{own[200]}", theirs)
     wait_for(lambda: host.agent.status()["lease"]["state"] == "foreign", "the agent to see it")
     for mode in ("best", "strict", "async"):
@@ -279,7 +280,7 @@ def test_records_deleted_by_others(fabric):
 
 
 def test_agent_of_another_host_writes_none(fabric):
-    """Through a controller with tokens a host has records in its own subnet alone; its own survive that it is started anew."""
+    """Through a controller with tokens each record has the mark of its host, which owns it also after a restart."""
     net = made(fabric, store="controller")
     first, second = net.hosts
     mine = add(first, "a", mode="strict")
