@@ -58,6 +58,33 @@ static const struct flag host_flag[] = {
 	  "PUBLIC-IP[,PUBLIC-IPV6]",
 	  "The host: its public IP, and its public IPv6 if the network has IPv6." },
 };
+static const struct flag ip_host_flag[] = {
+	{ .name = "host", FLAG_STRING, AT(ip_host), NULL, "PUBLIC-IP", "Only those of this host." },
+};
+static const struct flag unused_flag[] = {
+	{ .name = "unused",
+	  FLAG_BOOL,
+	  AT(unused),
+	  NULL,
+	  NULL,
+	  "Only those that are kept and that no container has now: sticky and reserved ones." },
+};
+static const struct flag leaked_flag[] = {
+	{ .name = "leaked",
+	  FLAG_BOOL,
+	  AT(leaked),
+	  NULL,
+	  NULL,
+	  "Only those whose container must have gone: with its host, or when that was started anew." },
+};
+static const struct flag pod_flag[] = {
+	{ .name = "pod",
+	  FLAG_STRING,
+	  AT(ip_pod),
+	  NULL,
+	  "[NAMESPACE/]POD",
+	  "ip list: only those of this pod. ip reserve: the pod that gets the address." },
+};
 static const struct flag dry_run_flag[] = {
 	{ .name = "dry-run", FLAG_BOOL, AT(dry_run), NULL, NULL, "Look, and change nothing." },
 };
@@ -112,6 +139,10 @@ static const struct {
 	{ USE_TTL, admin_flag },
 	{ USE_DATABASE, database_flag },
 	{ USE_HOST, host_flag },
+	{ USE_ADDRESSES, ip_host_flag },
+	{ USE_POD, pod_flag },
+	{ USE_ADDRESSES, unused_flag },
+	{ USE_ADDRESSES, leaked_flag },
 	{ USE_MIGRATE, dry_run_flag },
 	{ USE_MIGRATE, abort_flag },
 	{ ~0U, socket_flag },

@@ -34,6 +34,8 @@ enum command_use {
 	USE_CONTROLLER = 1 << 8, // the store's flags, which must name a controller
 	USE_HOST_AGENT = 1 << 9, // --socket alone
 	USE_FIX = 1 << 10,
+	USE_ADDRESSES = 1 << 11, // --host, --unused, --leaked
+	USE_POD = 1 << 12,	 // --pod
 };
 
 struct cli_options {
@@ -44,11 +46,15 @@ struct cli_options {
 	bool abort;
 	bool admin;
 	bool fix;
+	bool unused;
+	bool leaked;
 	uint64_t ttl_ms;
 	char *socket;
 	char *network;
 	char *database;
 	char *host;
+	char *ip_host;
+	char *ip_pod;
 	struct store_options store;
 	struct store_options target; // where `weft migrate` moves to
 };
@@ -98,6 +104,12 @@ enum cli_exit lease_show(struct cli *cli);
 enum cli_exit lease_rm(struct cli *cli);
 enum cli_exit lease_reserve(struct cli *cli);
 enum cli_exit lease_unreserve(struct cli *cli);
+enum cli_exit ip_list(struct cli *cli);
+enum cli_exit ip_show(struct cli *cli);
+enum cli_exit ip_reserve(struct cli *cli);
+enum cli_exit ip_release(struct cli *cli);
+enum cli_exit ip_history(struct cli *cli);
+enum cli_exit ip_watch(struct cli *cli);
 enum cli_exit migrate_run(struct cli *cli);
 enum cli_exit store_backup(struct cli *cli);
 enum cli_exit store_restore(struct cli *cli);

@@ -41,6 +41,21 @@ const struct command commands[] = {
 	  "make a reservation an ordinary lease",
 	  "A running agent keeps it by renewing it. Without one it expires within a day; `weft lease rm`\n"
 	  "deletes it at once.\n" },
+	{ "ip list", "", 0, 0, USE_STORE | USE_ADDRESSES | USE_POD, ip_list,
+	  "list the addresses of containers",
+	  "All that the store has records of, on all hosts. An address that an agent gave while it did not\n"
+	  "reach the store is not among them yet.\n" },
+	{ "ip show", "IP", 1, 1, USE_STORE, ip_show,
+	  "tell who has an address, where and since when", "" },
+	{ "ip reserve", "IP", 1, 1, USE_STORE | USE_POD, ip_reserve, "keep an address from being given",
+	  "With --pod that pod gets it whenever it is made on the host whose subnet the address is of.\n"
+	  "Refused while somebody has it.\n" },
+	{ "ip release", "IP", 1, 1, USE_STORE, ip_release, "free a reserved or sticky address",
+	  "Refused while a container has it. Its host gives it to others within a minute.\n" },
+	{ "ip history", "IP", 1, 1, USE_STORE, ip_history, "tell who had an address",
+	  "As far back as the store remembers: etcd until it is compacted, a controller the last changes\n"
+	  "that it saw since it was started, Consul nothing. When an address was given back no store knows.\n" },
+	{ "ip watch", "", 0, 0, USE_STORE, ip_watch, "print changes of addresses as they come", "" },
 	{ "migrate", "", 0, 0, USE_STORE | USE_FORCE | USE_MIGRATE, migrate_run,
 	  "move networks with their leases to another store",
 	  "The source is named by the usual flags, the target by the same ones behind --to-. All networks at\n"
@@ -153,6 +168,10 @@ static enum cli_exit check_use(const struct cli *cli)
 			{ "network", USE_STORE | USE_AGENT },
 			{ "db", USE_DATABASE },
 			{ "for", USE_HOST },
+			{ "host", USE_ADDRESSES },
+			{ "unused", USE_ADDRESSES },
+			{ "leaked", USE_ADDRESSES },
+			{ "pod", USE_POD },
 			{ "ttl", USE_TTL },
 			{ "admin", USE_TTL },
 			{ "fix", USE_FIX },

@@ -353,6 +353,29 @@ static void print_peer_counts(const json_t *status)
 	       (long long)show_number(peers, "programmed"));
 }
 
+static void print_addresses(const json_t *status)
+{
+	const json_t *addresses = show_member(status, "addresses");
+	const json_t *subnet;
+	size_t i;
+
+	json_array_foreach(show_member(addresses, "subnets"), i, subnet) {
+		label(i == 0 ? "addresses" : "");
+		printf("%s: %lld used, %lld free, %lld quarantined", show_text(subnet, "subnet"),
+		       (long long)show_number(subnet, "used"), (long long)show_number(subnet, "free"),
+		       (long long)show_number(subnet, "quarantined"));
+		if (show_number(subnet, "reserved") > 0)
+			printf(", %lld reserved", (long long)show_number(subnet, "reserved"));
+		putchar('\n');
+	}
+	if (show_number(addresses, "unwritten") > 0) {
+		label("");
+		printf("%lld changes are not in the store yet%s%.200s\n",
+		       (long long)show_number(addresses, "unwritten"),
+		       *show_text(addresses, "error") ? ": " : "", show_text(addresses, "error"));
+	}
+}
+
 // ---- the table of peers ----
 
 static void add_peer(struct table *table, const json_t *peer, bool of_several)
@@ -419,6 +442,7 @@ static void print_status(const json_t *status, const struct peer_list *list)
 	print_store(status);
 	print_backend(status);
 	print_peer_counts(status);
+	print_addresses(status);
 	print_repairs(status);
 	print_firewall(status);
 	print_peers(list, status);
