@@ -164,8 +164,12 @@ static void take_readable(struct ipam *ipam, struct slot *slot, struct address_r
 			  int64_t revision)
 {
 	if (slot->state == SLOT_USED) {
-		if (!is_of_holder(slot, record) || !ipam_is_own(ipam, record))
-			return; // it wants PUT, and finds what is there
+		if (!is_of_holder(slot, record) || !ipam_is_own(ipam, record)) {
+			// Writing it finds out what to do with what is there. A reservation stays beside it.
+			if (record->state == ADDRESS_USED)
+				allocator_want(ipam->allocator, slot, WANT_PUT);
+			return;
+		}
 		slot->revision = revision;
 		slot->want = WANT_NOTHING;
 	} else if (slot->state == SLOT_RESTING && slot->want == WANT_DELETE &&

@@ -482,6 +482,19 @@ static void test_taken_over_subnet(void **state)
 	assert_true(has_key(AT("10.1.2.5")));
 }
 
+// Another host wrote over the record of a container that lives here: the subnet is ours.
+static void test_written_over(void **state)
+{
+	(void)state;
+	start();
+	add("a");
+	put_record("10.1.2.2", "x", "192.0.2.9", "other-boot", "");
+	ipam_set_lease(ipam, FABRIC_LEASE_CACHED, &lease, NULL);
+	ipam_set_lease(ipam, FABRIC_LEASE_HELD, &lease, NULL); // reads them again
+	turn_until(loop, has_record(AT("10.1.2.2"), "a"));
+	assert_int_equal(used(), 1);
+}
+
 // A store that compares one key a time: there is a window, but no address is had twice.
 static void test_single_keys(void **state)
 {
@@ -549,6 +562,7 @@ int main(void)
 		CASE(test_killed_before_the_store_knew),
 		CASE(test_reboot),
 		CASE(test_taken_over_subnet),
+		CASE(test_written_over),
 		CASE(test_single_keys),
 		CASE(test_not_ready),
 	};
