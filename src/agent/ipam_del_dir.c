@@ -18,11 +18,12 @@
 
 #define SLICE 64 // files a turn of the loop
 #define RETRY_MS 5000
+#define POLL_MS 2000 // where the kernel does not tell of new files
 
 struct ipam_del_dir {
 	struct agent *agent;
 	char *path;
-	int fd; // inotify
+	int fd; // inotify; -1: there is none, so that it is looked at from time to time
 	struct fd_watch *watch;
 	struct timer *timer;
 	unsigned int serial; // of the files that we make
@@ -95,8 +96,8 @@ void ipam_del_dir_apply(struct ipam_del_dir *dir)
 		closedir(list);
 	if (count == SLICE)
 		timer_start(dir->timer, 0);
-	else if (has_waiting)
-		timer_start(dir->timer, RETRY_MS);
+	else if (has_waiting || dir->fd < 0)
+		timer_start(dir->timer, dir->fd < 0 ? POLL_MS : RETRY_MS);
 }
 
 static void on_timer(void *arg)
@@ -125,6 +126,24 @@ int ipam_del_dir_add(struct ipam_del_dir *dir, const char *body, size_t len, str
 
 // ---- life ----
 
+// How many a host may have is limited.
+static void watch(struct ipam_del_dir *dir)
+{
+	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+	if (fd < 0 || inotify_add_watch(fd, dir->path, IN_CLOSE_WRITE | IN_MOVED_TO | IN_ONLYDIR) < 0) {
+		log_warn("agent: %s: cannot be watched, and is looked at every %d s: %s", dir->path,
+			 POLL_MS / 1000, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		timer_start(dir->timer, POLL_MS);
+		return;
+	}
+	dir->fd = fd;
+	dir->watch = fd_watch_new(dir->agent->loop, fd, on_change, dir);
+	fd_watch_set(dir->watch, FD_READABLE);
+}
+
 int ipam_del_dir_new(struct agent *agent, const char *path, struct ipam_del_dir **ret, struct err *e)
 {
 	struct ipam_del_dir *dir = xnew(struct ipam_del_dir);
@@ -135,18 +154,11 @@ int ipam_del_dir_new(struct agent *agent, const char *path, struct ipam_del_dir 
 	dir->fd = -1;
 	dir->timer = timer_new(agent->loop, on_timer, dir);
 	r = directory_make(path, 0700, e);
-	if (r == 0) {
-		dir->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-		if (dir->fd < 0 ||
-		    inotify_add_watch(dir->fd, path, IN_CLOSE_WRITE | IN_MOVED_TO | IN_ONLYDIR) < 0)
-			r = err_set(e, -errno, "%s: %s", path, strerror(errno));
-	}
 	if (r < 0) {
 		ipam_del_dir_free(dir);
 		return r;
 	}
-	dir->watch = fd_watch_new(agent->loop, dir->fd, on_change, dir);
-	fd_watch_set(dir->watch, FD_READABLE);
+	watch(dir);
 	*ret = dir;
 	return 0;
 }
