@@ -112,6 +112,8 @@ static void test_records_of_another(void **state)
 	_cleanup_free_ char *forged = record_in(BOB, "10.1.3.7/24", "");
 	_cleanup_free_ char *free_one = record_in(BOB, "10.1.3.8/24", "");
 	_cleanup_free_ char *his = record_in(BOB, "10.1.4.7/24", "");
+	_cleanup_free_ char *with_her_mark = record_in(ALICE, "10.1.4.7/24", "");
+	_cleanup_free_ char *without_mark = record_in(NULL, "10.1.4.7/24", "");
 	int64_t revision;
 
 	(void)state;
@@ -122,6 +124,10 @@ static void test_records_of_another(void **state)
 			 -EACCES);
 	assert_int_equal(write_key(bob, AT(HERS, "10.1.3.8"), free_one, 0, his_session, NULL), -EACCES);
 	// Her mark, his hand; his mark, her session.
+	assert_int_equal(write_key(bob, AT(HIS, "10.1.4.7"), with_her_mark, 0, his_session, NULL),
+			 -EACCES);
+	assert_int_equal(write_key(bob, AT(HIS, "10.1.4.7"), without_mark, 0, his_session, NULL),
+			 -EACCES);
 	assert_int_equal(write_key(bob, AT(HIS, "10.1.4.7"), hers, 0, his_session, NULL), -EACCES);
 	assert_int_equal(write_key(bob, AT(HIS, "10.1.4.7"), his, 0, her_session, NULL), -EACCES);
 	write_once_known(bob, AT(HIS, "10.1.4.7"), his, his_session, &revision);

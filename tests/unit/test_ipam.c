@@ -290,6 +290,29 @@ static void test_lost_answer(void **state)
 	assert_false(has_key(AT("10.1.2.3")));
 }
 
+// A release that comes late deletes what it was for and nothing else: told by revision, or by what is read.
+static void test_late_release(void **state)
+{
+	(void)state;
+	start();
+	add("a");
+	add("b");
+	memory_set_reachable(store, false);
+	del("a");
+	del("b");
+	put_record("10.1.2.2", "x", "192.0.2.1", "boot-1", "");
+	put_record("10.1.2.3", "b", "192.0.2.1", "boot-1", "");
+	memory_set_reachable(store, true);
+	ipam_store_is_back(ipam);
+	turn_until(loop, unwritten() == 0);
+	assert_true(has_record(AT("10.1.2.2"), "x"));
+	assert_false(has_key(AT("10.1.2.3")));
+	restart();
+	del("x");
+	turn_until(loop, unwritten() == 0);
+	assert_false(has_key(AT("10.1.2.2")));
+}
+
 static void test_released_while_written(void **state)
 {
 	struct answer answer;
@@ -550,6 +573,7 @@ int main(void)
 		CASE(test_modes_without_a_store),
 		CASE(test_strict_undoes),
 		CASE(test_lost_answer),
+		CASE(test_late_release),
 		CASE(test_released_while_written),
 		CASE(test_foreign_record_is_passed_over),
 		CASE(test_own_stale_record_is_written_over),
