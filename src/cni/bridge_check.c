@@ -1,161 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: CHECK of the bridge plugin: whether what ADD made is still there. What other plugins added is none of its business.
+// Owns: CHECK of the bridge plugin.
 #include "cni/bridge_internal.h"
 
-#include "cni/ipam.h"
+#include "cni/check.h"
 #include "core/mem.h"
-#include "core/text.h"
-#include "kernel/decode.h"
 
 #include <errno.h>
-#include <linux/rtnetlink.h>
 #include <string.h>
-
-struct seen {
-	const struct result *prev;
-	uint32_t ifindex;
-	bool addresses[RESULT_IPS_MAX], connected[RESULT_IPS_MAX], routes[RESULT_ROUTES_MAX];
-};
-
-static void note_address(struct seen *seen, const struct addr *addr)
-{
-	for (size_t i = 0; i < seen->prev->ip_count; i++) {
-		const struct result_ip *ip = &seen->prev->ips[i];
-
-		if (addr->ifindex == seen->ifindex && addr->len == ip->len &&
-		    ip_equal(&addr->ip, &ip->address))
-			seen->addresses[i] = true;
-	}
-}
-
-static void note_route(struct seen *seen, const struct route *route)
-{
-	for (size_t i = 0; i < seen->prev->ip_count; i++) {
-		struct ipnet net = result_ip_net(&seen->prev->ips[i]);
-
-		if (ipnet_equal(&net, &route->dst))
-			seen->connected[i] = true;
-	}
-	for (size_t i = 0; i < seen->prev->route_count; i++)
-		if (ipnet_equal(&seen->prev->routes[i].dst, &route->dst))
-			seen->routes[i] = true;
-}
-
-static int note(void *arg, unsigned int index, const struct nlmsg_view *view)
-{
-	struct decoded decoded;
-	int r;
-
-	(void)index;
-	r = decode_object(view, &decoded);
-	if (r < 0)
-		return r == -ENOMSG ? 0 : r;
-	if (decoded.object.kind == KERNEL_ADDR)
-		note_address(arg, &decoded.object.addr);
-	if (decoded.object.kind == KERNEL_ROUTE)
-		note_route(arg, &decoded.object.route);
-	return 0;
-}
-
-static int look(struct rtnl *pod, struct seen *seen, struct fault *fault)
-{
-	_cleanup_(batch_freep) struct rtnl_batch *batch = batch_new();
-	struct ifaddrmsg address = { .ifa_index = seen->ifindex };
-	struct rtmsg route = { 0 };
-	int r;
-
-	nlmsg_put_header(batch_begin(batch, RTNL_DUMP, RTM_GETADDR, 0), &address, sizeof(address));
-	(void)batch_end(batch);
-	r = rtnl_exchange(pod, batch, note, seen, fault);
-	if (r < 0)
-		return r;
-	batch_reset(batch);
-	nlmsg_put_header(batch_begin(batch, RTNL_DUMP, RTM_GETROUTE, 0), &route, sizeof(route));
-	(void)batch_end(batch);
-	return rtnl_exchange(pod, batch, note, seen, fault);
-}
-
-static int judge(const struct seen *seen, const char *ifname, struct fault *fault)
-{
-	char text[IPNET_STR_MAX];
-
-	for (size_t i = 0; i < seen->prev->ip_count; i++) {
-		const struct result_ip *ip = &seen->prev->ips[i];
-		struct ipnet net = result_ip_net(ip);
-
-		if (!seen->addresses[i])
-			return fault_set(fault, FAULT_INTERNAL,
-					 "Failed to match addr %s/%u on interface %s",
-					 ip_str(&ip->address, text), ip->len, ifname);
-		if (!seen->connected[i])
-			return fault_set(fault, FAULT_INTERNAL,
-					 "Failed to find route for %s on interface %s",
-					 ipnet_str(&net, text), ifname);
-	}
-	for (size_t i = 0; i < seen->prev->route_count; i++)
-		if (!seen->routes[i])
-			return fault_set(fault, FAULT_INTERNAL,
-					 "expected Route %s not found in routing table",
-					 ipnet_str(&seen->prev->routes[i].dst, text));
-	return 0;
-}
-
-static bool mac_differs(const struct device *device, const struct result_interface *interface)
-{
-	char mac[MAC_STR_MAX];
-
-	return interface->mac && *interface->mac &&
-	       strcmp(mac_str(&device->mac, mac), interface->mac) != 0;
-}
-
-static int check_pod(const struct call *call, const struct result *prev,
-		     const struct result_interface *interface, uint32_t *ret_peer, struct fault *fault)
-{
-	_cleanup_free_ struct seen *seen = xnew(struct seen);
-	struct rtnl pod = { .fd = -1 };
-	struct device device = { 0 };
-	int r;
-
-	r = rtnl_open(&pod, NETLINK_ROUTE, fault);
-	if (r == 0)
-		r = device_find(&pod, call->ifname, 0, &device, fault);
-	if (r == -ENODEV)
-		r = fault_set(fault, FAULT_INTERNAL,
-			      "Container interface name in prevResult: %s not found", call->ifname);
-	if (r == 0 && strcmp(device.kind, "veth") != 0)
-		r = fault_set(fault, FAULT_INTERNAL,
-			      "Error: Container interface %s not of type veth", call->ifname);
-	if (r == 0 && mac_differs(&device, interface))
-		r = fault_set(fault, FAULT_INTERNAL, "Interface %s Mac %s doesn't match container Mac",
-			      call->ifname, interface->mac);
-	if (r == 0) {
-		*ret_peer = device.peer_ifindex;
-		seen->prev = prev;
-		seen->ifindex = device.ifindex;
-		r = look(&pod, seen, fault);
-	}
-	if (r == 0)
-		r = judge(seen, call->ifname, fault);
-	rtnl_close(&pod);
-	return r;
-}
-
-static const struct result_interface *find_interface(const struct result *prev, const char *name,
-						     bool inside)
-{
-	for (size_t i = 0; i < prev->interface_count; i++)
-		if (text_equal(prev->interfaces[i].name, name) &&
-		    !!prev->interfaces[i].sandbox == inside)
-			return &prev->interfaces[i];
-	return NULL;
-}
 
 // The bridge, and the container's other end as a port of it.
 static int check_host(const struct bridge_conf *conf, const struct result *prev, uint32_t peer,
 		      struct fault *fault)
 {
-	const struct result_interface *interface = find_interface(prev, conf->bridge, false);
+	const struct result_interface *interface = check_find(prev, conf->bridge, false);
 	struct device bridge = { 0 }, port = { 0 };
 	struct rtnl host = { .fd = -1 };
 	int r;
@@ -175,7 +33,7 @@ static int check_host(const struct bridge_conf *conf, const struct result *prev,
 		r = fault_set(fault, FAULT_INTERNAL,
 			      "Bridge interface %s configured Promisc Mode %s doesn't match",
 			      conf->bridge, conf->promiscuous ? "true" : "false");
-	if (r == 0 && mac_differs(&bridge, interface))
+	if (r == 0 && check_mac_differs(&bridge, interface))
 		r = fault_set(fault, FAULT_INTERNAL, "Bridge interface %s Mac doesn't match: %s",
 			      conf->bridge, interface->mac);
 	if (r == 0)
@@ -187,49 +45,17 @@ static int check_host(const struct bridge_conf *conf, const struct result *prev,
 	return r;
 }
 
-static int check_links(const struct call *call, const struct bridge_conf *options,
-		       const struct result *prev, struct fault *fault)
-{
-	const struct result_interface *interface = find_interface(prev, call->ifname, true);
-	struct netns netns = NETNS_NONE;
-	struct fault back;
-	uint32_t peer = 0;
-	int r;
-
-	if (!interface)
-		return fault_set(fault, FAULT_INTERNAL,
-				 "Container interface %s not found in prevResult", call->ifname);
-	if (!text_equal(interface->sandbox, call->netns))
-		return fault_set(fault, FAULT_INTERNAL,
-				 "Sandbox in prevResult %s doesn't match configured netns: %s",
-				 interface->sandbox, call->netns);
-	r = netns_open(&netns, call, fault);
-	if (r == 0)
-		r = netns_enter(netns.container, fault);
-	if (r == 0) {
-		r = check_pod(call, prev, interface, &peer, fault);
-		if (netns_enter(netns.host, r < 0 ? &back : fault) < 0)
-			r = -EIO;
-	}
-	netns_close(&netns);
-	return r < 0 ? r : check_host(options, prev, peer, fault);
-}
-
 int bridge_check(const struct call *call, const struct conf *conf, struct fault *fault)
 {
 	_cleanup_free_ struct result *prev = xnew(struct result);
-	const struct doc_value *value = doc_get_kind(conf->root, "prevResult", DOC_OBJECT);
 	struct bridge_conf options;
+	uint32_t peer = 0;
 	int r;
 
 	r = bridge_conf_read(&options, conf, fault);
 	if (r == 0)
-		r = ipam_check(call, conf, fault);
-	if (r == 0 && !value)
-		r = fault_set(fault, FAULT_CONFIG, "Required prevResult missing");
+		r = check_run(call, conf, prev, &peer, fault);
 	if (r == 0)
-		r = result_read(prev, value, fault);
-	if (r == 0)
-		r = check_links(call, &options, prev, fault);
+		r = check_host(&options, prev, peer, fault);
 	return r < 0 ? -EIO : 0;
 }

@@ -71,7 +71,7 @@ int bridge_run(const struct call *call, const struct conf *conf, struct strbuf *
 	case COMMAND_ADD:
 		return bridge_add(call, conf, out, fault);
 	case COMMAND_DEL:
-		return bridge_del(call, conf, fault);
+		return detach(call, conf, fault);
 	case COMMAND_CHECK:
 		return bridge_check(call, conf, fault);
 	case COMMAND_STATUS:

@@ -267,29 +267,15 @@ static int settle_others(struct rtnl *host, const struct bridge_conf *conf,
 	return r < 0 ? r : delete_addresses(host, &others, fault);
 }
 
-static int enable_forwarding(const struct result *result, struct fault *fault)
+static int forward_gateways(const struct result *result, struct fault *fault)
 {
-	static const struct {
-		int family;
-		const char *path;
-	} switches[] = {
-		{ AF_INET, "net/ipv4/ip_forward" },
-		{ AF_INET6, "net/ipv6/conf/all/forwarding" },
-	};
-	struct err e;
-	int64_t value;
+	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(switches); i++) {
-		if (!ip_is_set(&(struct ip){
-			    .family = result_gateway(result, switches[i].family).family }))
-			continue;
-		if (sysctl_read_int(switches[i].path, &value, NULL) == 0 && value == 1)
-			continue;
-		if (sysctl_write(switches[i].path, "1", &e) < 0)
-			return fault_set(fault, FAULT_INTERNAL, "failed to enable forwarding: %s",
-					 err_msg(&e));
-	}
-	return 0;
+	if (result_gateway(result, AF_INET).family)
+		r = enable_forwarding(AF_INET, fault);
+	if (r == 0 && result_gateway(result, AF_INET6).family)
+		r = enable_forwarding(AF_INET6, fault);
+	return r;
 }
 
 // A bridge that another made may still take its MAC from its ports; set once, it stays.
@@ -360,7 +346,7 @@ int bridge_set_gateways(struct rtnl *host, const struct bridge_conf *conf, const
 		r = settle_others(host, conf, result, bridge, port, added, fault);
 	if (r == 0 && any)
 		r = pin_mac(host, bridge, fault);
-	return r == 0 && conf->gateway ? enable_forwarding(result, fault) : r;
+	return r == 0 && conf->gateway ? forward_gateways(result, fault) : r;
 }
 
 // 1: up; 0: not yet.

@@ -3,9 +3,8 @@
 // Owns: what the parts of the bridge plugin share.
 #pragma once
 
-#include "cni/args.h"
+#include "cni/attach.h"
 #include "cni/bridge.h"
-#include "cni/veth.h"
 
 struct bridge_conf {
 	const char *bridge;
@@ -30,5 +29,4 @@ int bridge_wait_port(struct rtnl *host, const struct device *port, struct fault 
 
 int bridge_add(const struct call *call, const struct conf *conf, struct strbuf *out,
 	       struct fault *fault);
-int bridge_del(const struct call *call, const struct conf *conf, struct fault *fault);
 int bridge_check(const struct call *call, const struct conf *conf, struct fault *fault);

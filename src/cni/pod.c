@@ -66,6 +66,7 @@ static void put_address(struct rtnl_batch *batch, const struct pod_wish *wish,
 		.ifa_prefixlen = (uint8_t)ip->len,
 		.ifa_index = wish->ifindex,
 	};
+	uint32_t flags = wish->point_to_point ? IFA_F_NOPREFIXROUTE : 0;
 	struct ipnet net = result_ip_net(ip);
 	struct nlmsg *msg = batch_begin(batch, RTNL_ACK, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
 
@@ -78,7 +79,9 @@ static void put_address(struct rtnl_batch *batch, const struct pod_wish *wish,
 		nlmsg_put_ip(msg, IFA_BROADCAST, &broadcast);
 	}
 	if (ip->address.family == AF_INET6 && !wish->dad)
-		nlmsg_put_u32(msg, IFA_FLAGS, IFA_F_NODAD);
+		flags |= IFA_F_NODAD;
+	if (flags)
+		nlmsg_put_u32(msg, IFA_FLAGS, flags);
 	(void)batch_end(batch);
 }
 
@@ -98,7 +101,7 @@ static void put_route_metrics(struct nlmsg *msg, const struct result_route *rout
 
 // source: NULL or a preferred source address.
 static void put_route(struct rtnl_batch *batch, uint32_t ifindex, const struct result_route *route,
-		      const struct ip *source, uint16_t type)
+		      const struct ip *source)
 {
 	struct rtmsg header = {
 		.rtm_family = route->dst.addr.family,
@@ -108,8 +111,7 @@ static void put_route(struct rtnl_batch *batch, uint32_t ifindex, const struct r
 		.rtm_scope = route->scope >= 0 ? (uint8_t)route->scope : RT_SCOPE_UNIVERSE,
 		.rtm_type = RTN_UNICAST,
 	};
-	bool new = type == RTM_NEWROUTE;
-	struct nlmsg *msg = batch_begin(batch, RTNL_ACK, type, new ? NLM_F_CREATE | NLM_F_APPEND : 0);
+	struct nlmsg *msg = batch_begin(batch, RTNL_ACK, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND);
 
 	nlmsg_put_header(msg, &header, sizeof(header));
 	if (route->dst.len > 0)
@@ -131,9 +133,6 @@ static void put_gateway_routes(struct rtnl_batch *batch, const struct pod_wish *
 			       const struct result_ip *ip)
 {
 	unsigned int width = ip_width_bits(&ip->address);
-	struct result_route connected = { .dst = result_ip_net(ip),
-					  .table = -1,
-					  .scope = RT_SCOPE_NOWHERE };
 	struct result_route gateway = { .dst = ipnet_of(&ip->gateway, width),
 					.table = -1,
 					.scope = RT_SCOPE_LINK };
@@ -143,9 +142,8 @@ static void put_gateway_routes(struct rtnl_batch *batch, const struct pod_wish *
 
 	if (!ip_is_set(&ip->gateway))
 		return;
-	put_route(batch, wish->ifindex, &connected, NULL, RTM_DELROUTE);
-	put_route(batch, wish->ifindex, &gateway, &ip->address, RTM_NEWROUTE);
-	put_route(batch, wish->ifindex, &network, &ip->address, RTM_NEWROUTE);
+	put_route(batch, wish->ifindex, &gateway, &ip->address);
+	put_route(batch, wish->ifindex, &network, &ip->address);
 }
 
 static int take_mac(void *arg, unsigned int index, const struct nlmsg_view *view)
@@ -282,7 +280,7 @@ static void put_all(struct rtnl_batch *batch, const struct pod_wish *wish, struc
 
 		if (!ip_is_set(&route.gw))
 			route.gw = result_gateway(result, route.dst.addr.family);
-		put_route(batch, wish->ifindex, &route, NULL, RTM_NEWROUTE);
+		put_route(batch, wish->ifindex, &route, NULL);
 	}
 }
 

@@ -4,6 +4,7 @@
 #include "cni/weft.h"
 
 #include "cni/bridge.h"
+#include "cni/ptp.h"
 #include "core/mem.h"
 #include "core/text.h"
 
@@ -15,6 +16,7 @@ static const struct {
 	mode_fn *run;
 } modes[] = {
 	{ "bridge", bridge_run },
+	{ "ptp", ptp_run },
 };
 
 int weft_run(const struct call *call, const struct conf *conf, struct strbuf *out, struct fault *fault)
@@ -26,5 +28,6 @@ int weft_run(const struct call *call, const struct conf *conf, struct strbuf *ou
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
 		if (text_equal(modes[i].name, mode))
 			return modes[i].run(call, conf, out, fault);
-	return fault_set(fault, FAULT_CONFIG, "unknown mode \"%s\": there is \"bridge\"", mode);
+	return fault_set(fault, FAULT_CONFIG,
+			 "unknown mode \"%s\": there are \"bridge\" and \"ptp\"", mode);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: DEL of the bridge plugin. What is gone already is fine, and what is left goes, also without a namespace.
-#include "cni/bridge_internal.h"
+// Owns: detaching a container, whatever mode attached it.
+#include "cni/attach.h"
 
 #include "cni/ipam.h"
 #include "cni/masq.h"
@@ -126,7 +126,7 @@ static int delete_on_host(const struct result *result, struct fault *fault)
 	return r;
 }
 
-int bridge_del(const struct call *call, const struct conf *conf, struct fault *fault)
+int detach(const struct call *call, const struct conf *conf, struct fault *fault)
 {
 	_cleanup_free_ struct result *result = xnew(struct result);
 	bool masquerade = doc_get_bool(conf->root, "ipMasq", false);
