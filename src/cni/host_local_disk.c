@@ -87,6 +87,8 @@ void disk_close(struct disk *disk)
 	fd_closep(&disk->directory);
 }
 
+// What was in it before is written over and cut then, not cut first: ext4 takes a file that was empty for a moment for one
+// that must be on the disk when it is closed.
 static int write_file(int directory, const char *name, int flags, const char *text, size_t len)
 {
 	_cleanup_close_ int fd =
@@ -96,7 +98,7 @@ static int write_file(int directory, const char *name, int flags, const char *te
 	if (fd < 0)
 		return -errno;
 	n = write(fd, text, len);
-	if (n < 0)
+	if (n < 0 || (!(flags & O_EXCL) && ftruncate(fd, (off_t)len) < 0))
 		return -errno;
 	return (size_t)n == len ? 0 : -ENOSPC;
 }
@@ -127,7 +129,7 @@ int disk_reserve(const struct disk *disk, const char *id, const char *ifname, co
 		return r;
 	if (r == 0) {
 		last_name(set, last);
-		r = write_file(disk->directory, last, O_TRUNC, name, strlen(name));
+		r = write_file(disk->directory, last, 0, name, strlen(name));
 	}
 	if (r < 0) {
 		(void)unlinkat(disk->directory, name, 0);
@@ -199,6 +201,8 @@ static int walk(const struct disk *disk, disk_address_fn *fn, void *arg, struct 
 struct search {
 	const struct disk *disk;
 	const char *owner; // what the file has to say
+	const char *id;
+	bool bare; // some file has the id alone
 	bool remove;
 	struct ip *found;
 	size_t max, count;
@@ -208,8 +212,10 @@ static void look(void *arg, const char *name, const struct ip *ip, const char *o
 {
 	struct search *search = arg;
 
-	if (strcmp(owner, search->owner) != 0)
+	if (strcmp(owner, search->owner) != 0) {
+		search->bare |= strcmp(owner, search->id) == 0;
 		return;
+	}
 	if (search->remove)
 		(void)unlinkat(search->disk->directory, name, 0);
 	if (search->count < search->max)
@@ -224,9 +230,10 @@ static int search_owner(struct search *search, const char *id, const char *ifnam
 	int r;
 
 	owner_text(id, ifname, &owner);
+	search->id = id;
 	search->owner = strbuf_text(&owner);
 	r = walk(search->disk, look, search, fault);
-	if (r == 0 && search->count == 0) {
+	if (r == 0 && search->count == 0 && search->bare) {
 		search->owner = id;
 		r = walk(search->disk, look, search, fault);
 	}

@@ -2,7 +2,7 @@
 # Copyright The weft authors
 """The benchmarks of the control plane: medians, beside what bare etcd and the bare kernel took in the same rounds.
 
-usage: bench.py [start|start65k|puts|steady|memory|env|requests|controller|udp ...]   (none: all but start65k)
+usage: bench.py [start|start65k|puts|steady|memory|env|requests|controller|udp|cni ...]   (none: all but start65k)
 """
 
 import json
@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lab import Lab, wait_for  # noqa: E402
+from lab.cni import GO, Runtime  # noqa: E402
 import udp  # noqa: E402 (beside this file)
 
 HERE = Path(__file__).resolve().parent
@@ -298,7 +299,31 @@ def bench_udp():
     table("the packet path of udp, in frame mode, medians of 7 interleaved rounds", udp.show(udp.bench()))
 
 
+def bench_cni(rounds=60, parallel=100, in_flight=32):
+    """Plugins in turns: Debian's bridge with host-local, and ours; each figure also as a share of Debian's."""
+    with Lab() as lab:
+        bench = Bench(lab, 0)
+        bench.start()
+        bench.host.agent.wait_ready()
+        runtime = Runtime(bench.host)
+        out = bench.host.run(PYTHON, str(HERE / "cni_calls.py"), str(runtime.ours), str(GO), str(rounds), str(parallel),
+                             str(in_flight), timeout=900).stdout
+        figures = json.loads(out)
+    turns, walls = figures["turns"], figures["walls"]
+    rows = []
+    for name, times in turns.items():
+        base = turns["go ipMasq" if "ipMasq" in name else "go"]
+        add, delete = (statistics.median(times[c]) for c in ("ADD", "DEL"))
+        shares = [mine / statistics.median(base[c]) for c, mine in (("ADD", add), ("DEL", delete))]
+        rows.append((name, f"ADD p50 {add:.1f} ms, p99 {quantile(times['ADD'], 0.99):.1f} ms, {shares[0]:.2f} of Go's; "
+                           f"DEL p50 {delete:.1f} ms, {shares[1]:.2f}"))
+    table(f"CNI, {rounds} rounds", rows)
+    table(f"{parallel} ADDs, {in_flight} in flight",
+          [(name, f"{wall:.0f} ms, {wall / walls['go']:.2f} of Go's") for name, wall in walls.items()])
+
+
 BENCHES = {
+    "cni": bench_cni,
     "start": lambda: bench_start(10000, 7),
     "start65k": lambda: bench_start(65000, 3),
     "puts": bench_puts,
