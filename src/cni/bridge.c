@@ -3,6 +3,7 @@
 // Owns: ADD of the bridge plugin. What fails is taken back: no half of an interface, no address without one.
 #include "cni/bridge_internal.h"
 
+#include "cni/antispoof.h"
 #include "cni/masq.h"
 #include "core/mem.h"
 
@@ -32,6 +33,8 @@ static int attach(struct attachment *attachment, const struct bridge_conf *conf,
 	    (!conf->no_interface && (r = attachment_pod(attachment, conf->dad, false, fault)) < 0) ||
 	    (r = bridge_set_gateways(&attachment->host, conf, &attachment->result, bridge,
 				     &attachment->port, fault)) < 0 ||
+	    (conf->antispoof && (r = antispoof_add(attachment->port.ifindex, &attachment->veth.pod_mac,
+						   &attachment->result, fault)) < 0) ||
 	    (conf->masquerade && (r = masq_add(&attachment->result, fault)) < 0))
 		return r;
 	return conf->no_interface ? 0 : bridge_wait_port(&attachment->host, &attachment->port, fault);
@@ -42,6 +45,8 @@ static void undo(struct attachment *attachment, const struct bridge_conf *conf)
 	struct fault ignored;
 
 	attachment_undo(attachment);
+	if (attachment->paired && conf->antispoof)
+		(void)antispoof_sweep(&ignored);
 	if (attachment->addressed && conf->masquerade)
 		(void)masq_del(&attachment->result, &ignored);
 }

@@ -21,6 +21,8 @@ static const char *what_is_missing(const struct conf *conf)
 		return "vlan";
 	if (trunk && trunk->first)
 		return "vlanTrunk";
+	if (doc_get_bool(conf->root, "macspoofchk", false))
+		return "macspoofchk (antispoof does more)";
 	return NULL;
 }
 
@@ -43,6 +45,7 @@ int bridge_conf_read(struct bridge_conf *ret, const struct conf *conf, struct fa
 		.masquerade = doc_get_bool(root, "ipMasq", false),
 		.hairpin = doc_get_bool(root, "hairpinMode", false),
 		.promiscuous = doc_get_bool(root, "promiscMode", false),
+		.antispoof = doc_get_bool(root, "antispoof", false),
 		.isolated = doc_get_bool(root, "portIsolation", false),
 		.dad = doc_get_bool(root, "enabledad", false),
 		.no_interface = doc_get_bool(root, "disableContainerInterface", false),
@@ -56,6 +59,9 @@ int bridge_conf_read(struct bridge_conf *ret, const struct conf *conf, struct fa
 	if (doc_get_u64(root, "mtu", MTU_MAX, &mtu) == -EINVAL)
 		return fault_set(fault, FAULT_CONFIG, "mtu is no number of 0 to %d", MTU_MAX);
 	ret->mtu_bytes = (uint32_t)mtu;
+	if (ret->antispoof && ret->no_interface)
+		return fault_set(fault, FAULT_CONFIG,
+				 "antispoof needs disableContainerInterface to be off");
 	if (ret->hairpin && ret->promiscuous)
 		return fault_set(fault, FAULT_INTERNAL,
 				 "cannot set hairpin mode and promiscuous mode at the same time.");

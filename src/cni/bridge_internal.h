@@ -9,6 +9,7 @@
 struct bridge_conf {
 	const char *bridge;
 	bool gateway, default_gateway, force_address, masquerade, hairpin, promiscuous, isolated, dad;
+	bool antispoof;
 	bool no_interface; // disableContainerInterface
 	uint32_t mtu_bytes;
 };

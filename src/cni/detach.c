@@ -3,6 +3,7 @@
 // Owns: detaching a container, whatever mode attached it.
 #include "cni/attach.h"
 
+#include "cni/antispoof.h"
 #include "cni/ipam.h"
 #include "cni/masq.h"
 #include "core/mem.h"
@@ -141,6 +142,9 @@ int detach(const struct call *call, const struct conf *conf, struct fault *fault
 	// An address is given back only when nobody sends from it any more.
 	if (r < 0)
 		return -EIO;
+	// What of it fails is for the next one: nothing of a device that is gone is ever asked for again.
+	if (doc_get_bool(conf->root, "antispoof", false))
+		(void)antispoof_sweep(&later);
 	released = ipam_del(call, conf, fault);
 	if (masquerade)
 		r = masq_del(result, released < 0 ? &later : fault);

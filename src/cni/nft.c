@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <string.h>
 
 #define REGISTER NFT_REG_1 // sixteen bytes: an address of either family
 
@@ -155,15 +156,44 @@ static void put_data(struct nlmsg *msg, uint16_t type, const void *value, size_t
 	nlmsg_nest_end(msg, nest);
 }
 
-void nft_load(struct nft_rule *rule, uint32_t base, uint32_t offset, uint32_t len)
+static void load(struct nft_rule *rule, uint32_t reg, uint32_t base, uint32_t offset, uint32_t len)
 {
 	struct expression expression = begin_expression(rule, "payload");
 
-	put_be32(rule->msg, NFTA_PAYLOAD_DREG, REGISTER);
+	put_be32(rule->msg, NFTA_PAYLOAD_DREG, reg);
 	put_be32(rule->msg, NFTA_PAYLOAD_BASE, base);
 	put_be32(rule->msg, NFTA_PAYLOAD_OFFSET, offset);
 	put_be32(rule->msg, NFTA_PAYLOAD_LEN, len);
 	end_expression(rule, &expression);
+}
+
+void nft_load(struct nft_rule *rule, uint32_t base, uint32_t offset, uint32_t len)
+{
+	load(rule, REGISTER, base, offset, len);
+}
+
+void nft_load_behind(struct nft_rule *rule, uint32_t base, uint32_t offset, uint32_t len)
+{
+	load(rule, NFT_REG32_01, base, offset, len);
+}
+
+static void load_meta(struct nft_rule *rule, uint32_t key)
+{
+	struct expression expression = begin_expression(rule, "meta");
+
+	put_be32(rule->msg, NFTA_META_DREG, REGISTER);
+	put_be32(rule->msg, NFTA_META_KEY, key);
+	end_expression(rule, &expression);
+}
+
+void nft_load_device(struct nft_rule *rule)
+{
+	load_meta(rule, NFT_META_IIF);
+}
+
+void nft_load_protocol(struct nft_rule *rule)
+{
+	load_meta(rule, NFT_META_PROTOCOL);
 }
 
 void nft_mask(struct nft_rule *rule, const void *mask, size_t len)
@@ -189,12 +219,38 @@ void nft_compare(struct nft_rule *rule, bool equal, const void *value, size_t le
 	end_expression(rule, &expression);
 }
 
-void nft_lookup(struct nft_rule *rule, const char *set)
+static void lookup(struct nft_rule *rule, const char *set, uint32_t flags)
 {
 	struct expression expression = begin_expression(rule, "lookup");
 
 	nlmsg_put_string(rule->msg, NFTA_LOOKUP_SET, set);
 	put_be32(rule->msg, NFTA_LOOKUP_SREG, REGISTER);
+	if (flags)
+		put_be32(rule->msg, NFTA_LOOKUP_FLAGS, flags);
+	end_expression(rule, &expression);
+}
+
+void nft_lookup(struct nft_rule *rule, const char *set)
+{
+	lookup(rule, set, 0);
+}
+
+void nft_lookup_not(struct nft_rule *rule, const char *set)
+{
+	lookup(rule, set, NFT_LOOKUP_F_INV);
+}
+
+void nft_verdict(struct nft_rule *rule, uint32_t verdict)
+{
+	struct expression expression = begin_expression(rule, "immediate");
+	size_t data, nest;
+
+	put_be32(rule->msg, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+	data = nlmsg_nest_begin(rule->msg, NFTA_IMMEDIATE_DATA);
+	nest = nlmsg_nest_begin(rule->msg, NFTA_DATA_VERDICT);
+	put_be32(rule->msg, NFTA_VERDICT_CODE, verdict);
+	nlmsg_nest_end(rule->msg, nest);
+	nlmsg_nest_end(rule->msg, data);
 	end_expression(rule, &expression);
 }
 
@@ -203,4 +259,66 @@ void nft_statement(struct nft_rule *rule, const char *name)
 	struct expression expression = begin_expression(rule, name);
 
 	end_expression(rule, &expression);
+}
+
+void nft_put_dump(struct rtnl_batch *batch, int family, const char *table, const char *set)
+{
+	struct nfgenmsg header = { .nfgen_family = (uint8_t)family };
+	struct nlmsg *msg =
+		batch_begin(batch, RTNL_DUMP, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, 0);
+
+	nlmsg_put_header(msg, &header, sizeof(header));
+	nlmsg_put_string(msg, NFTA_SET_ELEM_LIST_TABLE, table);
+	nlmsg_put_string(msg, NFTA_SET_ELEM_LIST_SET, set);
+	(void)batch_end(batch);
+}
+
+// One element of a list: its key's bytes.
+static int read_key(const struct nlattr_view *element, struct nlattr_view *ret)
+{
+	struct nlattr_view table[NFTA_SET_ELEM_KEY + 1], key[NFTA_DATA_VALUE + 1];
+	int r;
+
+	r = nlattr_index(element->data, element->len, table, NFTA_SET_ELEM_KEY + 1);
+	if (r == 0 && !table[NFTA_SET_ELEM_KEY].data)
+		r = -EBADMSG;
+	if (r == 0)
+		r = nlattr_index(table[NFTA_SET_ELEM_KEY].data, table[NFTA_SET_ELEM_KEY].len, key,
+				 NFTA_DATA_VALUE + 1);
+	if (r == 0)
+		*ret = key[NFTA_DATA_VALUE];
+	return r;
+}
+
+int nft_read_elements(const struct nlmsg_view *view, nft_element_fn *fn, void *arg)
+{
+	struct nlattr_view table[NFTA_SET_ELEM_LIST_ELEMENTS + 1], list, key, one[NFTA_LIST_ELEM + 1];
+	int r;
+
+	if (view->type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM))
+		return 0;
+	if (view->len < sizeof(struct nfgenmsg))
+		return -EBADMSG;
+	r = nlattr_index(view->data + sizeof(struct nfgenmsg), view->len - sizeof(struct nfgenmsg),
+			 table, NFTA_SET_ELEM_LIST_ELEMENTS + 1);
+	list = table[NFTA_SET_ELEM_LIST_ELEMENTS];
+	while (r == 0 && list.data && list.len >= NLA_HDRLEN) {
+		struct nlattr header;
+		size_t step;
+
+		// All of one type, so one by one.
+		memcpy(&header, list.data, sizeof(header));
+		step = NLA_ALIGN(header.nla_len);
+		if (header.nla_len < sizeof(header) || header.nla_len > list.len)
+			return -EBADMSG;
+		r = nlattr_index(list.data, header.nla_len, one, NFTA_LIST_ELEM + 1);
+		if (r == 0 && one[NFTA_LIST_ELEM].data)
+			r = read_key(&one[NFTA_LIST_ELEM], &key);
+		if (r == 0 && one[NFTA_LIST_ELEM].data && key.data)
+			fn(arg, key.data, key.len);
+		step = step < list.len ? step : list.len;
+		list.data += step;
+		list.len -= step;
+	}
+	return r;
 }

@@ -40,4 +40,15 @@ void nft_load(struct nft_rule *rule, uint32_t base, uint32_t offset,
 void nft_mask(struct nft_rule *rule, const void *mask, size_t len);
 void nft_compare(struct nft_rule *rule, bool equal, const void *value, size_t len);
 void nft_lookup(struct nft_rule *rule, const char *set);
+void nft_lookup_not(struct nft_rule *rule, const char *set); // goes on when it is not in the set
+void nft_load_device(struct nft_rule *rule); // index of the incoming device, into the register's first four bytes
+void nft_load_protocol(struct nft_rule *rule); // ethertype, two bytes
+// Of the packet, into the register behind a device.
+void nft_load_behind(struct nft_rule *rule, uint32_t base, uint32_t offset, uint32_t len);
+void nft_verdict(struct nft_rule *rule, uint32_t verdict);   // NF_ACCEPT, NF_DROP
 void nft_statement(struct nft_rule *rule, const char *name); // without data: "masq"
+
+// All elements of a set, for a batch of its own; its answers go to nft_read_elements, which calls fn with each key.
+void nft_put_dump(struct rtnl_batch *batch, int family, const char *table, const char *set);
+typedef void nft_element_fn(void *arg, const uint8_t *key, size_t len);
+int nft_read_elements(const struct nlmsg_view *view, nft_element_fn *fn, void *arg); // 0; -EBADMSG

@@ -125,6 +125,8 @@ static int add(const struct call *call, const struct conf *conf, struct strbuf *
 
 	if (doc_get_u64(conf->root, "mtu", MTU_MAX, &mtu) == -EINVAL)
 		return fault_set(fault, FAULT_CONFIG, "mtu is no number of 0 to %d", MTU_MAX);
+	if (doc_get_bool(conf->root, "antispoof", false))
+		return fault_set(fault, FAULT_FIELD, "antispoof: not supported in mode ptp");
 	if (!ipam_wanted(conf))
 		return fault_set(fault, FAULT_CONFIG, "mode ptp needs addresses: ipam is empty");
 	r = attachment_open(attachment, call, conf, fault);

@@ -402,3 +402,57 @@ def test_chain_with_the_reference_plugins(lab):
     runtime.delete(chain, "c1", pod)
     server.kill()
     nothing_left(host)
+
+
+def bridge_elements(host):
+    """{set: its elements} of the table of antispoof."""
+    listed = json.loads(host.run("nft", "-j", "list", "ruleset", "bridge").stdout)["nftables"]
+    return {s["set"]["name"]: s["set"].get("elem", []) for s in listed if "set" in s}
+
+
+def test_antispoof(runtime):
+    """Neither another's IP nor another's MAC, in IPv4, IPv6 or ARP; its own work, and nothing is left of one that went."""
+    host, conf = runtime.host, conf_of(ipam=DUAL, antispoof=True)
+    pods = [runtime.pod(f"p{i}") for i in range(3)]
+    results = [runtime.add([conf], f"c{i}", pod) for i, pod in enumerate(pods)]
+    own = [[ip["address"].split("/")[0] for ip in r["ips"]] for r in results]
+    for target in own[1]:
+        assert runtime.reach(pods[0], target)
+
+    def inside(*words):
+        return host.run("nsenter", f"--net={pods[0]}", *words, check=False)
+
+    def reach_from(source, target):
+        return inside("ping", "-n", "-c", 1, "-W", 1, "-I", source, target).returncode == 0
+    # An address that is nobody's, so that only the rules can stand in the way.
+    inside("ip", "addr", "add", "10.66.0.200/24", "dev", "eth0")
+    inside("ip", "-6", "addr", "add", "fd00:66::200/64", "dev", "eth0", "nodad")
+    assert reach_from(own[0][0], own[1][0]) and reach_from(own[0][1], own[1][1])
+    assert not reach_from("10.66.0.200", own[1][0])
+    assert not reach_from("fd00:66::200", own[1][1])
+    # ARP: nobody learns the false address.
+    inside("arping", "-c", "1", "-w", "1", "-U", "-I", "eth0", "10.66.0.200")
+    assert not any(n["dst"] == "10.66.0.200" and "lladdr" in n for n in host.ip_json("neigh", "show"))
+    inside("ip", "link", "set", "eth0", "address", "02:00:00:00:00:99")
+    assert not runtime.reach(pods[0], own[1][0])
+    inside("ip", "link", "set", "eth0", "address", results[0]["interfaces"][2]["mac"])
+    assert runtime.reach(pods[0], own[1][0])
+    assert {name: len(e) for name, e in bridge_elements(host).items()} == \
+        {"ports": 3, "macs": 3, "addrs4": 3, "addrs6": 3}
+    rules = json.loads(host.run("nft", "-j", "list", "ruleset", "bridge").stdout)["nftables"]
+    assert sum("rule" in r for r in rules) == 6
+    runtime.delete([conf], "c0", pods[0])
+    assert {len(e) for e in bridge_elements(host).values()} == {2}
+    host.run("ip", "netns", "del", "p1")
+    wait_for(lambda: len(veths(host)) == 1, "the pair of a removed namespace to go")
+    runtime.delete([conf], "c1", pods[1])
+    assert {len(e) for e in bridge_elements(host).values()} == {1}
+    runtime.delete([conf], "c2", pods[2])
+    assert {len(e) for e in bridge_elements(host).values()} == {0}
+    # One that does not ask for it is not held to it.
+    plain = conf_of(ipam=DUAL)
+    runtime.add([plain], "c0", pods[0])
+    other = runtime.pod("p9")
+    result = runtime.add([plain], "c9", other)
+    inside("ip", "addr", "add", "10.66.0.200/24", "dev", "eth0")
+    assert reach_from("10.66.0.200", result["ips"][0]["address"].split("/")[0])
