@@ -12,7 +12,7 @@
 
 #define HOLDERS_MAX 16 // links that have an address of one host's subnet
 
-static bool is_tunnel_of_flannel(const struct link *link)
+bool former_is_tunnel(const struct link *link)
 {
 	static const char *const kinds[] = { "vxlan", "ipip", "wireguard", "tun" };
 	if (strncmp(link->name, "flannel", strlen("flannel")) != 0)
@@ -54,7 +54,7 @@ static void find_addresses(const struct network *network, uint32_t ifindex, stru
 static bool has_first_address(const struct network *network, const struct link *link)
 {
 	struct address_search search;
-	if (!is_tunnel_of_flannel(link))
+	if (!former_is_tunnel(link))
 		return false;
 	find_addresses(network, link->ifindex, &search);
 	return search.count > 0;
@@ -156,7 +156,7 @@ static void remove_with_address(const struct network *network)
 		const struct addr *addr = &search.found[i];
 		struct link link; // gone if it had both families' addresses
 		if (link_get_by_index(network->agent->nl, addr->ifindex, &link, NULL) < 0 ||
-		    !is_tunnel_of_flannel(&link) || network_wants_device(network, link.name))
+		    !former_is_tunnel(&link) || network_wants_device(network, link.name))
 			continue;
 		if (is_anothers(network, &link))
 			delete_address(network, &link, addr);

@@ -9,6 +9,9 @@
 // subnet: nothing but the network's own backend gives it that.
 bool former_is_left(const struct network *network, const struct link *link);
 
+// Of a kind and a name that only flannel's devices and ours have.
+bool former_is_tunnel(const struct link *link);
+
 // Deletes those that the network's backend does not want and no other network of this host has; what cannot be deleted is logged.
 // Blocking, a few dumps.
 void former_remove(const struct network *network);

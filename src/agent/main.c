@@ -3,6 +3,7 @@
 // Owns: weftd's table of contents.
 #include "agent/agent.h"
 #include "agent/check_config.h"
+#include "agent/cleanup.h"
 #include "agent/log_control.h"
 #include "agent/serve.h"
 #include "core/log.h"
@@ -65,6 +66,18 @@ static int check(const char *path)
 	return EXIT_OK;
 }
 
+static int clean_up(const struct options *options)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT((size_t)16 * 1024 * 1024);
+	struct err e = { 0 };
+	log_setup(LOG_LEVEL_ERROR, (enum log_format)options->log_format);
+	int r = cleanup_run(options, &text, &e);
+	fputs(strbuf_text(&text), stdout);
+	if (r < 0)
+		fprintf(stderr, "weftd: %s\n", err_msg(&e));
+	return r < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
 static int act(const struct options *options)
 {
 	switch (options->action) {
@@ -75,6 +88,8 @@ static int act(const struct options *options)
 		return EXIT_OK;
 	case OPTIONS_CHECK_CONFIG:
 		return check(options->check_config);
+	case OPTIONS_CLEANUP:
+		return clean_up(options);
 	case OPTIONS_RUN:
 	case OPTIONS_SERVE:
 		break;

@@ -197,6 +197,11 @@ static const struct flag kubernetes_flags[] = {
 static const struct flag other_flags[] = {
 	{ .name = "check-config", FLAG_STRING, AT(check_config), NULL, "FILE|-",
 	  "Say whether the file (-: standard input) is a valid network config, and exit." },
+	{ .name = "cleanup", FLAG_BOOL, AT(cleanup), NULL, NULL,
+	  "Take all that weft and flannel made off this host (firewall rules, routes, devices, files "
+	  "under /run), tell what, and exit. Refused while an agent or flanneld runs." },
+	{ .name = "dry-run", FLAG_BOOL, AT(dry_run), NULL, NULL,
+	  "With --cleanup: only tell." },
 	{ .name = "version", FLAG_BOOL, AT(version), NULL, NULL,
 	  "Show the version and exit." },
 };
@@ -499,6 +504,10 @@ static int read_all(struct flag_set *set, int argc, char *const *argv, char *con
 		ret->action = OPTIONS_VERSION;
 	else if (ret->check_config[0] != '\0')
 		ret->action = OPTIONS_CHECK_CONFIG;
+	else if (ret->cleanup)
+		ret->action = OPTIONS_CLEANUP;
+	if (ret->dry_run && !ret->cleanup)
+		return err_set(e, -EINVAL, "--dry-run: only with --cleanup");
 	return check_together(ret, set, e);
 }
 

@@ -21,6 +21,7 @@ enum options_action {
 	OPTIONS_SERVE,	      // as a controller: serve()
 	OPTIONS_HELP,	      // print options_help on stderr, exit 0
 	OPTIONS_VERSION,      // print the version on stderr, exit 0
+	OPTIONS_CLEANUP,      // cleanup_run(), exit 0 or 1
 	OPTIONS_CHECK_CONFIG, // check_config(options->check_config), exit 0 or 1
 };
 
@@ -103,6 +104,8 @@ struct options {
 	bool set_node_network_unavailable;
 
 	char *check_config; // "": not asked for; "-": standard input
+	bool cleanup;
+	bool dry_run; // of it
 	bool version;
 };
 

@@ -143,7 +143,7 @@ static const struct {
 	{ USE_POD, pod_flag },
 	{ USE_ADDRESSES, unused_flag },
 	{ USE_ADDRESSES, leaked_flag },
-	{ USE_MIGRATE, dry_run_flag },
+	{ USE_MIGRATE | USE_CLEANUP, dry_run_flag },
 	{ USE_MIGRATE, abort_flag },
 	{ ~0U, socket_flag },
 };

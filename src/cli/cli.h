@@ -36,6 +36,7 @@ enum command_use {
 	USE_FIX = 1 << 10,
 	USE_ADDRESSES = 1 << 11, // --host, --unused, --leaked
 	USE_POD = 1 << 12,	 // --pod
+	USE_CLEANUP = 1 << 13,	 // --dry-run alone
 };
 
 struct cli_options {
@@ -121,6 +122,7 @@ enum cli_exit status_run(struct cli *cli);
 enum cli_exit watch_run(struct cli *cli);
 enum cli_exit plan_run(struct cli *cli);
 enum cli_exit doctor_run(struct cli *cli);
+enum cli_exit cleanup_run(struct cli *cli);
 enum cli_exit log_run(struct cli *cli);
 enum cli_exit version_run(struct cli *cli);
 

@@ -96,6 +96,11 @@ const struct command commands[] = {
 	  "tell how much this host's agent logs, or change it while it runs",
 	  "LEVEL is error, warn, info or debug, of all parts or of one: `weft log store=debug` shows each\n"
 	  "request to the store until `weft log store=info` or the agent's next start.\n" },
+	{ "cleanup", "", 0, 0, USE_CLEANUP, cleanup_run,
+	  "take all of weft off this host, while no agent runs",
+	  "Removes what weft or flannel made here: firewall rules, routes, nexthops, devices, files under\n"
+	  "/run. Tells what it removed and what stays, like the lease in the store. It is `weftd --cleanup`,\n"
+	  "which takes weftd's flags for other directories.\n" },
 	{ "help", "[COMMAND]", 0, 2, 0, help_run, "explain weft or one of its commands", "" },
 	{ "version", "", 0, 0, 0, version_run, "print the version", "" },
 };
@@ -175,7 +180,7 @@ static enum cli_exit check_use(const struct cli *cli)
 			{ "ttl", USE_TTL },
 			{ "admin", USE_TTL },
 			{ "fix", USE_FIX },
-			{ "dry-run", USE_MIGRATE },
+			{ "dry-run", USE_MIGRATE | USE_CLEANUP },
 			{ "abort", USE_MIGRATE },
 			{ "to-store", USE_MIGRATE },
 			{ "to-remote", USE_MIGRATE },

@@ -185,6 +185,7 @@ static bool may_repair(struct masq *masq)
 static void compare(struct masq *masq)
 {
 	masq->left = 0;
+	masq->status.is_known = true;
 	for (size_t i = 0; i < PLACE_COUNT; i++)
 		if (!place_is_in_order(masq, i) && !(masq->has_applied && place_take_as_ours(masq, i)))
 			masq->left |= 1u << i;
@@ -194,6 +195,10 @@ static void compare(struct masq *masq)
 	}
 	bool was_in_order = masq->is_settled || masq->has_applied;
 	masq->status.is_in_order = false;
+	if (masq->config.looks_only) {
+		end_turn(masq, QUIET_LOOK_MS);
+		return;
+	}
 	if (hold_left_ms(masq) == 0 && (!was_in_order || may_repair(masq))) {
 		apply_next(masq);
 		return;
@@ -487,6 +492,12 @@ void masq_reload(struct masq *masq)
 	masq->iptables_changed = true;
 	if (masq->is_set)
 		look_within(masq, 0);
+}
+
+void masq_act(struct masq *masq)
+{
+	masq->config.looks_only = false;
+	masq_reload(masq);
 }
 
 void masq_each_change(const struct masq *masq, masq_change_fn *fn, void *arg)

@@ -24,6 +24,7 @@ struct masq_config {
 	struct masq_wish wish;
 	enum masq_mode mode;
 	uint64_t resync_ms;
+	bool looks_only; // and changes nothing, before masq_act
 };
 
 struct masq_hooks {
@@ -35,6 +36,7 @@ struct masq_status {
 	enum masq_mode mode; // that is used; MASQ_AUTO: not known yet
 	const char *why;     // that one
 	const char *kind;    // of iptables: "nft", "legacy"; "": nftables
+	bool is_known;	     // what is there was compared with what is wanted
 	size_t rules;	     // wanted
 	bool is_in_order; // the host had all of them, and none of ours beside them, when it was looked at last
 	struct err error;  // code 0: none
@@ -55,6 +57,7 @@ void masq_set(struct masq *masq, const struct masq_network *networks, size_t cou
 const struct masq_status *masq_status(const struct masq *masq);
 // Looks and tells again, as after a notification.
 void masq_reload(struct masq *masq);
+void masq_act(struct masq *masq); // of one that looks only: not any more
 // What will be changed and is not yet, as seen last.
 typedef void masq_change_fn(void *arg, const char *verb, const char *rule);
 void masq_each_change(const struct masq *masq, masq_change_fn *fn, void *arg);
