@@ -114,6 +114,7 @@ static bool is_ours(const struct kernel_object *object)
 	case KERNEL_ADDR:
 	case KERNEL_NEIGH:
 	case KERNEL_FDB:
+	case KERNEL_WG_PEER:
 	case KERNEL_KIND_COUNT:
 		break;
 	}
