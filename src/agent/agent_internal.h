@@ -104,6 +104,7 @@ struct network {
 	bool env_written;
 	bool was_here; // had a subnet in an earlier life
 	char *env_error;
+	char *docker_trouble; // NULL: none
 
 	struct ipam *ipam; // addresses of containers; NULL: ipam_error says why there are none
 	char *ipam_journal;
@@ -181,6 +182,9 @@ void firewall_plan(const struct agent *agent, json_t *changes, json_int_t *total
 void firewall_metrics(const struct agent *agent, struct strbuf *out);
 // False: masquerading was asked for and is not done; adds why.
 bool firewall_ready(const struct agent *agent, struct strbuf *reasons);
+
+// ---- docker.c ----
+void docker_check(struct network *network); // whether Docker's bridge has an address of our lease
 
 // ---- clash.c ----
 // Does another network of this host have what this one needs? Of two the one that has it keeps it. -EEXIST names both.

@@ -431,5 +431,6 @@ void write_subnet_env(struct network *network)
 		log_error("%s: %s", network->who, e.msg);
 	network->env_written = network->env_written || r == 0;
 	firewall_follow(network->agent);
+	docker_check(network);
 	agent_note_progress(network->agent);
 }

@@ -318,6 +318,8 @@ static bool concerns_underlay(const struct network *network, const struct kernel
 
 void network_kernel_event(struct network *network, const struct kernel_event *event)
 {
+	if (event->object.kind == KERNEL_ADDR && network->env_written)
+		docker_check(network);
 	if (network->backend)
 		reconcile_kernel_event(network->reconcile, event);
 	if (!network->is_leaving && fabric_netconf(network->fabric) &&
@@ -532,6 +534,7 @@ struct network *network_free(struct network *network)
 	json_decref(network->plan_changes);
 	strbuf_free(&network->restart_needed);
 	free(network->env_error);
+	free(network->docker_trouble);
 	free(network->name);
 	free(network->who);
 	free(network->status_head);

@@ -367,6 +367,7 @@ void view_network_fill(json_t *object, struct network *network)
 	json_object_set_new(object, "addresses", addresses_view(network));
 	json_object_set_new(object, "repairs", view_repairs(network));
 	json_object_set_new(object, "wars", view_wars(network));
+	view_set_text(object, "docker", network->docker_trouble ? network->docker_trouble : "");
 	json_object_set_new(object, "restart_needed",
 			    view_lines(strbuf_text(&network->restart_needed)));
 }

@@ -124,6 +124,29 @@ static const struct flag peers_flag[] = {
 	  NULL,
 	  "List all peers, however many, and the way that packets take to each." },
 };
+static const struct flag docker_flags[] = {
+	{ .name = "f",
+	  FLAG_STRING,
+	  AT(env_file),
+	  "/run/flannel/subnet.env",
+	  "FILE",
+	  "What weftd told of this host's subnet." },
+	{ .name = "d",
+	  FLAG_STRING,
+	  AT(docker_file),
+	  "/run/docker_opts.env",
+	  "FILE",
+	  "Where Docker's options are written." },
+	{ .name = "i", FLAG_BOOL, AT(individual), NULL, NULL, "Write a variable for each option." },
+	{ .name = "c",
+	  FLAG_BOOL,
+	  AT(combined),
+	  NULL,
+	  NULL,
+	  "Write one variable with all of them. With neither -i nor -c: both." },
+	{ .name = "m", FLAG_BOOL, AT(no_masq), NULL, NULL, "Leave --ip-masq out." },
+	{ .name = "k", FLAG_STRING, AT(docker_key), "DOCKER_OPTS", "NAME", "Name of the one with all of them." },
+};
 #undef AT
 
 static const struct {
@@ -145,6 +168,12 @@ static const struct {
 	{ USE_ADDRESSES, leaked_flag },
 	{ USE_MIGRATE | USE_CLEANUP, dry_run_flag },
 	{ USE_MIGRATE, abort_flag },
+	{ USE_DOCKER, &docker_flags[0] },
+	{ USE_DOCKER, &docker_flags[1] },
+	{ USE_DOCKER, &docker_flags[2] },
+	{ USE_DOCKER, &docker_flags[3] },
+	{ USE_DOCKER, &docker_flags[4] },
+	{ USE_DOCKER, &docker_flags[5] },
 	{ ~0U, socket_flag },
 };
 

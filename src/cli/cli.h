@@ -37,6 +37,7 @@ enum command_use {
 	USE_ADDRESSES = 1 << 11, // --host, --unused, --leaked
 	USE_POD = 1 << 12,	 // --pod
 	USE_CLEANUP = 1 << 13,	 // --dry-run alone
+	USE_DOCKER = 1 << 14,	 // those of mk-docker-opts.sh
 };
 
 struct cli_options {
@@ -50,6 +51,8 @@ struct cli_options {
 	bool unused;
 	bool leaked;
 	uint64_t ttl_ms;
+	bool individual, combined, no_masq;
+	char *env_file, *docker_file, *docker_key;
 	char *socket;
 	char *network;
 	char *database;
@@ -123,6 +126,7 @@ enum cli_exit watch_run(struct cli *cli);
 enum cli_exit plan_run(struct cli *cli);
 enum cli_exit doctor_run(struct cli *cli);
 enum cli_exit cleanup_run(struct cli *cli);
+enum cli_exit docker_opts(struct cli *cli);
 enum cli_exit log_run(struct cli *cli);
 enum cli_exit version_run(struct cli *cli);
 

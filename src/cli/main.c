@@ -101,6 +101,10 @@ const struct command commands[] = {
 	  "Removes what weft or flannel made here: firewall rules, routes, nexthops, devices, files under\n"
 	  "/run. Tells what it removed and what stays, like the lease in the store. It is `weftd --cleanup`,\n"
 	  "which takes weftd's flags for other directories.\n" },
+	{ "docker-opts", "", 0, 0, USE_DOCKER, docker_opts,
+	  "write the options by which Docker uses this host's subnet",
+	  "As flannel's mk-docker-opts.sh, to the byte; DOCKER_OPT_* in the environment are included. Says so\n"
+	  "when docker0 has another address, for Docker then runs with a lease that is another's by now.\n" },
 	{ "help", "[COMMAND]", 0, 2, 0, help_run, "explain weft or one of its commands", "" },
 	{ "version", "", 0, 0, 0, version_run, "print the version", "" },
 };
@@ -182,6 +186,12 @@ static enum cli_exit check_use(const struct cli *cli)
 			{ "fix", USE_FIX },
 			{ "dry-run", USE_MIGRATE | USE_CLEANUP },
 			{ "abort", USE_MIGRATE },
+			{ "f", USE_DOCKER },
+			{ "d", USE_DOCKER },
+			{ "i", USE_DOCKER },
+			{ "c", USE_DOCKER },
+			{ "m", USE_DOCKER },
+			{ "k", USE_DOCKER },
 			{ "to-store", USE_MIGRATE },
 			{ "to-remote", USE_MIGRATE },
 			{ "to-etcd-endpoints", USE_MIGRATE } };

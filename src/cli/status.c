@@ -181,7 +181,7 @@ static bool has_problems(const json_t *status)
 	const json_t *peers = show_member(status, "peers");
 	char text[512];
 
-	if (status_firewall_trouble(status, text, sizeof(text)))
+	if (status_firewall_trouble(status, text, sizeof(text)) || *show_text(status, "docker"))
 		return true;
 	if (!show_flag(status, "ready") || !show_flag(show_member(status, "store"), "up"))
 		return true;
@@ -221,6 +221,8 @@ static void print_problems(const json_t *status)
 	war_problems(status);
 	if (status_firewall_trouble(status, text, sizeof(text)))
 		problem("firewall", text);
+	if (*show_text(status, "docker"))
+		problem("docker", show_text(status, "docker"));
 	restart_problems(status);
 	peer_problems(status);
 }
