@@ -69,7 +69,8 @@ The long way, piece by piece:
 
     wait_for(lambda: condition, "what is awaited", timeout=10)   # the only way to wait
 
-WEFT_BUILD names the build directory whose weftd and weft are run (default: build/).
+WEFT_BUILD names the build directory whose weftd and weft are run (default: build/). With
+WEFT_CONFINED=1 each agent runs under the capabilities and system calls of its unit (confine.py).
 """
 
 from .agent import Agent

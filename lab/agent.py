@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import sys
 
 from . import http
 from .errors import LabError
@@ -22,6 +23,13 @@ def build_directory():
 def clean_environment():
     """The environment without what weft would read as its own settings."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("WEFT_", "FLANNELD_", "CONSUL_"))}
+
+
+def confinement():
+    """Words before an agent that run it as its unit does, if WEFT_CONFINED=1 asks for that."""
+    if os.environ.get("WEFT_CONFINED") != "1":
+        return []
+    return [sys.executable, str(REPOSITORY / "lab/confine.py"), str(REPOSITORY / "packaging/systemd/weftd.service.in")]
 
 
 def agent_binary():
@@ -63,7 +71,7 @@ class Agent:
         with open(self.log_path, "a", encoding="utf-8") as log:
             log.write(f"--- start {self.starts}: weftd {' '.join(self.flags)}\n")
         env = {**clean_environment(), **(self.env or {})}
-        self.process = self.host.spawn(self.binary or agent_binary(), *self.flags,
+        self.process = self.host.spawn(*confinement(), self.binary or agent_binary(), *self.flags,
                                        log=self.log_path, env=env, name="weftd")
         return self
 

@@ -175,9 +175,7 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 	struct err notice = { 0 };
 	if (notify_new(environment, &agent->notify, &notice) < 0)
 		log_warn("agent: %s", notice.msg);
-	int r = host_lock_take(&agent->lock, e);
-	if (r == 0)
-		r = open_kernel(agent, e);
+	int r = open_kernel(agent, e);
 	if (r == 0)
 		r = open_api(agent, e);
 	if (r == 0)
@@ -235,7 +233,6 @@ struct agent *agent_free(struct agent *agent)
 	kv_close(agent->kv);
 	netlink_close(agent->nl);
 	notify_free(agent->notify);
-	host_lock_release(agent->lock);
 	free(agent);
 	return NULL;
 }

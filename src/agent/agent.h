@@ -8,7 +8,7 @@
 #include "io/loop.h"
 
 struct agent;
-// Opens everything that must be there from the start (lock, netlink, store client, API socket); what may come later (the store's answers,
+// Opens everything that must be there from the start (netlink, store client, API socket); what may come later (the store's answers,
 // the config, the interface) is waited for while the loop runs. options and environment are borrowed.
 int agent_new(struct loop *loop, const struct options *options, char *const *environment,
 	      struct agent **ret, struct err *e);

@@ -7,7 +7,6 @@
 #include "agent/agent.h"
 #include "agent/api.h"
 #include "agent/extension.h"
-#include "agent/host_lock.h"
 #include "agent/interface.h"
 #include "agent/notify.h"
 #include "agent/state_file.h"
@@ -44,7 +43,6 @@ struct agent {
 	int fatal;     // why agent_run ends, if not by a signal
 	struct err fatal_err;
 
-	struct host_lock *lock;
 	struct notify *notify;
 	bool is_up; // said to the service manager
 	struct netlink *nl;

@@ -135,15 +135,18 @@ static uint64_t start_time(int proc, uint64_t pid)
 	return p && parse_u64(&p, UINT64_MAX, &value) ? value : 0;
 }
 
-static bool is_same_namespace(int proc, uint64_t pid)
+// 1, 0, or -EACCES: a process with more capabilities than ours shows that only to CAP_SYS_PTRACE.
+static int is_same_namespace(int proc, uint64_t pid)
 {
 	struct stat own, other;
 	char path[64];
 
 	(void)text_format(path, sizeof(path), "%" PRIu64 "/ns/net", pid);
-	return fstatat(proc, "thread-self/ns/net", &own, 0) == 0 &&
-	       fstatat(proc, path, &other, 0) == 0 && own.st_dev == other.st_dev &&
-	       own.st_ino == other.st_ino;
+	if (fstatat(proc, "thread-self/ns/net", &own, 0) < 0)
+		return 0;
+	if (fstatat(proc, path, &other, 0) < 0)
+		return errno == EACCES ? -EACCES : 0;
+	return own.st_dev == other.st_dev && own.st_ino == other.st_ino;
 }
 
 // Processes of other users may call themselves what they like.
@@ -162,6 +165,7 @@ static bool is_rival(int proc, uint64_t pid, struct process *ret)
 	char name[32];
 	uint64_t own_start;
 	bool is_weftd;
+	int r;
 
 	if (pid == (uint64_t)getpid() || proc_read(proc, pid, "comm", name, sizeof(name)) < 0)
 		return false;
@@ -169,7 +173,15 @@ static bool is_rival(int proc, uint64_t pid, struct process *ret)
 	is_weftd = strcmp(name, "weftd") == 0;
 	if (!is_weftd && strcmp(name, "flanneld") != 0)
 		return false;
-	if (!is_trusted_owner(proc, pid) || !is_same_namespace(proc, pid))
+	if (!is_trusted_owner(proc, pid))
+		return false;
+	r = is_same_namespace(proc, pid);
+	// A weftd has the socket; a flanneld that we must not look at is better told of than run beside.
+	if (r < 0 && !is_weftd)
+		log_warn("host_lock: flanneld (pid %" PRIu64
+			 ") runs, perhaps in this network namespace: without CAP_SYS_PTRACE that cannot be seen",
+			 pid);
+	if (r <= 0)
 		return false;
 	ret->pid = pid;
 	ret->started = start_time(proc, pid);

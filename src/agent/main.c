@@ -4,7 +4,9 @@
 #include "agent/agent.h"
 #include "agent/check_config.h"
 #include "agent/cleanup.h"
+#include "agent/host_lock.h"
 #include "agent/log_control.h"
+#include "agent/privileges.h"
 #include "agent/serve.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -18,16 +20,23 @@ extern char **environ;
 
 static int run(const struct options *options)
 {
+	bool has_agent = options->action == OPTIONS_RUN || options->with_agent;
 	struct err e = { 0 };
 	struct agent *agent = NULL;
 	struct loop *loop = loop_new();
 	struct log_teller *teller = log_teller_new(loop);
+	struct host_lock *lock = NULL;
 	struct server *server = NULL;
 	struct server_access access;
 	int r = 0;
-	if (options->action == OPTIONS_SERVE)
+	// To look at a process of root takes more than is kept.
+	if (has_agent)
+		r = host_lock_take(&lock, &e);
+	if (r == 0)
+		privileges_drop(options);
+	if (r == 0 && options->action == OPTIONS_SERVE)
 		r = server_new(loop, options, &server, &e);
-	if (r == 0 && (!server || options->with_agent))
+	if (r == 0 && has_agent)
 		r = agent_new(loop, options, environ, &agent, &e);
 	if (agent && server) {
 		server_access(server, options, &access);
@@ -41,6 +50,7 @@ static int run(const struct options *options)
 		log_error("weftd: %s", err_msg(&e));
 	agent_free(agent);
 	server_free(server);
+	host_lock_release(lock);
 	log_teller_free(teller);
 	loop_free(loop);
 	return r < 0 ? EXIT_FAILED : EXIT_OK;

@@ -103,6 +103,9 @@ static const struct flag host_flags[] = {
 	{ .name = "state-dir", FLAG_STRING, AT(state_dir), "/var/lib/weft", "DIRECTORY",
 	  "What was known last, for a start while the store is away; who this host is to controllers; "
 	  "a controller's key and tokens." },
+	{ .name = "keep-capabilities", FLAG_BOOL, AT(keep_capabilities), NULL, NULL,
+	  "Give up none of root's capabilities, for commands of the config (backend extension) that "
+	  "need more than CAP_NET_ADMIN and CAP_NET_RAW." },
 	{ .name = "no-ip-forward", FLAG_BOOL, AT(no_ip_forward), NULL, NULL,
 	  "Leave the kernel's forwarding switches as they are." },
 	{ .name = "ip-blackhole-route", FLAG_BOOL, AT(ip_blackhole_route), NULL, NULL,

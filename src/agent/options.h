@@ -63,6 +63,7 @@ struct options {
 	char *subnet_file;
 	char *run_dir;	 // without a slash at the end
 	char *state_dir; // likewise
+	bool keep_capabilities;
 	bool no_ip_forward;
 	bool ip_blackhole_route;
 	uint64_t scan_interval_ms;
