@@ -64,22 +64,22 @@ static void grant_of(const struct ipam *ipam, const struct holder *holder, struc
 	}
 }
 
-static void unlink_add(struct waiting_add *add)
+static void unlink_add(struct ipam *ipam, struct waiting_add *add)
 {
-	struct waiting_add **link = &add->ipam->adds;
+	struct waiting_add **link = &ipam->adds;
 
 	while (*link != add)
 		link = &(*link)->next;
 	*link = add->next;
 }
 
-static void answer(struct waiting_add *add, const struct refusal *why)
+static void answer(struct ipam *ipam, struct waiting_add *add, const struct refusal *why)
 {
 	struct ipam_grant grant;
 
-	unlink_add(add);
+	unlink_add(ipam, add);
 	if (!why)
-		grant_of(add->ipam, add->holder, &grant);
+		grant_of(ipam, add->holder, &grant);
 	add->fn(add->arg, why ? NULL : &grant, why);
 	add_free(add);
 }
@@ -91,7 +91,7 @@ void adds_refuse(struct ipam *ipam, const char *why)
 
 	(void)refuse(&refusal, REFUSED_LATER, "%s", why);
 	while (ipam->adds)
-		answer(ipam->adds, &refusal);
+		answer(ipam, ipam->adds, &refusal);
 }
 
 static struct waiting_add *add_of(const struct ipam *ipam, const struct holder *holder)
@@ -111,7 +111,7 @@ void adds_end(struct ipam *ipam, struct holder *holder, const struct refusal *wh
 
 	while ((add = add_of(ipam, holder))) {
 		is_new = is_new || add->is_first;
-		answer(add, why);
+		answer(ipam, add, why);
 	}
 	if (is_new)
 		release(ipam, holder);
@@ -136,23 +136,23 @@ void adds_settle(struct ipam *ipam)
 	for (struct waiting_add *add = ipam->adds; add; add = next) {
 		next = add->next;
 		if (is_written(ipam, add->holder))
-			answer(add, NULL);
+			answer(ipam, add, NULL);
 	}
 }
 
 // It goes without the record, or it does not go.
-static void give_up_waiting(struct waiting_add *add)
+static void give_up_waiting(struct ipam *ipam, struct waiting_add *add)
 {
 	struct refusal why;
 
 	if (!add->is_strict) {
-		answer(add, NULL);
+		answer(ipam, add, NULL);
 		return;
 	}
 	(void)refuse(&why, REFUSED_LATER, "the store does not take the address's record");
-	if (add->ipam->write_error.code != 0)
-		(void)text_copy(why.details, sizeof(why.details), err_msg(&add->ipam->write_error));
-	adds_end(add->ipam, add->holder, &why);
+	if (ipam->write_error.code != 0)
+		(void)text_copy(why.details, sizeof(why.details), err_msg(&ipam->write_error));
+	adds_end(ipam, add->holder, &why);
 }
 
 void adds_store_failed(struct ipam *ipam)
@@ -165,7 +165,7 @@ void adds_store_failed(struct ipam *ipam)
 			add = add->next;
 			continue;
 		}
-		give_up_waiting(add);
+		give_up_waiting(ipam, add);
 		add = ipam->adds;
 	}
 	adds_settle(ipam);
@@ -173,7 +173,9 @@ void adds_store_failed(struct ipam *ipam)
 
 static void on_waited(void *arg)
 {
-	give_up_waiting(arg);
+	struct waiting_add *add = arg;
+
+	give_up_waiting(add->ipam, add);
 }
 
 static void wait_for_store(struct ipam *ipam, const struct allocator_request *request,
