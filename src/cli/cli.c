@@ -39,7 +39,7 @@ static const struct flag force_flag[] = {
 	  AT(force),
 	  NULL,
 	  NULL,
-	  "network rm: delete the leases as well. migrate: leave out leases that cannot be read; with "
+	  "network rm: delete the leases as well. cni install: replace what is not ours. migrate: leave out leases that cannot be read; with "
 	  "--abort: undo a migration also when its target may be open." },
 };
 static const struct flag database_flag[] = {

@@ -121,6 +121,7 @@ enum cli_exit store_check(struct cli *cli);
 enum cli_exit token_create(struct cli *cli);
 enum cli_exit token_list(struct cli *cli);
 enum cli_exit token_revoke(struct cli *cli);
+enum cli_exit cni_install(struct cli *cli);
 enum cli_exit status_run(struct cli *cli);
 enum cli_exit watch_run(struct cli *cli);
 enum cli_exit plan_run(struct cli *cli);

@@ -82,6 +82,11 @@ const struct command commands[] = {
 	{ "token list", "", 0, 0, USE_CONTROLLER, token_list, "list the tokens that were made so", "" },
 	{ "token revoke", "ID", 1, 1, USE_CONTROLLER, token_revoke, "make a token useless",
 	  "ID is what a token begins with. Agents that have it are cut off within seconds.\n" },
+	{ "cni install", "[BIN [CONF]]", 0, 2, USE_FORCE, cni_install,
+	  "put the CNI plugins where container runtimes look",
+	  "Copies weft, weft-ipam and flannel to BIN (/opt/cni/bin) and a configuration to CONF\n"
+	  "(/etc/cni/net.d), each file at once, so that this is safe while containers come and go. A flannel\n"
+	  "of another make, and a configuration that was changed, are left alone unless --force is given.\n" },
 	{ "status", "", 0, 0, USE_AGENT | USE_PEERS, status_run, "tell how this host's agent is doing",
 	  "Problems come first. Exit code 1 when the agent is not ready.\n" },
 	{ "watch", "", 0, 0, USE_AGENT, watch_run, "print events of this host's agent as they come",

@@ -387,7 +387,7 @@ def test_help_and_version():
 # completion: a bash that asks the function as its line editor would
 
 @pytest.mark.parametrize("line, want", [
-    (["weft", ""], ["cleanup", "docker-opts", "doctor", "help", "ip", "lease", "log", "migrate", "network", "plan",
+    (["weft", ""], ["cleanup", "cni", "docker-opts", "doctor", "help", "ip", "lease", "log", "migrate", "network", "plan",
                     "status", "store", "token", "version", "watch"]),
     (["weft", "s"], ["status", "store"]),
     (["weft", "store", ""], ["backup", "check", "restore"]),
