@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright The weft authors
-"""Containers whose addresses the agent gives: records in etcd, with weft alone and with weft-ipam under Debian's bridge.
+"""Containers whose addresses the agent gives: records in etcd, by weft alone and by weft-ipam under Debian's bridge.
 
         etcd -- h1, h2 (weftd): weft -> cni0 -- vethXXXXXXXX -- eth0 in p1, p2, ...
 """
@@ -125,7 +125,7 @@ def test_ranges_that_say_otherwise(world):
                                     b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n"
                                     b'{"ips":[{"address":"999.0.0.1/24"}]}'))
 def test_hostile_answers(lab, answer):
-    """Whatever listens on the socket: an error that says so, and nothing left. A fake, for no agent says such things."""
+    """Whatever listens on the socket: an error that says so, nothing left. A fake, for no agent says such things."""
     host = lab.host("h1")
     runtime = Runtime(host)
     (host.run_dir / "answer").write_bytes(answer)

@@ -411,7 +411,7 @@ def bridge_elements(host):
 
 
 def test_antispoof(runtime):
-    """Neither another's IP nor another's MAC, in IPv4, IPv6 or ARP; its own work, and nothing is left of one that went."""
+    """Neither another's IP nor another's MAC, in IPv4, IPv6 or ARP; its own work. Nothing is left of one that went."""
     host, conf = runtime.host, conf_of(ipam=DUAL, antispoof=True)
     pods = [runtime.pod(f"p{i}") for i in range(3)]
     results = [runtime.add([conf], f"c{i}", pod) for i, pod in enumerate(pods)]

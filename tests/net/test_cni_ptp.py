@@ -50,7 +50,8 @@ def test_same_as_the_reference(runtime, ipam):
         routes = sorted((r["dst"], str(r.get("gateway")), str(r.get("scope")))
                         for f in ((), ("-6",)) for r in runtime.pod_ip(pod, *f, "route", "show")
                         if not r["dst"].startswith("fe80"))
-        seen.append((text_of(result, pod), sorted((r["dst"], str(r.get("scope"))) for r in host_routes), gateways, routes))
+        host_routes = sorted((r["dst"], str(r.get("scope"))) for r in host_routes)
+        seen.append((text_of(result, pod), host_routes, gateways, routes))
         runtime.delete([conf], "c1", pod)
         assert veths(host) == []
     assert seen[0] == seen[1]
