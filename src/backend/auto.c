@@ -12,8 +12,8 @@
 // reached by VXLAN, also on a segment that is shared: they send encapsulated, and many a host drops what comes by another way than it would
 // answer by (rp_filter). What more it can the member WeftPaths of its lease says.
 //
-// The ways that need a device are parts: backends of their own, opened with the same config, asked for one family of a peer at a time. A way
-// is added by a row in parts, and in choose.
+// The ways that need a device are parts: backends of their own, opened with the same config. WireGuard is one if the config says so, and then on
+// all hosts, which must agree about the MTU.
 #include "backend/auto.h"
 
 #include "backend/backend.h"
@@ -24,16 +24,15 @@
 #include <errno.h>
 #include <string.h>
 
-enum part { PART_VXLAN, PART_COUNT };
-static const char *const part_types[PART_COUNT] = { [PART_VXLAN] = "vxlan" };
-
-#define NEEDS_WIREGUARD \
-	"needs wireguard, which this version of weft does not have for Backend.Type auto"
+enum part { PART_VXLAN, PART_WIREGUARD, PART_COUNT };
+static const char *const part_types[PART_COUNT] = {
+	[PART_VXLAN] = "vxlan", [PART_WIREGUARD] = "wireguard"
+};
 
 struct auto_backend {
 	struct backend base;
-	struct backend *parts[PART_COUNT];
-	bool untrusted; // our segment
+	struct backend *parts[PART_COUNT]; // NULL: the config does not want it
+	bool untrusted;			   // our segment
 };
 
 static struct auto_backend *auto_of(const struct backend *backend)
@@ -43,9 +42,22 @@ static struct auto_backend *auto_of(const struct backend *backend)
 
 // ---- the member of the lease ----
 
+static char *member_text(const json_t *object, const char *name)
+{
+	const json_t *member = object ? json_member(object, name) : NULL;
+	return member && !json_is_null(member) ? json_text(member) : NULL;
+}
+
+void auto_paths_free(struct auto_paths *paths)
+{
+	free(paths->wireguard);
+	free(paths->wireguard_v6);
+	*paths = (struct auto_paths){ 0 };
+}
+
 int auto_paths_read(const char *text, struct auto_paths *ret, struct err *e)
 {
-	struct auto_paths paths = { 0 };
+	_cleanup_(auto_paths_free) struct auto_paths paths = { 0 };
 	_cleanup_json_ json_t *object = NULL;
 	int r = 0;
 	if (text)
@@ -58,14 +70,20 @@ int auto_paths_read(const char *text, struct auto_paths *ret, struct err *e)
 		r = json_get_bool(object, "Untrusted", &paths.untrusted, e);
 	if (r < 0)
 		return err_wrap(e, "WeftPaths");
+	// What is in them the backend wireguard judges.
+	paths.wireguard = member_text(object, "WireGuard");
+	paths.wireguard_v6 = member_text(object, "WireGuardV6");
 	*ret = paths;
+	paths = (struct auto_paths){ 0 };
 	return 0;
 }
 
 char *auto_paths_format(const struct auto_paths *paths)
 {
-	return xasprintf("{\"Direct\":%s,\"Untrusted\":%s}", paths->direct ? "true" : "false",
-			 paths->untrusted ? "true" : "false");
+	const char *v4 = paths->wireguard, *v6 = paths->wireguard_v6;
+	return xasprintf("{\"Direct\":%s,\"Untrusted\":%s%s%s%s%s}", paths->direct ? "true" : "false",
+			 paths->untrusted ? "true" : "false", v4 ? ",\"WireGuard\":" : "",
+			 v4 ? v4 : "", v6 ? ",\"WireGuardV6\":" : "", v6 ? v6 : "");
 }
 
 // ---- parts ----
@@ -96,13 +114,14 @@ static int auto_open(struct backend *backend, const json_t *config, const struct
 	struct auto_backend *self = auto_of(backend);
 	struct backend_host host_of_parts = *host;
 	host_of_parts.untrusted = false; // we see to it
+	bool has_wireguard = false;
 	self->untrusted = host->untrusted;
-	for (enum part part = 0; part < PART_COUNT; part++) {
-		int r = open_part(self, part, config, &host_of_parts, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	int r = json_get_bool(config, "WireGuard", &has_wireguard, e);
+	if (r == 0)
+		r = open_part(self, PART_VXLAN, config, &host_of_parts, e);
+	if (r == 0 && has_wireguard)
+		r = open_part(self, PART_WIREGUARD, config, &host_of_parts, e);
+	return r;
 }
 
 static void auto_close(struct backend *backend)
@@ -116,7 +135,7 @@ static void auto_moved(struct backend *backend)
 	struct auto_backend *self = auto_of(backend);
 	for (enum part part = 0; part < PART_COUNT; part++) {
 		if (!self->parts[part])
-			continue; // not opened yet
+			continue; // or not opened yet
 		backend_set_underlay(self->parts[part], &backend->underlay, &backend->public_ip,
 				     &backend->public_ipv6);
 		backend_set_subnet(self->parts[part], &backend->subnet);
@@ -127,9 +146,14 @@ static int auto_update(struct backend *backend, const json_t *config, struct str
 		       struct err *e)
 {
 	struct auto_backend *self = auto_of(backend);
-	int r = 0;
+	bool has_wireguard = false;
+	int r = json_get_bool(config, "WireGuard", &has_wireguard, e);
+	if (r == 0 && has_wireguard != (self->parts[PART_WIREGUARD] != NULL))
+		(void)strbuf_puts(restart, "Backend.WireGuard\n");
 	for (enum part part = 0; r == 0 && part < PART_COUNT; part++) {
 		_cleanup_netconf_ struct netconf conf = { 0 };
+		if (!self->parts[part])
+			continue;
 		conf_of_part(backend, part, config, &conf);
 		r = backend_set_netconf(self->parts[part], &conf, restart, e);
 	}
@@ -148,9 +172,16 @@ static bool takes_direct(const struct backend *backend)
 static void auto_attrs(const struct backend *backend, struct lease_attrs *ret)
 {
 	const struct auto_backend *self = auto_of(backend);
-	const struct auto_paths own = { .direct = takes_direct(backend), .untrusted = self->untrusted };
+	struct auto_paths own = { .direct = takes_direct(backend), .untrusted = self->untrusted };
+	struct lease_attrs wireguard = { 0 };
 	backend_attrs(self->parts[PART_VXLAN], ret);
+	if (self->parts[PART_WIREGUARD])
+		backend_attrs(self->parts[PART_WIREGUARD], &wireguard);
+	own.wireguard = TAKE_PTR(wireguard.backend_data);
+	own.wireguard_v6 = TAKE_PTR(wireguard.backend_v6_data);
 	ret->paths = auto_paths_format(&own);
+	lease_attrs_free(&wireguard);
+	auto_paths_free(&own);
 }
 
 // Containers get one MTU, which must fit every way.
@@ -158,6 +189,8 @@ static uint32_t auto_mtu_bytes(const struct backend *backend)
 {
 	uint32_t smallest = backend->underlay.mtu_bytes;
 	for (enum part part = 0; part < PART_COUNT; part++) {
+		if (!auto_of(backend)->parts[part])
+			continue;
 		uint32_t mtu_bytes = backend_mtu_bytes(auto_of(backend)->parts[part]);
 		if (mtu_bytes < smallest)
 			smallest = mtu_bytes;
@@ -170,6 +203,8 @@ static void auto_devices(const struct backend *backend, struct wanted_devices *r
 {
 	for (enum part part = 0; part < PART_COUNT; part++) {
 		struct wanted_devices of_part;
+		if (!auto_of(backend)->parts[part])
+			continue;
 		backend_devices(auto_of(backend)->parts[part], &of_part);
 		assert(ret->count + of_part.count <= WANTED_DEVICES_MAX);
 		memcpy(ret->devices + ret->count, of_part.devices,
@@ -194,6 +229,8 @@ static struct underlay underlay_of_part(const struct auto_backend *self, enum pa
 	size_t skipped = 0;
 	for (enum part part = 0; part < which; part++) {
 		struct wanted_devices of_part;
+		if (!self->parts[part])
+			continue;
 		backend_devices(self->parts[part], &of_part);
 		skipped += of_part.count;
 	}
@@ -265,6 +302,31 @@ static int want_families(const struct choice *choice, const struct lease *peer, 
 	return 0;
 }
 
+// All families at once, for a WireGuard device may carry both. The route to the whole network leads there, so what has no way of its own
+// is dropped there, too.
+static int want_wireguard(const struct choice *choice, const struct lease *peer, struct wanted *ret,
+			  struct err *e)
+{
+	const char *who = choice->peer.untrusted ? "its" : "this";
+	struct lease secure = *peer; // borrows all
+	if (!choice->self->parts[PART_WIREGUARD])
+		return err_set(e, -EOPNOTSUPP,
+			       "%s host is on an untrusted segment and needs wireguard: set Backend.WireGuard to true",
+			       who);
+	if (!choice->peer.wireguard && !choice->peer.wireguard_v6)
+		return err_set(e, -EOPNOTSUPP,
+			       "%s host is on an untrusted segment and needs wireguard, which its lease does not offer",
+			       who);
+	(void)text_copy(secure.attrs.backend_type, sizeof(secure.attrs.backend_type),
+			part_types[PART_WIREGUARD]);
+	secure.attrs.backend_data = choice->peer.wireguard;
+	secure.attrs.backend_v6_data = choice->peer.wireguard_v6;
+	return want_part(choice, PART_WIREGUARD, &secure,
+			 choice->peer.untrusted ? "its host is on an untrusted segment"
+						: "this host is on an untrusted segment",
+			 ret, e);
+}
+
 static bool is_untaken_reservation(const struct lease *peer)
 {
 	const struct lease_attrs *attrs = &peer->attrs;
@@ -288,13 +350,10 @@ static int auto_want(const struct backend *backend, const struct lease *peer,
 	int r = auto_paths_read(attrs->paths, &choice.peer, e);
 	if (r < 0)
 		return r;
-	if (choice.peer.untrusted)
-		return err_set(e, -EOPNOTSUPP,
-			       "its host is on an untrusted segment and " NEEDS_WIREGUARD);
-	if (choice.self->untrusted)
-		return err_set(e, -EOPNOTSUPP,
-			       "this host is on an untrusted segment and " NEEDS_WIREGUARD);
-	return want_families(&choice, peer, ret, e);
+	r = choice.peer.untrusted || choice.self->untrusted ? want_wireguard(&choice, peer, ret, e)
+							    : want_families(&choice, peer, ret, e);
+	auto_paths_free(&choice.peer);
+	return r;
 }
 
 const struct backend_ops backend_auto = {

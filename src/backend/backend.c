@@ -42,7 +42,7 @@ int backend_new(const struct netconf *conf, const struct underlay *underlay,
 	int r = find_ops(conf->backend_type, &ops, e);
 	if (r == 0 && host->untrusted && !ops->is_for_untrusted)
 		r = err_set(e, -EACCES,
-			    "Backend.Type \"%s\" sends what others could read on this host's segment, which --untrusted says is not to be trusted: set Backend.Type to \"auto\", or leave --untrusted out",
+			    "Backend.Type \"%s\" sends what others could read on this host's segment, which --untrusted says is not to be trusted: set Backend.Type to \"auto\" or \"wireguard\", or leave --untrusted out",
 			    ops->name);
 	if (r < 0)
 		return r;

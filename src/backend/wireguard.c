@@ -423,6 +423,7 @@ static int wireguard_update(struct backend *backend, const json_t *object, struc
 const struct backend_ops backend_wireguard = {
 	.name = "wireguard",
 	.size = sizeof(struct wireguard),
+	.is_for_untrusted = true,
 	.open = wireguard_open,
 	.attrs = wireguard_attrs,
 	.mtu_bytes = wireguard_mtu_bytes,

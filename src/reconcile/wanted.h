@@ -8,7 +8,8 @@
 #include "kernel/object.h"
 #include "kernel/route.h"
 
-#define WANTED_DEVICES_MAX 2 // one for each family; one that carries both is there twice
+#define WANTED_DEVICES_MAX \
+	4 // one for each family; one that carries both is there twice; those of two backends (auto)
 #define WANTED_OBJECTS_MAX 8 // neighbour, FDB entry and route for each family, and room
 
 // A device of ours and its address. One that has an address of each family stands here twice. ifindex of link is not used: the name is the identity.

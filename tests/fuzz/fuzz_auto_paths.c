@@ -5,11 +5,12 @@
 
 #include "backend/auto.h"
 #include "core/mem.h"
+#include "core/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);
-	struct auto_paths paths = { 0 }, again = { 0 };
+	_cleanup_(auto_paths_free) struct auto_paths paths = { 0 }, again = { 0 };
 	_cleanup_free_ char *written = NULL;
 	struct err e = { 0 };
 	int r = auto_paths_read(text, &paths, &e);
@@ -22,5 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	written = auto_paths_format(&paths);
 	must(auto_paths_read(written, &again, &e) == 0);
 	must(again.direct == paths.direct && again.untrusted == paths.untrusted);
+	must(text_equal(again.wireguard, paths.wireguard));
+	must(text_equal(again.wireguard_v6, paths.wireguard_v6));
 	return 0;
 }

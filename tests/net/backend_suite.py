@@ -88,7 +88,7 @@ TYPES = {
     "auto": Type({"Type": "auto", "VNI": 124}, (4, 6, 46), {4: 50, 6: 70},
                  {4: "flannel.124", 6: "flannel-v6.124"},
                  "ip link add {device} address {mac} mtu {mtu} txqueuelen 0 type vxlan id 124 local {own}"
-                 " dev eth0 dstport 8472 nolearning", DIRECT, lease="vxlan", way={4: 0, 6: 0}),
+                 " dev eth0 dstport 8472 nolearning", make_peer=DIRECT, lease="vxlan", way={4: 0, 6: 0}),
     "wireguard": Type({"Type": "wireguard"}, (4, 6, 46), devices={4: "flannel-wg", 6: "flannel-wg-v6"}, **WIREGUARD),
     **{f"wireguard-{mode}": Type({"Type": "wireguard", "Mode": mode}, families,
                                  devices={4: "flannel-wg", 6: "flannel-wg"}, **WIREGUARD)

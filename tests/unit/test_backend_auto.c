@@ -34,11 +34,21 @@ static bool no_mac(void *arg, const char *name, struct mac *ret)
 	return false;
 }
 
+static int wg_key(void *arg, struct wg_key *ret_private, struct wg_key *ret_public, struct err *e)
+{
+	(void)arg, (void)e;
+	*ret_private = (struct wg_key){ { 1 } };
+	*ret_public = (struct wg_key){ { 2 } };
+	return 0;
+}
+
 static int try_open(const char *config, bool untrusted, struct backend **ret, struct err *e)
 {
-	struct backend_host host = {
-		.find_link = no_link, .find_mac = no_mac, .identity = "a host", .untrusted = untrusted
-	};
+	struct backend_host host = { .find_link = no_link,
+				     .find_mac = no_mac,
+				     .wg_key = wg_key,
+				     .identity = "a host",
+				     .untrusted = untrusted };
 	struct underlay underlay = { .ifindex = 3, .name = "eth0", .mtu_bytes = 1500 };
 	_cleanup_netconf_ struct netconf conf = { 0 };
 	struct subnet own;
@@ -94,7 +104,7 @@ static struct backend *open_auto(const char *config, bool untrusted)
 static int want_text(const struct backend *backend, const char *type, const char *paths_member,
 		     const struct underlay_path *paths, char *ret, size_t size)
 {
-	const struct underlay underlay = { .ifindex = 3, .device_ifindex = { 7, 8 } };
+	const struct underlay underlay = { .ifindex = 3, .device_ifindex = { 7, 8, 9, 10 } };
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT(4096);
 	_cleanup_lease_ struct lease lease = { .session = 5 };
 	struct wanted wanted = { 0 };
@@ -238,6 +248,69 @@ static void test_ways(void **state)
 	}
 }
 
+#define WG_KEY "AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+#define WG_DATA "{\"PublicKey\":\"" WG_KEY "\",\"Port\":51820}"
+#define WG(families) AUTO(families, ",\"WireGuard\":true")
+
+// WireGuard's devices come after those of vxlan, and a family that has none moves them.
+static void test_wireguard(void **state)
+{
+	static const struct {
+		const char *config;
+		const char *member;
+		bool untrusted; // we are
+		int r;
+		const char *text; // a part of it
+	} cases[] = {
+		{ WG(V4), "{\"Untrusted\":true,\"WireGuard\":" WG_DATA "}", false, 0,
+		  "wireguard: its host is on an untrusted segment\n" },
+		{ WG(V4), "{\"Direct\":true,\"WireGuard\":" WG_DATA "}", true, 0,
+		  "wireguard: this host is on an untrusted segment\n" },
+		{ WG(V4), "{\"Direct\":true,\"WireGuard\":" WG_DATA "}", false, 0,
+		  ROUTE_V4 "direct" SAME },
+		{ WG(DUAL), "{\"Untrusted\":true,\"WireGuard\":" WG_DATA ",\"WireGuardV6\":" WG_DATA "}",
+		  false, 0, "wireguard: its host is on an untrusted segment\n" },
+		{ WG(V4), "{\"Untrusted\":true}", false, -EOPNOTSUPP, "which its lease does not offer" },
+		{ WG(V4), NULL, true, -EOPNOTSUPP,
+		  "this host is on an untrusted segment and needs wireguard, which its" },
+		{ WG(V4), "{\"Untrusted\":true,\"WireGuard\":{\"PublicKey\":\"x\"}}", false,
+		  -EINVAL, "PublicKey" },
+		{ WG(V4), "{\"Untrusted\":true,\"WireGuard\":[]}", false, -EINVAL, "PublicKey" },
+		{ AUTO(V4, ""), "{\"Untrusted\":true,\"WireGuard\":" WG_DATA "}", false,
+		  -EOPNOTSUPP, "set Backend.WireGuard to true" },
+	};
+	static const struct underlay_path paths[UNDERLAY_FAMILY_COUNT] = { ON_LINK, ON_LINK };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct backend *backend = open_auto(cases[i].config, cases[i].untrusted);
+		bool is_dual = strstr(cases[i].config, "IPv6Network") != NULL;
+		char text[4096];
+		int r = want_text(backend, "vxlan", cases[i].member, paths, text, sizeof(text));
+		check(r == cases[i].r && strstr(text, cases[i].text), "case %zu: %d\n%s", i, r, text);
+		bool is_secure = r == 0 && strstr(text, "wireguard: ");
+		check(!is_secure || !strstr(text, "route "), "case %zu: in the clear:\n%s", i, text);
+		check(!is_secure || strstr(text, is_dual ? "dev 9" : "dev 8"), "case %zu:\n%s", i,
+		      text);
+		check(!is_secure || !is_dual || strstr(text, "dev 10"), "case %zu:\n%s", i, text);
+		backend_free(backend);
+	}
+	struct backend *backend = open_auto(WG(DUAL), false);
+	struct wanted_devices devices;
+	struct lease_attrs attrs;
+	backend_devices(backend, &devices);
+	assert_int_equal(devices.count, 4);
+	assert_string_equal(devices.devices[2].link.name, "flannel-wg");
+	assert_int_equal(backend_mtu_bytes(backend), 1420);
+	backend_attrs(backend, &attrs);
+	assert_string_equal(attrs.backend_type, "vxlan");
+	assert_non_null(strstr(
+		attrs.paths,
+		"\"WireGuard\":{\"PublicKey\":\"AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\""));
+	assert_non_null(strstr(attrs.paths, "\"WireGuardV6\":{"));
+	lease_attrs_free(&attrs);
+	backend_free(backend);
+}
+
 // ---- our own ----
 
 static void test_lease_and_devices(void **state)
@@ -331,6 +404,7 @@ static void test_config(void **state)
 	change(backend, AUTO(V4, ",\"VNI\":8,\"MTU\":1400"), 0, "Backend.VNI\n");
 	change(backend, AUTO(V4, ",\"VNI\":7,\"MTU\":60"), -EINVAL, "");
 	change(backend, AUTO(DUAL, ",\"VNI\":7"), 0, "EnableIPv6\n");
+	change(backend, WG(V4), 0, "Backend.WireGuard\nBackend.VNI\n");
 	change(backend, "{" V4 ",\"Backend\":{\"Type\":\"vxlan\"}}", 0, "Backend.Type\n");
 	backend_free(backend);
 }
@@ -339,6 +413,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_wireguard),
 		cmocka_unit_test(test_lease_and_devices),
 		cmocka_unit_test(test_paths_survive),
 		cmocka_unit_test(test_config),
