@@ -68,6 +68,11 @@ void nlmsg_put_u8(struct nlmsg *msg, uint16_t type, uint8_t value)
 	nlmsg_put(msg, type, &value, sizeof(value));
 }
 
+void nlmsg_put_u16(struct nlmsg *msg, uint16_t type, uint16_t value)
+{
+	nlmsg_put(msg, type, &value, sizeof(value));
+}
+
 void nlmsg_put_u32(struct nlmsg *msg, uint16_t type, uint32_t value)
 {
 	nlmsg_put(msg, type, &value, sizeof(value));
@@ -164,29 +169,41 @@ int nlmsg_next(const void *datagram, size_t len, size_t *offset, struct nlmsg_vi
 	return 1;
 }
 
+int nlattr_next(const void *data, size_t len, size_t *offset, uint16_t *ret_type,
+		struct nlattr_view *ret)
+{
+	struct nlattr header;
+	size_t left = len - *offset;
+	const uint8_t *at;
+
+	// Fewer bytes than a header at the end are padding, as the kernel's own parser has it.
+	if (left < sizeof(header))
+		return 0;
+	at = (const uint8_t *)data + *offset;
+	memcpy(&header, at, sizeof(header));
+	if (header.nla_len < sizeof(header) || header.nla_len > left)
+		return -EBADMSG;
+	*ret_type = header.nla_type & NLA_TYPE_MASK;
+	*ret = (struct nlattr_view){
+		.data = at + sizeof(header),
+		.len = header.nla_len - sizeof(header),
+	};
+	*offset += align4(header.nla_len) < left ? align4(header.nla_len) : left;
+	return 1;
+}
+
 int nlattr_index(const void *data, size_t len, struct nlattr_view *table, size_t count)
 {
-	const uint8_t *at = data;
-	struct nlattr header;
-	size_t type, step;
+	struct nlattr_view attr;
+	size_t offset = 0;
+	uint16_t type;
+	int r;
 
 	memset(table, 0, count * sizeof(*table));
-	// Fewer bytes than a header at the end are padding, as the kernel's own parser has it.
-	while (len >= sizeof(header)) {
-		memcpy(&header, at, sizeof(header));
-		if (header.nla_len < sizeof(header) || header.nla_len > len)
-			return -EBADMSG;
-		type = header.nla_type & NLA_TYPE_MASK;
+	while ((r = nlattr_next(data, len, &offset, &type, &attr)) > 0)
 		if (type < count)
-			table[type] = (struct nlattr_view){
-				.data = at + sizeof(header),
-				.len = header.nla_len - sizeof(header),
-			};
-		step = align4(header.nla_len) < len ? align4(header.nla_len) : len;
-		at += step;
-		len -= step;
-	}
-	return 0;
+			table[type] = attr;
+	return r;
 }
 
 static int copy_exact(const struct nlattr_view *attr, void *ret, size_t size)
@@ -231,6 +248,11 @@ int nlattr_be16(const struct nlattr_view *attr, uint16_t *ret)
 		return r;
 	*ret = ntohs(value);
 	return 0;
+}
+
+int nlattr_u64(const struct nlattr_view *attr, uint64_t *ret)
+{
+	return copy_exact(attr, ret, sizeof(*ret));
 }
 
 int nlattr_u32(const struct nlattr_view *attr, uint32_t *ret)

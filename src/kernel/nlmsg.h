@@ -26,6 +26,7 @@ void nlmsg_put_header(struct nlmsg *msg, const void *header,
 void nlmsg_put(struct nlmsg *msg, uint16_t type, const void *data, size_t len);
 void nlmsg_put_flag(struct nlmsg *msg, uint16_t type);
 void nlmsg_put_u8(struct nlmsg *msg, uint16_t type, uint8_t value);
+void nlmsg_put_u16(struct nlmsg *msg, uint16_t type, uint16_t value);
 void nlmsg_put_u32(struct nlmsg *msg, uint16_t type, uint32_t value);
 void nlmsg_put_be16(struct nlmsg *msg, uint16_t type, uint16_t host_order);
 void nlmsg_put_string(struct nlmsg *msg, uint16_t type, const char *text); // with its terminator
@@ -59,6 +60,10 @@ struct nlattr_view {
 	size_t len;
 };
 
+// Reads the attribute at *offset and moves past it. 1: there is one; 0: end; -EBADMSG: its length does not fit.
+int nlattr_next(const void *data, size_t len, size_t *offset, uint16_t *ret_type,
+		struct nlattr_view *ret);
+
 // Fills table[type] for the attributes in data[0..len) whose type is below count; of several of one type, the last.
 // All of table is written. -EBADMSG when an attribute's length does not fit.
 int nlattr_index(const void *data, size_t len, struct nlattr_view *table, size_t count);
@@ -68,6 +73,7 @@ int nlattr_u8(const struct nlattr_view *attr, uint8_t *ret);
 int nlattr_bool(const struct nlattr_view *attr, bool *ret); // a byte that is not zero
 int nlattr_u16(const struct nlattr_view *attr, uint16_t *ret);
 int nlattr_be16(const struct nlattr_view *attr, uint16_t *ret); // gives host order
+int nlattr_u64(const struct nlattr_view *attr, uint64_t *ret);
 int nlattr_u32(const struct nlattr_view *attr, uint32_t *ret);
 int nlattr_ip(const struct nlattr_view *attr, int family, struct ip *ret);
 int nlattr_mac(const struct nlattr_view *attr,

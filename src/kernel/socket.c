@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: one rtnetlink socket and the reading of many datagrams in one call.
+// Owns: one netlink socket and the reading of many datagrams in one call.
 
 #include "kernel/socket.h"
 
@@ -142,6 +142,11 @@ struct nlsock_ring *nlsock_ring_free(struct nlsock_ring *ring)
 	free(ring->senders);
 	free(ring);
 	return NULL;
+}
+
+void nlsock_ring_wipe(struct nlsock_ring *ring)
+{
+	explicit_bzero(ring->data, ring->slots * ring->slot_bytes);
 }
 
 int nlsock_receive(struct nlsock *sock, struct nlsock_ring *ring, bool wait)

@@ -48,6 +48,9 @@ static inline void nlsock_ring_freep(struct nlsock_ring **ring)
 	nlsock_ring_free(*ring);
 }
 
+// Overwrites what was received: it held secrets.
+void nlsock_ring_wipe(struct nlsock_ring *ring);
+
 // Reads what is there into the ring. wait: for the first datagram, at most NLSOCK_TIMEOUT_S.
 // The number of datagrams (>= 1), -EAGAIN when there is none, -ENOBUFS when the kernel had to drop some.
 int nlsock_receive(struct nlsock *sock, struct nlsock_ring *ring, bool wait);

@@ -64,6 +64,7 @@ struct wg_state {
 // One write. Removing one that is not there is fine.
 struct wg_change {
 	bool remove;
+	bool only_greet; // nothing but a handshake
 	struct wg_peer peer;
 };
 

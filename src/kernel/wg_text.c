@@ -16,7 +16,7 @@
 // ---- requests ----
 
 #define SETTINGS_MAX 128
-#define PEER_MAX 512
+#define PEER_MAX 896
 #define HEX_MAX (2 * WG_KEY_BYTES + 1)
 
 // Room was made for all of it: a buffer that grows would leave keys behind where it was before.
@@ -38,6 +38,20 @@ static void add_key(struct wg_text *text, const char *name, const struct wg_key 
 	explicit_bzero(hex, sizeof(hex));
 }
 
+static void add_update(struct wg_text *text, const struct wg_peer *peer, uint16_t keepalive_s)
+{
+	add_key(text, "public_key", &peer->public_key);
+	add(text, "update_only=true\npersistent_keepalive_interval=%u\n", keepalive_s);
+}
+
+// A keepalive that is switched on is sent at once, and with it the handshake. Before that it is off.
+static void add_greeting(struct wg_text *text, const struct wg_peer *peer)
+{
+	add_update(text, peer, peer->keepalive_s ? peer->keepalive_s : 1);
+	if (peer->keepalive_s == 0)
+		add_update(text, peer, 0);
+}
+
 static void add_peer(struct wg_text *text, const struct wg_peer *peer, const struct wg_key *preshared)
 {
 	char ip[IP_STR_MAX], net[IPNET_STR_MAX];
@@ -47,16 +61,16 @@ static void add_peer(struct wg_text *text, const struct wg_peer *peer, const str
 		add(text, "endpoint=[%s]:%u\n", ip_str(&peer->endpoint, ip), peer->port);
 	else if (ip_is_set(&peer->endpoint))
 		add(text, "endpoint=%s:%u\n", ip_str(&peer->endpoint, ip), peer->port);
+	// A peer that is new drops packets until all of its lines were read: one that is greeted gets its addresses then.
+	if (peer->greet)
+		add_update(text, peer, 0);
 	add(text, "replace_allowed_ips=true\n");
 	for (size_t i = 0; i < peer->allowed_count; i++)
 		add(text, "allowed_ip=%s\n", ipnet_str(&peer->allowed[i], net));
-	// A keepalive that is switched on is sent at once, and with it the handshake.
-	if (peer->greet && peer->keepalive_s == 0) {
-		add(text, "persistent_keepalive_interval=1\n");
-		add_key(text, "public_key", &peer->public_key);
-		add(text, "update_only=true\n");
-	}
-	add(text, "persistent_keepalive_interval=%u\n", peer->keepalive_s);
+	if (peer->greet)
+		add_greeting(text, peer);
+	else
+		add(text, "persistent_keepalive_interval=%u\n", peer->keepalive_s);
 }
 
 void wg_text_set(const struct wg_settings *settings, const struct wg_key *preshared_key,
@@ -70,6 +84,11 @@ void wg_text_set(const struct wg_settings *settings, const struct wg_key *presha
 		add(&text, "listen_port=%u\n", settings->listen_port);
 	}
 	for (size_t i = 0; i < count; i++) {
+		if (changes[i].only_greet) {
+			add_update(&text, &changes[i].peer, 0);
+			add_greeting(&text, &changes[i].peer);
+			continue;
+		}
 		if (!changes[i].remove) {
 			add_peer(&text, &changes[i].peer, preshared_key);
 			continue;

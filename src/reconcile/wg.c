@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/strbuf.h"
 #include "io/launch.h"
+#include "kernel/wg_netlink.h"
 #include "kernel/wg_text.h"
 #include "reconcile/wg_socket.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #define PROGRAM "wireguard-go"
+#define READ_TRIES 5 // of a device whose peers change while it is read
 
 struct wg_device {
 	uint32_t ifindex; // 0: none is attached
@@ -30,6 +32,9 @@ struct call {
 	bool settings;
 	struct wg_change *changes;
 	size_t count;
+	size_t written; // of them, by the kernel
+	bool is_begun;
+	unsigned int tries;
 	wg_peer_fn *peer;
 	wg_read_fn *read_done;
 	wg_write_fn *write_done;
@@ -41,6 +46,8 @@ struct wg {
 	struct wg_device devices[WG_DEVICES_MAX];
 	struct call *first, **last;
 	struct timer *timer; // begins the first call
+
+	struct wg_netlink *kernel; // NULL: no device of ours is the kernel's
 
 	// of the first call
 	struct wg_settings settings; // as they were when it began
@@ -153,6 +160,45 @@ static void ask(struct wg *wg, const struct wg_device *device, const struct call
 	wg->socket = wg_socket_ask(wg->loop, device->name, request, len, &wg->reader, on_answer, wg);
 }
 
+// ---- in the kernel ----
+
+// A key costs the kernel some 0.1 ms, so a slice at a time.
+static void write_slice(struct wg *wg, struct call *call)
+{
+	size_t count = call->count - call->written;
+	struct err e = { 0 };
+	if (count > WG_NETLINK_CHANGES_MAX)
+		count = WG_NETLINK_CHANGES_MAX;
+	int r = wg_netlink_set(wg->kernel, call->ifindex,
+			       call->settings && call->written == 0 ? &wg->settings : NULL,
+			       &wg->settings.preshared_key, call->changes + call->written, count, &e);
+	call->written += count;
+	if (r == 0 && call->written < call->count)
+		timer_start(wg->timer, 0);
+	else
+		finish(wg, r, NULL, &e);
+}
+
+static void read_slice(struct wg *wg, struct call *call)
+{
+	struct wg_state state = { 0 };
+	struct err e = { 0 };
+	int r = call->is_begun ? 0
+			       : wg_netlink_read(wg->kernel, call->ifindex, &wg->settings,
+						 call->peer, call->arg, &e);
+	call->is_begun = true;
+	if (r == 0)
+		r = wg_netlink_step(wg->kernel, &state, &e);
+	if (r == -EINTR && ++call->tries < READ_TRIES) {
+		call->is_begun = false;
+		r = 1;
+	}
+	if (r > 0)
+		timer_start(wg->timer, 0);
+	else
+		finish(wg, r, r == 0 ? &state : NULL, &e);
+}
+
 static void on_timer(void *arg)
 {
 	struct wg *wg = arg;
@@ -163,7 +209,12 @@ static void on_timer(void *arg)
 		return;
 	}
 	wg->settings = device->settings;
-	ask(wg, device, call);
+	if (device->in_user_space)
+		ask(wg, device, call);
+	else if (call->is_read)
+		read_slice(wg, call);
+	else
+		write_slice(wg, call);
 }
 
 void wg_read(struct wg *wg, uint32_t ifindex, wg_peer_fn *fn, wg_read_fn *done, void *arg)
@@ -256,11 +307,11 @@ int wg_attach(struct wg *wg, const struct link *link, const struct wg_settings *
 	if (!at)
 		return err_set(e, -ENOSPC, "%s: more than %d devices", link->name, WG_DEVICES_MAX);
 	bool in_user_space = strcmp(link->kind, WG_KIND) != 0;
-	if (!in_user_space)
-		return err_set(e, -EOPNOTSUPP,
-			       "%s: this version cannot drive the kernel's WireGuard; unload its module, so that " PROGRAM
-			       " is used",
-			       link->name);
+	if (!in_user_space && !wg->kernel) {
+		int r = wg_netlink_open(&wg->kernel, e);
+		if (r < 0)
+			return err_wrap(e, "%s", link->name);
+	}
 	if (in_user_space && !wg_socket_is_answered(link->name))
 		return err_set(e, -EEXIST,
 			       "%s is there, and nobody answers at " WG_SOCKET_DIR
@@ -273,6 +324,13 @@ int wg_attach(struct wg *wg, const struct link *link, const struct wg_settings *
 	(void)text_copy(at->name, sizeof(at->name), link->name);
 	at->settings = *settings;
 	return 0;
+}
+
+void wg_set_settings(struct wg *wg, uint32_t ifindex, const struct wg_settings *settings)
+{
+	for (size_t i = 0; i < WG_DEVICES_MAX; i++)
+		if (ifindex != 0 && wg->devices[i].ifindex == ifindex)
+			wg->devices[i].settings = *settings;
 }
 
 const char *wg_engine(const struct wg *wg)
@@ -290,6 +348,7 @@ struct wg *wg_free(struct wg *wg)
 	while (wg->first)
 		fail(wg, -ECANCELED, "it is too late");
 	timer_free(wg->timer);
+	wg_netlink_close(wg->kernel);
 	launch_free(wg->launch);
 	explicit_bzero(wg->devices, sizeof(wg->devices));
 	free(wg);

@@ -24,6 +24,8 @@ bool wg_was_launched(const struct wg *wg, const char *device);
 // The device is there. Settings are copied. -EEXIST: it is a TUN that nobody answers for.
 int wg_attach(struct wg *wg, const struct link *link, const struct wg_settings *settings,
 	      struct err *e);
+// What writes use from now on.
+void wg_set_settings(struct wg *wg, uint32_t ifindex, const struct wg_settings *settings);
 // "kernel" or "wireguard-go"; NULL: no device is attached.
 const char *wg_engine(const struct wg *wg);
 

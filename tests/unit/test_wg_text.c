@@ -196,10 +196,11 @@ static void test_error_answer(void **state)
 static void test_request(void **state)
 {
 	const struct wg_settings settings = { .private_key = key_of(1), .listen_port = 51820 };
-	struct wg_change changes[3] = {
+	struct wg_change changes[4] = {
 		{ .peer = { .public_key = key_of(1), .port = 5, .keepalive_s = 9 } },
 		{ .remove = true, .peer = { .public_key = key_of(1) } },
-		{ .peer = { .public_key = key_of(1), .greet = true } }
+		{ .peer = { .public_key = key_of(1), .greet = true } },
+		{ .only_greet = true, .peer = { .public_key = key_of(1), .keepalive_s = 25 } },
 	};
 	struct wg_key none = { 0 };
 	struct wg_text text;
@@ -212,15 +213,18 @@ static void test_request(void **state)
 	wg_peer_allow(&changes[0].peer, &net);
 	wg_text_set(&settings, &none, changes, ARRAY_SIZE(changes), &text);
 	_cleanup_free_ char *copy = xstrndup(text.data, text.len);
-	assert_string_equal(copy,
-			    "set=1\nprivate_key=" HEX_B "\nlisten_port=51820\n"
-			    "public_key=" HEX_B "\npreshared_key=" HEX_0 "\nendpoint=[2001:db8::1]:5\n"
-			    "replace_allowed_ips=true\nallowed_ip=10.1.2.0/24\nallowed_ip=fd00::/64\n"
-			    "persistent_keepalive_interval=9\n"
-			    "public_key=" HEX_B "\nremove=true\n"
-			    "public_key=" HEX_B "\npreshared_key=" HEX_0 "\nreplace_allowed_ips=true\n"
-			    "persistent_keepalive_interval=1\npublic_key=" HEX_B "\nupdate_only=true\n"
-			    "persistent_keepalive_interval=0\n\n");
+	assert_string_equal(
+		copy, "set=1\nprivate_key=" HEX_B "\nlisten_port=51820\n"
+		      "public_key=" HEX_B "\npreshared_key=" HEX_0 "\nendpoint=[2001:db8::1]:5\n"
+		      "replace_allowed_ips=true\nallowed_ip=10.1.2.0/24\nallowed_ip=fd00::/64\n"
+		      "persistent_keepalive_interval=9\n"
+		      "public_key=" HEX_B "\nremove=true\n"
+		      "public_key=" HEX_B "\npreshared_key=" HEX_0 "\npublic_key=" HEX_B "\n"
+		      "update_only=true\npersistent_keepalive_interval=0\nreplace_allowed_ips=true\n"
+		      "public_key=" HEX_B "\nupdate_only=true\npersistent_keepalive_interval=1\n"
+		      "public_key=" HEX_B "\nupdate_only=true\npersistent_keepalive_interval=0\n"
+		      "public_key=" HEX_B "\nupdate_only=true\npersistent_keepalive_interval=0\n"
+		      "public_key=" HEX_B "\nupdate_only=true\npersistent_keepalive_interval=25\n\n");
 	wg_text_free(&text);
 	assert_null(text.data);
 }
