@@ -61,12 +61,19 @@ static bool no_mac(void *arg, const char *name, struct mac *ret)
 	return false;
 }
 
+static int any_key(void *arg, struct wg_key *ret_private, struct wg_key *ret_public, struct err *e)
+{
+	(void)arg, (void)ret_private, (void)ret_public, (void)e;
+	return 0;
+}
+
 // As a host would that has all addresses and the largest MTU, so that only the config is judged.
 static int try_backend(const struct netconf *conf, struct err *e)
 {
 	static const struct backend_host host = {
 		.find_link = no_link,
 		.find_mac = no_mac,
+		.wg_key = any_key,
 		.identity = "check-config",
 		.allows_commands = true,
 	};
@@ -102,6 +109,7 @@ int check_config(const char *path, struct strbuf *out, struct err *e)
 		return err_wrap(e, "%s", is_stdin ? "standard input" : path);
 	describe_family("IPv4", &conf.v4, out);
 	describe_family("IPv6", &conf.v6, out);
-	(void)strbuf_printf(out, "backend %s %s\n", conf.backend_type, conf.backend);
+	_cleanup_free_ char *backend = netconf_backend_shown(conf.backend);
+	(void)strbuf_printf(out, "backend %s %s\n", conf.backend_type, backend);
 	return 0;
 }

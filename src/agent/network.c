@@ -33,10 +33,11 @@ static void publish(struct network *network, const char *event, json_t *members)
 static void on_config(void *arg, const struct netconf *conf, const char *text)
 {
 	struct network *network = arg;
-	log_info("%s: config %s", network->who, text);
+	_cleanup_free_ char *shown = netconf_text_shown(text);
+	log_info("%s: config %s", network->who, shown);
 	memset(&network->config_error, 0, sizeof(network->config_error));
 	state_file_changed(network->state_file, STATE_OWN);
-	publish(network, "config", json_pack("{s:s}", "config", text));
+	publish(network, "config", json_pack("{s:s}", "config", shown));
 	if (network->backend)
 		take_config(network, conf);
 	else

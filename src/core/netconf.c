@@ -342,3 +342,42 @@ bool netconf_family_fits(const struct netconf_family *family, const struct ipnet
 	       ip_compare(&subnet->addr, &family->subnet_min) >= 0 &&
 	       ip_compare(&subnet->addr, &family->subnet_max) <= 0;
 }
+
+// ---- for people ----
+
+static void hide_secrets(json_t *backend)
+{
+	const char *name;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe(backend, next, name, value) {
+		if (json_name_matches(name, "PSK"))
+			json_object_set_new(backend, name, json_string("(hidden)"));
+	}
+}
+
+static char *shown(const char *text, bool is_backend)
+{
+	_cleanup_json_ json_t *object = NULL;
+	json_t *backend;
+
+	if (json_read(text, strlen(text), NETCONF_TEXT_MAX, &object, NULL) < 0 ||
+	    !json_is_object(object))
+		return xstrdup("(unreadable)");
+	backend = is_backend ? object : json_member(object, "Backend");
+	if (!backend || !json_member(backend, "PSK"))
+		return xstrdup(text);
+	hide_secrets(backend);
+	return json_text(object);
+}
+
+char *netconf_text_shown(const char *text)
+{
+	return shown(text, false);
+}
+
+char *netconf_backend_shown(const char *backend)
+{
+	return shown(backend, true);
+}

@@ -37,6 +37,10 @@ void netconf_free(struct netconf *conf);
 void netconf_copy(const struct netconf *src, struct netconf *ret);
 #define _cleanup_netconf_ _cleanup_(netconf_free)
 
+// The same as text that may be logged: with the secrets of Backend hidden. Caller frees. What is no config comes back as "(unreadable)".
+char *netconf_text_shown(const char *text);
+char *netconf_backend_shown(const char *backend); // of the Backend object alone
+
 // How many subnets a family offers; 0 when SubnetMin > SubnetMax or the family is off. Saturates at UINT64_MAX.
 uint64_t netconf_family_subnets(const struct netconf_family *family);
 // Is this a subnet that the family may lease: right length, between min and max.

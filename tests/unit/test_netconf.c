@@ -343,6 +343,28 @@ static void test_fits(void **state)
 	assert_false(netconf_family_fits(&conf.v6, &none));
 }
 
+static void test_secrets_are_not_shown(void **state)
+{
+	static const struct {
+		const char *text, *shown;
+	} cases[] = {
+		{ "{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"wireguard\",\"PSK\":\"c2VjcmV0\"}}",
+		  "{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"wireguard\",\"PSK\":\"(hidden)\"}}" },
+		{ "{\"backend\":{\"psk\":\"c2VjcmV0\",\"Psk\":7}}",
+		  "{\"backend\":{\"psk\":\"(hidden)\",\"Psk\":\"(hidden)\"}}" },
+		{ "{ \"Network\": \"10.1.0.0/16\" }", "{ \"Network\": \"10.1.0.0/16\" }" },
+		{ "{\"Backend\":[\"PSK\"]}", "{\"Backend\":[\"PSK\"]}" },
+		{ "c2VjcmV0", "(unreadable)" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *shown = netconf_text_shown(cases[i].text);
+		assert_string_equal(shown, cases[i].shown);
+	}
+	_cleanup_free_ char *backend = netconf_backend_shown("{\"PSK\":\"c2VjcmV0\"}");
+	assert_string_equal(backend, "{\"PSK\":\"(hidden)\"}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_count_and_fit),
 		cmocka_unit_test(test_count_of_made_up_families),
 		cmocka_unit_test(test_fits),
+		cmocka_unit_test(test_secrets_are_not_shown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
