@@ -217,8 +217,10 @@ struct agent *agent_free(struct agent *agent)
 {
 	if (!agent)
 		return NULL;
-	for (struct network *network = agent->networks; network; network = network->next)
+	for (struct network *network = agent->networks; network; network = network->next) {
 		view_plan_end(network);
+		wg_rotate_end(network);
+	}
 	// While those who wait for an address are there.
 	for (struct network *network = agent->networks; network; network = network->next)
 		addresses_close(network);

@@ -108,6 +108,7 @@ struct network {
 	char *ipam_journal;
 	struct err ipam_error;
 
+	struct rotation *rotation; // of the WireGuard key; NULL: none is under way
 	struct reconcile *reconcile;
 	bool peers_known;
 	bool peers_partial;		// more of them are coming
@@ -204,6 +205,7 @@ json_t *network_peers_next(struct network *network, struct network_peers *iterat
 struct network_peers *network_peers_close(struct network_peers *iterator);
 struct peer_counts {
 	size_t total, programmed, failed, ignored, held, rejected;
+	size_t silent; // of those that are programmed
 };
 struct peer_counts count_peers(const struct network *network);
 extern const char *const kind_names[KERNEL_KIND_COUNT];
@@ -217,6 +219,10 @@ void view_udp_metrics(struct strbuf *out, const struct network *network);
 // ---- view_plan.c ----
 void view_plan(void *arg, api_plan_fn *done, void *done_arg);
 void view_plan_end(struct network *network); // it goes: who waits for its plan is told
+// ---- wg_rotate.c ----
+void wg_rotate(void *arg, api_rotate_fn *done, void *done_arg);
+void wg_rotate_note_lease(struct network *network); // it was read or written
+void wg_rotate_end(struct network *network);	    // it goes: who waits is told
 // ---- view_metrics.c ----
 void view_metrics(void *arg, struct strbuf *out);
 // ---- view_host.c ----

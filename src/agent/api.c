@@ -270,6 +270,28 @@ static void serve_plan(struct api *api, struct http_exchange *exchange)
 		api->view->plan(scope, on_plan, job);
 }
 
+// ---- another key for WireGuard ----
+
+static void on_rotated(void *arg, int r, json_t *answer, const struct err *e)
+{
+	struct http_exchange *exchange = arg;
+
+	if (r < 0)
+		answer_error(exchange, r == -EOPNOTSUPP ? 400 : 503, err_msg(e));
+	else
+		answer_json(exchange, 200, answer);
+}
+
+static void serve_rotate(struct api *api, struct http_exchange *exchange)
+{
+	void *scope;
+
+	if (strcmp(http_exchange_method(exchange), "POST") != 0)
+		answer_error(exchange, 405, "only POST is understood here");
+	else if (select_scope(api, exchange, &scope))
+		api->view->rotate(scope, on_rotated, exchange);
+}
+
 // ---- watch ----
 
 static int watcher_next(void *arg, struct strbuf *out)
@@ -436,6 +458,7 @@ static const struct route {
 	{ "/agent/v1/plan", false, false, serve_plan },
 	{ "/agent/v1/watch", false, false, serve_watch },
 	{ "/agent/v1/log", false, true, serve_log },
+	{ "/agent/v1/wireguard/rotate", false, true, serve_rotate },
 };
 
 #define IPAM_PATH "/agent/v1/ipam/"

@@ -25,6 +25,9 @@ struct http_exchange;
 // agent_view.plan returns. Exactly once for each call of it, and not after api_free.
 typedef void api_plan_fn(void *done_arg, int r, json_t *plan, const struct err *e);
 
+// answer: {"public_key","old_public_key","took_ms"}, taken over; NULL with r < 0 and e. As api_plan_fn otherwise.
+typedef void api_rotate_fn(void *done_arg, int r, json_t *answer, const struct err *e);
+
 // What the agent tells about itself. All functions get the `arg` of api_new, or what select made of it, and run in the loop. New references.
 struct agent_view {
 	json_t *(*status)(void *arg);
@@ -42,6 +45,8 @@ struct agent_view {
 	void (*plan)(void *arg, api_plan_fn *done, void *done_arg);
 	// Requests below /agent/v1/ipam/, with the arg of api_new: answers them, at once or later. NULL: there are none.
 	void (*ipam)(void *arg, struct http_exchange *exchange);
+	// Asynchronous: another key for WireGuard. -EBUSY: one is being made.
+	void (*rotate)(void *arg, api_rotate_fn *done, void *done_arg);
 	// false: adds why, one reason a line.
 	bool (*ready)(void *arg, struct strbuf *reasons);
 	void (*metrics)(void *arg, struct strbuf *out); // with io/metrics.h

@@ -80,6 +80,7 @@ static void on_lease(void *arg, enum fabric_lease_state state, const struct leas
 	tell_lease(network, state, lease, why);
 	addresses_lease(network, state, lease, why && why->code != 0 ? why->msg : NULL);
 	state_file_changed(network->state_file, STATE_OWN);
+	wg_rotate_note_lease(network);
 	if (!lease)
 		return;
 	// From the first confirmed lease on the peers are the store's, not a cache's.
@@ -499,6 +500,7 @@ void network_leave(struct network *network)
 	network->no_peers = lease_set_new();
 	view_plan_end(network);
 	addresses_close(network);
+	wg_rotate_end(network);
 	network->state_file = state_file_delete(network->state_file);
 	network->fabric = fabric_free(network->fabric);
 	network->registry = registry_free(network->registry);
@@ -521,6 +523,7 @@ struct network *network_free(struct network *network)
 		return NULL;
 	view_plan_end(network);
 	addresses_close(network);
+	wg_rotate_end(network);
 	timer_free(network->gone_timer);
 	timer_free(network->bring_up_timer);
 	udp_process_free(network->udp);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 void view_set_text(json_t *object, const char *name, const char *value)
 {
@@ -83,6 +84,30 @@ static json_t *describe_lease(const struct lease *lease)
 	return object;
 }
 
+// Of a peer of WireGuard. One that is called and does not answer is in trouble, whoever's fault that is.
+static void set_heard(json_t *object, const struct network *network, const struct wanted *wanted,
+		      bool is_fine)
+{
+	struct wg_heard heard;
+	char text[256], age[32] = "";
+	if (!reconcile_heard(network->reconcile, wanted, &heard))
+		return;
+	int64_t age_s = time(NULL) - heard.handshake_s;
+	json_object_set_new(object, "handshake_age_s",
+			    heard.handshake_s == 0 ? json_null()
+						   : json_integer(age_s > 0 ? age_s : 0));
+	if (!is_fine || heard.silent_ms == 0)
+		return;
+	if (heard.handshake_s != 0)
+		(void)text_format(age, sizeof(age), "for %lld s", (long long)age_s);
+	(void)text_format(
+		text, sizeof(text),
+		"no handshake%s%s, though packets wait for one: is its weftd or flanneld up, its UDP port open, and PSK the same here and there?",
+		*age ? " " : "", age);
+	view_set_text(object, "state", "silent");
+	view_set_text(object, "error", text);
+}
+
 json_t *view_peer(struct network *network, const struct lease *lease)
 {
 	json_t *object = describe_lease(lease);
@@ -102,6 +127,7 @@ json_t *view_peer(struct network *network, const struct lease *lease)
 	view_set_text(object, "path", wanted.path);
 	view_set_text(object, "why", wanted.why);
 	view_set_text(object, "error", trouble ? trouble->text : "");
+	set_heard(object, network, &wanted, trouble == NULL);
 	return object;
 }
 
@@ -272,6 +298,7 @@ struct peer_counts count_peers(const struct network *network)
 		.ignored = trouble_count(trouble, true),
 		.held = fabric_peer_count(network->fabric, FABRIC_PEER_HELD),
 		.rejected = fabric_peer_count(network->fabric, FABRIC_PEER_REJECTED),
+		.silent = reconcile_silent_peers(network->reconcile),
 	};
 	size_t odd = counts.failed + counts.ignored + extension_peers_pending(network->extension);
 	counts.programmed = reconcile_is_synced(network->reconcile) && counts.total > odd
@@ -290,6 +317,7 @@ static json_t *view_peer_counts(const struct network *network)
 	view_set_number(object, "held", counts.held);
 	view_set_number(object, "rejected", counts.rejected);
 	view_set_number(object, "ignored", counts.ignored);
+	view_set_number(object, "silent", counts.silent);
 	return object;
 }
 

@@ -241,6 +241,7 @@ const struct agent_view agent_view_of_agent = {
 	.peers_close = view_peers_close,
 	.plan = view_plan,
 	.ipam = ipam_api_serve,
+	.rotate = wg_rotate,
 	.ready = view_ready,
 	.metrics = view_metrics,
 };

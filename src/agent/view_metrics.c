@@ -94,11 +94,9 @@ static void sample_peers(const struct samples *samples, struct network *network)
 	const struct {
 		const char *state;
 		size_t count;
-	} states[] = { { "programmed", counts.programmed },
-		       { "failed", counts.failed },
-		       { "ignored", counts.ignored },
-		       { "held", counts.held },
-		       { "rejected", counts.rejected } };
+	} states[] = { { "programmed", counts.programmed }, { "failed", counts.failed },
+		       { "ignored", counts.ignored },	    { "held", counts.held },
+		       { "rejected", counts.rejected },	    { "silent", counts.silent } };
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
 		sample(samples, network, "weft_peers",
 		       &(struct metric_label){ "state", states[i].state }, (double)states[i].count);

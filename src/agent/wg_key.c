@@ -80,6 +80,8 @@ int wg_key_open(const char *directory, struct wg_key *ret_private, struct wg_key
 	}
 	if (r == 0)
 		r = secret_file_check(path, e);
+	if (r == -EPERM) // of a file, not of what the agent may do
+		e->code = r = -EACCES;
 	if (r == 0)
 		r = read_key(path, &key, e);
 	if (r == 0) {

@@ -127,6 +127,16 @@ int backend_set_netconf(struct backend *backend, const struct netconf *conf, str
 	return backend->ops->update ? backend->ops->update(backend, config, restart, e) : 0;
 }
 
+int backend_set_wg_key(struct backend *backend, const struct wg_key *private_key,
+		       const struct wg_key *public_key, struct err *e)
+{
+	if (!backend->ops->set_wg_key)
+		return err_set(e, -EOPNOTSUPP, "the backend is %s, which has no WireGuard key",
+			       backend->ops->name);
+	backend->ops->set_wg_key(backend, private_key, public_key);
+	return 0;
+}
+
 void backend_attrs(const struct backend *backend, struct lease_attrs *ret)
 {
 	memset(ret, 0, sizeof(*ret));

@@ -44,6 +44,10 @@ const struct netconf *backend_netconf(const struct backend *backend);
 int backend_set_netconf(struct backend *backend, const struct netconf *conf, struct strbuf *restart,
 			struct err *e);
 
+// The host's WireGuard key is another. -EOPNOTSUPP: this backend has none.
+int backend_set_wg_key(struct backend *backend, const struct wg_key *private_key,
+		       const struct wg_key *public_key, struct err *e);
+
 // What our lease says of us: public addresses, type, data. Caller frees with lease_attrs_free.
 void backend_attrs(const struct backend *backend, struct lease_attrs *ret);
 // For containers: FLANNEL_MTU.
@@ -89,7 +93,9 @@ struct backend_ops {
 		      struct err *e);
 	// The subnet, the underlay or the public addresses of base were set. Also before open. NULL: nobody copied them.
 	void (*moved)(struct backend *backend);
-	void (*close)(struct backend *backend); // NULL: nothing to free
+	void (*set_wg_key)(struct backend *backend, const struct wg_key *private_key,
+			   const struct wg_key *public_key); // NULL: it has none
+	void (*close)(struct backend *backend);		     // NULL: nothing to free
 };
 
 struct backend {

@@ -188,6 +188,15 @@ static int wireguard_open(struct backend *backend, const json_t *object,
 	return 0;
 }
 
+static void wireguard_set_key(struct backend *backend, const struct wg_key *private_key,
+			      const struct wg_key *public_key)
+{
+	struct wireguard *wireguard = (struct wireguard *)backend;
+	wireguard->public_key = *public_key;
+	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++)
+		wireguard->settings[family].private_key = *private_key;
+}
+
 static void wireguard_close(struct backend *backend)
 {
 	struct wireguard *wireguard = (struct wireguard *)backend;
@@ -430,5 +439,6 @@ const struct backend_ops backend_wireguard = {
 	.devices = wireguard_devices,
 	.want = wireguard_want,
 	.update = wireguard_update,
+	.set_wg_key = wireguard_set_key,
 	.close = wireguard_close,
 };

@@ -129,6 +129,7 @@ enum cli_exit doctor_run(struct cli *cli);
 enum cli_exit cleanup_run(struct cli *cli);
 enum cli_exit docker_opts(struct cli *cli);
 enum cli_exit log_run(struct cli *cli);
+enum cli_exit wg_rotate_run(struct cli *cli);
 enum cli_exit version_run(struct cli *cli);
 
 // The flags as a set with the targets in options, which must be zero. uses picks the tables.

@@ -110,6 +110,9 @@ const struct command commands[] = {
 	  "write the options by which Docker uses this host's subnet",
 	  "As flannel's mk-docker-opts.sh, to the byte; DOCKER_OPT_* in the environment are included. Says so\n"
 	  "when docker0 has another address, for Docker then runs with a lease that is another's by now.\n" },
+	{ "wg rotate", "", 0, 0, USE_AGENT, wg_rotate_run, "give this host another WireGuard key",
+	  "The new key goes into the host's lease, and peers take it over from there; packets wait for it\n"
+	  "and are not lost. Refused while the store is not reached. Exit code 1 when the old key was kept.\n" },
 	{ "help", "[COMMAND]", 0, 2, 0, help_run, "explain weft or one of its commands", "" },
 	{ "version", "", 0, 0, 0, version_run, "print the version", "" },
 };

@@ -135,7 +135,8 @@ static void peer_problems(const json_t *status)
 	} kinds[] = { { "failed", "could not be programmed; retried" },
 		      { "rejected", "break a rule and are not programmed" },
 		      { "ignored", "are of another backend and are not programmed" },
-		      { "held", "are gone from the store and kept for a moment" } };
+		      { "held", "are gone from the store and kept for a moment" },
+		      { "silent", "do not answer the handshakes of WireGuard" } };
 	const json_t *peers = show_member(status, "peers");
 	bool is_first = true;
 	char text[128];
@@ -193,7 +194,8 @@ static bool has_problems(const json_t *status)
 	       *show_text(show_member(status, "network"), "error") ||
 	       *show_text(show_member(status, "backend"), "error") ||
 	       show_number(peers, "failed") + show_number(peers, "rejected") +
-			       show_number(peers, "ignored") + show_number(peers, "held") >
+			       show_number(peers, "ignored") + show_number(peers, "held") +
+			       show_number(peers, "silent") >
 		       0;
 }
 
@@ -284,6 +286,9 @@ static void print_backend(const json_t *status)
 
 	label("backend");
 	printf("%s", *show_text(backend, "type") ? show_text(backend, "type") : "none");
+	if (*show_text(backend, "engine"))
+		printf(" by %s%s", strcmp(show_text(backend, "engine"), "kernel") == 0 ? "the " : "",
+		       show_text(backend, "engine"));
 	if (json_is_object(interface))
 		printf(" over %s (%s, mtu %lld)", show_text(interface, "name"),
 		       peer_list_pair(interface, "ip", "ipv6", ips, sizeof(ips)),
@@ -295,9 +300,10 @@ static void print_backend(const json_t *status)
 		       (long long)show_number(device, "mtu"));
 		if (*show_text(device, "mac"))
 			printf(", mac %s", show_text(device, "mac"));
+		if (show_number(device, "vni") > 0)
+			printf(", vni %lld", (long long)show_number(device, "vni"));
 		if (show_number(device, "port") > 0)
-			printf(", vni %lld, port %lld", (long long)show_number(device, "vni"),
-			       (long long)show_number(device, "port"));
+			printf(", port %lld", (long long)show_number(device, "port"));
 		putchar('\n');
 	}
 	if (*show_text(backend, "engine")) {
@@ -380,14 +386,28 @@ static void print_addresses(const json_t *status)
 
 // ---- the table of peers ----
 
+// Of a peer of WireGuard: when it was last heard.
+static const char *describe_handshake(const json_t *peer, char *buf, size_t size)
+{
+	char age[SHOW_DURATION_MAX];
+
+	if (!json_is_integer(show_member(peer, "handshake_age_s")))
+		return "no handshake yet";
+	(void)text_format(buf, size, "handshake %s ago",
+			  show_duration((uint64_t)show_number(peer, "handshake_age_s"), age));
+	return buf;
+}
+
 static void add_peer(struct table *table, const json_t *peer, bool of_several)
 {
-	char subnet[160], owner[160];
+	char subnet[160], owner[160], handshake[64];
 	const char *key = show_text(peer, "key");
 	bool has_subnet = *show_text(peer, "subnet") || *show_text(peer, "ipv6_subnet");
 	const char *remark = *show_text(peer, "error") ? show_text(peer, "error")
 						       : show_text(peer, "why");
 
+	if (!*remark && show_member(peer, "handshake_age_s"))
+		remark = describe_handshake(peer, handshake, sizeof(handshake));
 	if (of_several)
 		table_add(table, show_text(peer, "network"));
 	table_add(table, has_subnet || !*key ? peer_list_pair(peer, "subnet", "ipv6_subnet", subnet,

@@ -49,7 +49,8 @@ bool status_networks_trouble(const json_t *network, char *ret, size_t size)
 	const char *config = show_text(show_member(network, "network"), "error");
 	const char *backend = show_text(show_member(network, "backend"), "error");
 	json_int_t count = show_number(peers, "failed") + show_number(peers, "rejected") +
-			   show_number(peers, "ignored") + show_number(peers, "held");
+			   show_number(peers, "ignored") + show_number(peers, "held") +
+			   show_number(peers, "silent");
 	char text[64] = "";
 
 	if (count > 0)

@@ -159,8 +159,13 @@ static void add_creates(struct reconcile *reconcile, const struct expanded *old,
 			continue;
 		bool create = !before && is_new(old, object);
 		struct kernel_object change = *object;
-		if (object->kind == KERNEL_WG_PEER && !before)
+		if (object->kind == KERNEL_WG_PEER && !before) {
+			if (wg_peers_known(reconcile, &object->wg_peer)) {
+				reconcile_request(reconcile, RECONCILE_CHANGE);
+				continue;
+			}
 			change.wg_peer.greet = has_wg_peer(old, object->wg_peer.ifindex);
+		}
 		add_change(reconcile, create ? NETLINK_CREATE : NETLINK_REPLACE, &change, peer);
 	}
 }
@@ -173,7 +178,8 @@ static bool is_superfluous(const struct expanded *now, const struct kernel_objec
 // Of a host that may have another lease: an object that also its other entries stand on.
 static bool is_of_host(const struct kernel_object *object)
 {
-	return object->kind == KERNEL_FDB || object->kind == KERNEL_NEXTHOP;
+	return object->kind == KERNEL_FDB || object->kind == KERNEL_NEXTHOP ||
+	       object->kind == KERNEL_WG_PEER;
 }
 
 // Backwards: a route goes before its nexthop.
@@ -182,6 +188,11 @@ static void add_deletes(struct reconcile *reconcile, const struct expanded *old,
 {
 	for (size_t i = old->count; i-- > 0;) {
 		const struct kernel_object *object = &old->objects[i];
+		if (object->kind == KERNEL_WG_PEER && has_wg_peer(now, object->wg_peer.ifindex) &&
+		    is_superfluous(now, object)) {
+			wg_peers_sweep_soon(reconcile);
+			continue;
+		}
 		if (is_superfluous(now, object) && !(shared && is_of_host(object)))
 			add_change(reconcile, NETLINK_DELETE, object, OP_NO_PEER);
 	}

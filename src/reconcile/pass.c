@@ -234,13 +234,18 @@ static void claim_new_mac(struct pass *pass, const struct have_entry *entry,
 		have_claim_new(pass->have, object);
 }
 
-// It wants a MAC that the kernel has with another remote: that may be another peer's, which is compared later.
-static bool wants_a_rivals_mac(const struct pass *pass, const struct wanted *wanted)
+// It wants a MAC that the kernel has with another remote, or a key that it has with other addresses: that may be another peer's, which is
+// compared later.
+static bool wants_a_rivals(const struct pass *pass, const struct wanted *wanted)
 {
-	for (size_t i = 0; i < wanted->count; i++)
-		if (!have_find(pass->have, &wanted->objects[i]) &&
-		    have_find_other_remote(pass->have, &wanted->objects[i]))
+	for (size_t i = 0; i < wanted->count; i++) {
+		const struct kernel_object *object = &wanted->objects[i];
+		const struct have_entry *entry = have_find(pass->have, object);
+		if (!entry && have_find_other_remote(pass->have, object))
 			return true;
+		if (entry && object->kind == KERNEL_WG_PEER && !have_entry_equals(entry, object))
+			return true;
+	}
 	return false;
 }
 
@@ -323,7 +328,7 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 			  was_touched(pass, &peer->subnet),
 		.repair = others_are_to_blame(reconcile) && !trouble,
 	};
-	if (!pass->late && !compare.silent && wants_a_rivals_mac(pass, &want.wanted)) {
+	if (!pass->late && !compare.silent && wants_a_rivals(pass, &want.wanted)) {
 		pass->subnets[pass->late_count++] = peer->subnet;
 		return;
 	}

@@ -307,6 +307,29 @@ const char *reconcile_engine(const struct reconcile *reconcile)
 	return reconcile->wg ? wg_engine(reconcile->wg) : NULL;
 }
 
+bool reconcile_heard(const struct reconcile *reconcile, const struct wanted *wanted,
+		     struct wg_heard *ret)
+{
+	bool found = false;
+	for (size_t i = 0; reconcile->wg && i < wanted->count; i++) {
+		struct wg_heard heard;
+		if (wanted->objects[i].kind != KERNEL_WG_PEER ||
+		    !wg_contacts_find(reconcile->wg_contacts, &wanted->objects[i].wg_peer,
+				      loop_now_ms(), &heard))
+			continue;
+		if (!found || heard.silent_ms > ret->silent_ms ||
+		    (heard.silent_ms == ret->silent_ms && heard.handshake_s < ret->handshake_s))
+			*ret = heard;
+		found = true;
+	}
+	return found;
+}
+
+size_t reconcile_silent_peers(const struct reconcile *reconcile)
+{
+	return reconcile->wg ? wg_contacts_silent(reconcile->wg_contacts) : 0;
+}
+
 int reconcile_explain(struct reconcile *reconcile, const struct lease *peer, struct wanted *ret,
 		      struct err *e)
 {

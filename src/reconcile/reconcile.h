@@ -23,6 +23,7 @@
 #include "reconcile/trouble.h"
 #include "reconcile/wanted.h"
 #include "reconcile/war.h"
+#include "reconcile/wg_contacts.h"
 
 struct reconcile;
 
@@ -92,6 +93,15 @@ const struct reconcile_stats *reconcile_stats(const struct reconcile *reconcile)
 const struct trouble *reconcile_trouble(const struct reconcile *reconcile);
 // What runs our devices, where that is a question: "kernel" or "wireguard-go". NULL: nothing to choose from.
 const char *reconcile_engine(const struct reconcile *reconcile);
+// The devices' own keys are others now: writes them at once, for a pass comes late. done is called when they are in use, or cannot be;
+// not after reconcile_free. -EAGAIN: there is no device, or the same is under way.
+typedef void reconcile_rekey_fn(void *arg, int r, const struct err *e);
+int reconcile_rekey(struct reconcile *reconcile, reconcile_rekey_fn *done, void *arg, struct err *e);
+
+// When the peer was last heard, where a device says so. False: nothing is known. With several devices the one that is worst off.
+bool reconcile_heard(const struct reconcile *reconcile, const struct wanted *wanted,
+		     struct wg_heard *ret);
+size_t reconcile_silent_peers(const struct reconcile *reconcile); // are called and do not answer
 const struct war *reconcile_war(const struct reconcile *reconcile);
 // What is wanted of a peer now, for people: path and why.
 int reconcile_explain(struct reconcile *reconcile, const struct lease *peer, struct wanted *ret,

@@ -8,6 +8,7 @@
 #include "reconcile/nexthop_table.h"
 #include "reconcile/reconcile.h"
 #include "reconcile/wg.h"
+#include "reconcile/wg_contacts.h"
 
 #define SLICE_PEERS 512
 #define PENDING_MAX (4 * SLICE_PEERS) // changed peers that wait; with more a pass is cheaper
@@ -113,10 +114,16 @@ struct reconcile {
 	struct nexthop_table *nexthops;
 	struct trouble *trouble;
 	struct war *war;
-	struct wg *wg;		 // NULL: no WireGuard device
-	struct timer *wg_timer;	 // looks at it from time to time: nobody tells of a change
-	struct wg_look *wg_look; // what was seen last
-	struct ops ops;		 // of the slice at hand; its memory is given back when a pass ends
+	struct wg *wg;		      // NULL: no WireGuard device
+	struct timer *wg_timer;	      // looks at it from time to time: nobody tells of a change
+	struct timer *wg_sweep_timer; // old keys go
+	struct wg_look *wg_look;      // what was seen last
+	struct wg_contacts *wg_contacts;
+	reconcile_rekey_fn *rekey_done; // NULL: none is under way
+	void *rekey_arg;
+	size_t rekey_writes;	// that are not answered yet
+	struct err rekey_error; // the first; code 0: none
+	struct ops ops;		// of the slice at hand; its memory is given back when a pass ends
 	struct netlink_batch *batch;
 	struct reconcile_stats stats;
 
@@ -168,6 +175,10 @@ bool wg_peers_launching(const struct reconcile *reconcile, const struct wanted_d
 int wg_peers_scan(struct reconcile *reconcile, struct err *e);
 // Takes the changes of peers out of the ops of the slice and writes them; how it went is told by op_done.
 void wg_peers_apply(struct reconcile *reconcile);
+// Has the device a peer with this key, as far as is known? Whose it is a pass can judge.
+bool wg_peers_known(const struct reconcile *reconcile, const struct wg_peer *peer);
+// A peer's old key has lost its addresses to the new one, but what is being encrypted with it is to get out before it goes.
+void wg_peers_sweep_soon(struct reconcile *reconcile);
 // What is there now is what we left: a look that finds something else asks for a pass.
 void wg_peers_settle(struct reconcile *reconcile);
 void wg_peers_free(struct reconcile *reconcile);

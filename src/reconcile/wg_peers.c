@@ -13,7 +13,8 @@
 #include <string.h>
 #include <time.h>
 
-#define LOOK_MS 1000 // as much later again for each 1,000 peers, as with the scan
+#define GREETINGS_MAX 256 // a handshake costs some 0.2 ms
+#define LOOK_MS 1000	  // as much later again for each 1,000 peers, as with the scan
 
 // What was seen when the peers were read last. Sums, for they come in any order.
 struct wg_look {
@@ -26,7 +27,14 @@ struct wg_look {
 	size_t device; // the one that is read
 };
 
+#define OLD_KEY_MS 500
+
 static void look_tick(void *arg);
+
+static void sweep_tick(void *arg)
+{
+	reconcile_request(arg, RECONCILE_CHANGE);
+}
 
 // ---- devices ----
 
@@ -36,7 +44,9 @@ static void begin(struct reconcile *reconcile)
 		return;
 	reconcile->wg = wg_new(reconcile->loop);
 	reconcile->wg_look = xnew(struct wg_look);
+	reconcile->wg_contacts = wg_contacts_new();
 	reconcile->wg_timer = timer_new(reconcile->loop, look_tick, reconcile);
+	reconcile->wg_sweep_timer = timer_new(reconcile->loop, sweep_tick, reconcile);
 }
 
 int wg_peers_attach(struct reconcile *reconcile, const struct wanted_device *device,
@@ -65,7 +75,9 @@ void wg_peers_free(struct reconcile *reconcile)
 {
 	reconcile->wg = wg_free(reconcile->wg);
 	timer_free(reconcile->wg_timer);
+	timer_free(reconcile->wg_sweep_timer);
 	free(reconcile->wg_look);
+	wg_contacts_free(reconcile->wg_contacts);
 }
 
 // The index of the next device from *at on that is WireGuard's and not the one before. False: there is none.
@@ -167,6 +179,18 @@ void wg_peers_apply(struct reconcile *reconcile)
 	ops->count = kept;
 }
 
+void wg_peers_sweep_soon(struct reconcile *reconcile)
+{
+	if (reconcile->wg)
+		timer_start(reconcile->wg_sweep_timer, OLD_KEY_MS);
+}
+
+bool wg_peers_known(const struct reconcile *reconcile, const struct wg_peer *peer)
+{
+	struct wg_heard heard;
+	return reconcile->wg && wg_contacts_find(reconcile->wg_contacts, peer, loop_now_ms(), &heard);
+}
+
 // ---- reading for a pass ----
 
 static void scan_peer(void *arg, const struct wg_peer *peer, const struct wg_contact *contact)
@@ -247,6 +271,90 @@ int wg_peers_scan(struct reconcile *reconcile, struct err *e)
 	return PASS_WAITS;
 }
 
+// ---- another key ----
+
+// One device that gets it.
+struct rekey {
+	struct reconcile *reconcile;
+	uint32_t ifindex;
+	struct wg_settings settings;
+	struct wg_change greetings[GREETINGS_MAX];
+	size_t count;
+};
+
+static void end_rekey(struct rekey *rekey, int r, const struct err *e)
+{
+	struct reconcile *reconcile = rekey->reconcile;
+	explicit_bzero(&rekey->settings, sizeof(rekey->settings));
+	free(rekey);
+	if (r == -ECANCELED)
+		return;
+	reconcile->wg_look->writes--;
+	if (r < 0 && reconcile->rekey_error.code == 0)
+		reconcile->rekey_error = *e;
+	if (--reconcile->rekey_writes > 0)
+		return;
+	wg_peers_settle(reconcile);
+	reconcile_rekey_fn *done = reconcile->rekey_done;
+	reconcile->rekey_done = NULL;
+	done(reconcile->rekey_arg, reconcile->rekey_error.code, &reconcile->rekey_error);
+}
+
+static void on_rekeyed(void *arg, int r, const struct err *e)
+{
+	end_rekey(arg, r, e);
+}
+
+// Those that packets go to. A handshake that we begin with the key comes too early for them, and the next one is 5 s away: so none of ours meets
+// theirs, of which neither would come to its end.
+static void add_greeting(void *arg, const struct wg_peer *peer, const struct wg_contact *contact)
+{
+	struct rekey *rekey = arg;
+	if (!is_alive(contact) || rekey->count == GREETINGS_MAX)
+		return;
+	rekey->greetings[rekey->count].only_greet = true;
+	rekey->greetings[rekey->count].peer = *peer;
+	rekey->greetings[rekey->count++].peer.greet = true;
+}
+
+static void on_greetings(void *arg, int r, const struct wg_state *state, const struct err *e)
+{
+	struct rekey *rekey = arg;
+	struct wg *wg = rekey->reconcile->wg;
+	(void)state;
+	if (r < 0) {
+		end_rekey(rekey, r, e);
+		return;
+	}
+	wg_set_settings(wg, rekey->ifindex, &rekey->settings);
+	wg_write(wg, rekey->ifindex, true, rekey->greetings, rekey->count, on_rekeyed, rekey);
+}
+
+int reconcile_rekey(struct reconcile *reconcile, reconcile_rekey_fn *done, void *arg, struct err *e)
+{
+	struct wanted_devices wanted = { 0 };
+	uint32_t ifindex;
+	if (reconcile->rekey_done)
+		return err_set(e, -EAGAIN, "another key is being set");
+	reconcile->source.devices(reconcile->arg, &wanted);
+	for (size_t at = 0; reconcile->wg && next_device(reconcile, &at, &ifindex);) {
+		struct rekey *rekey = xnew(struct rekey);
+		rekey->reconcile = reconcile;
+		rekey->ifindex = ifindex;
+		rekey->settings = *wanted.devices[at - 1].wg;
+		reconcile->wg_look->writes++;
+		reconcile->rekey_writes++;
+		wg_read(reconcile->wg, ifindex, add_greeting, on_greetings, rekey);
+	}
+	if (reconcile->rekey_writes == 0)
+		return err_set(e, -EAGAIN, "there is no device to give a key to");
+	reconcile->wg_look->settled = false;
+	reconcile->rekey_error = (struct err){ 0 };
+	reconcile->rekey_done = done;
+	reconcile->rekey_arg = arg;
+	return 0;
+}
+
 // ---- looking ----
 
 static uint64_t look_pause_ms(const struct reconcile *reconcile)
@@ -274,7 +382,9 @@ static uint64_t digest(const struct wg_peer *peer)
 static void look_at_peer(void *arg, const struct wg_peer *peer, const struct wg_contact *contact)
 {
 	struct reconcile *reconcile = arg;
-	(void)contact;
+	struct wg_peer known = *peer;
+	known.ifindex = reconcile->underlay.device_ifindex[reconcile->wg_look->device - 1];
+	wg_contacts_note(reconcile->wg_contacts, &known, contact, time(NULL), loop_now_ms());
 	reconcile->wg_look->seen += digest(peer);
 }
 
@@ -303,6 +413,7 @@ static void look_over(struct reconcile *reconcile)
 {
 	struct wg_look *look = reconcile->wg_look;
 	look->reading = false;
+	wg_contacts_end(reconcile->wg_contacts, loop_now_ms());
 	timer_start(reconcile->wg_timer, look_pause_ms(reconcile));
 	if (look->writes > 0 || reconcile->pass)
 		return; // it is settled when they are done
@@ -334,6 +445,7 @@ static void look(struct reconcile *reconcile)
 	look->expects = !look->settled;
 	look->seen = 0;
 	look->device = 0;
+	wg_contacts_begin(reconcile->wg_contacts);
 	look_further(reconcile);
 }
 
