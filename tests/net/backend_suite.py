@@ -121,7 +121,7 @@ class Suite:
     def run(self):
         """All of them, in an order in which each finds what it needs."""
         for check in (self.check_status, self.check_traffic, self.check_too_large, self.check_restart,
-                      self.check_drift, self.check_other_address, self.check_made_by_hand):
+                      self.check_rotation, self.check_drift, self.check_other_address, self.check_made_by_hand):
             check()
             print(f"{self.name} {self.family}: {check.__name__}")
 
@@ -201,6 +201,22 @@ class Suite:
         for probe in probes:
             result = probe.stop()
             assert result.lost == 0 and result.tcp_broken is None, str(result)
+
+    def check_rotation(self):
+        """Another key under traffic. Now and then a wireguard-go loses what it has in hand."""
+        if not self.type.user_space:
+            return
+        host, probes = self.net.hosts[0], self.probes()
+        done = json.loads(host.weft("wg", "rotate", "--json").stdout)
+        assert {host.run("wg", "show", device, "public-key").stdout.strip() for device in self.devices()} == {
+            done["public_key"]}
+        for other in self.net.hosts[1:]:
+            wait_for(lambda o=other: done["public_key"] in (text := json.dumps(self.state(o)["wireguard"]))
+                     and done["old_public_key"] not in text, f"{other.name} to have the new key alone", WAIT_S)
+        for probe in probes:
+            result = probe.stop()
+            print(f"rotation, in {done['took_ms']} ms: {result}")
+            assert max(d.lost for d in result.directions) <= 3 and result.tcp_broken is None, str(result)
 
     # ---- drift ----
 
