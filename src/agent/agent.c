@@ -183,6 +183,8 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 	if (r == 0)
 		r = addresses_host_open(agent, e);
 	if (r == 0)
+		mesh_open(agent);
+	if (r == 0)
 		r = networks_open(agent, e);
 	if (r < 0) {
 		agent_free(agent);
@@ -232,6 +234,7 @@ struct agent *agent_free(struct agent *agent)
 	firewall_free(agent->firewall);
 	networks_close(agent);
 	addresses_host_close(agent);
+	prober_free(agent->prober);
 	kv_close(agent->kv);
 	netlink_close(agent->nl);
 	notify_free(agent->notify);

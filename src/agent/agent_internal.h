@@ -17,6 +17,7 @@
 #include "kernel/monitor.h"
 #include "kernel/netlink.h"
 #include "masq/masq.h"
+#include "probe/prober.h"
 #include "reconcile/reconcile.h"
 #include "store/owner.h"
 #include "store/registry.h"
@@ -53,6 +54,8 @@ struct agent {
 	char owner[OWNER_MAX]; // the mark of our leases, store/owner.h; "": none
 	struct api *api;
 	struct firewall *firewall;
+	struct prober *prober; // NULL: no mesh
+	struct err mesh_error; // why, if it was asked for
 	struct view_scope scope;
 	char *boot; // id of this boot of the machine; "": it cannot be read
 	struct ipam_del_dir *ipam_del_dir;
@@ -108,7 +111,8 @@ struct network {
 	char *ipam_journal;
 	struct err ipam_error;
 
-	struct rotation *rotation; // of the WireGuard key; NULL: none is under way
+	struct rotation *rotation;  // of the WireGuard key; NULL: none is under way
+	struct probe_group *probes; // NULL: no mesh
 	struct reconcile *reconcile;
 	bool peers_known;
 	bool peers_partial;		// more of them are coming
@@ -181,6 +185,13 @@ void firewall_plan(const struct agent *agent, json_t *changes, json_int_t *total
 void firewall_metrics(const struct agent *agent, struct strbuf *out);
 // False: masquerading was asked for and is not done; adds why.
 bool firewall_ready(const struct agent *agent, struct strbuf *reasons);
+// ---- mesh.c ----
+// What cannot be opened is told, and the agent does without.
+void mesh_open(struct agent *agent);
+void mesh_peer_changed(struct network *network, const struct lease *old, const struct lease *now);
+void mesh_peers_reset(struct network *network, bool is_partial);
+// Where a peer is asked; as probe_address_fn, for a network.
+int mesh_address(void *arg, const struct target_key *key, enum probe_way way, struct ip *ret);
 
 // ---- docker.c ----
 void docker_check(struct network *network); // whether Docker's bridge has an address of our lease
@@ -197,6 +208,8 @@ bool view_network_ready(struct network *network,
 			struct strbuf *reasons); // false: adds why, one reason a line
 void view_set_text(json_t *object, const char *name, const char *value); // NULL: null
 void view_set_number(json_t *object, const char *name, uint64_t value);
+void view_set_ip(json_t *object, const char *name, const struct ip *ip); // none: null
+void view_set_net(json_t *object, const char *name, const struct ipnet *net);
 json_t *view_lines(const char *text);
 json_t *view_store(const struct network *network);
 struct network_peers; // an iterator
@@ -223,6 +236,12 @@ void view_plan_end(struct network *network); // it goes: who waits for its plan 
 void wg_rotate(void *arg, api_rotate_fn *done, void *done_arg);
 void wg_rotate_note_lease(struct network *network); // it was read or written
 void wg_rotate_end(struct network *network);	    // it goes: who waits is told
+// ---- view_mesh.c ----
+json_t *view_mesh(void *arg); // all but the peers
+void *view_mesh_open(void *arg);
+json_t *view_mesh_next(void *arg, void *iterator);
+void view_mesh_close(void *arg, void *iterator);
+void view_mesh_metrics(const struct agent *agent, struct strbuf *out);
 // ---- view_metrics.c ----
 void view_metrics(void *arg, struct strbuf *out);
 // ---- view_host.c ----

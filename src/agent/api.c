@@ -150,21 +150,23 @@ static void serve_lease(struct api *api, struct http_exchange *exchange)
 
 struct peers_answer {
 	struct api *api;
+	char *head; // what stands before the first
 	void *iterator;
-	bool is_begun;
+	json_t *(*next)(void *arg, void *iterator);
+	void (*close)(void *arg, void *iterator);
 	bool has_one;
 };
 
 static int peers_next(void *arg, struct strbuf *out)
 {
 	struct peers_answer *answer = arg;
-	const struct agent_view *view = answer->api->view;
 
-	if (!answer->is_begun)
-		strbuf_puts(out, "{\"peers\":[");
-	answer->is_begun = true;
+	if (answer->head)
+		strbuf_puts(out, answer->head);
+	free(answer->head);
+	answer->head = NULL;
 	while (out->len < HTTP_PIECE_GOOD) {
-		_cleanup_json_ json_t *peer = view->peers_next(answer->api->arg, answer->iterator);
+		_cleanup_json_ json_t *peer = answer->next(answer->api->arg, answer->iterator);
 		_cleanup_free_ char *text = NULL;
 
 		if (!peer) {
@@ -183,21 +185,50 @@ static void peers_closed(void *arg)
 {
 	struct peers_answer *answer = arg;
 
-	answer->api->view->peers_close(answer->api->arg, answer->iterator);
+	answer->close(answer->api->arg, answer->iterator);
+	free(answer->head);
 	free(answer);
+}
+
+// Takes over what like owns.
+static void answer_peers(struct http_exchange *exchange, const struct peers_answer *like)
+{
+	struct peers_answer *answer = xmemdup(like, sizeof(*like));
+
+	http_answer_stream(exchange, 200, TYPE_JSON, peers_next, peers_closed, answer);
 }
 
 static void serve_peers(struct api *api, struct http_exchange *exchange)
 {
-	struct peers_answer *answer;
+	const struct agent_view *view = api->view;
+	void *scope;
+
+	if (select_scope(api, exchange, &scope))
+		answer_peers(exchange, &(struct peers_answer){ .api = api,
+							       .head = xstrdup("{\"peers\":["),
+							       .iterator = view->peers_open(scope),
+							       .next = view->peers_next,
+							       .close = view->peers_close });
+}
+
+static void serve_mesh(struct api *api, struct http_exchange *exchange)
+{
+	const struct agent_view *view = api->view;
+	_cleanup_json_ json_t *head = NULL;
+	_cleanup_free_ char *text = NULL;
 	void *scope;
 
 	if (!select_scope(api, exchange, &scope))
 		return;
-	answer = xnew(struct peers_answer);
-	answer->api = api;
-	answer->iterator = api->view->peers_open(scope);
-	http_answer_stream(exchange, 200, TYPE_JSON, peers_next, peers_closed, answer);
+	head = view->mesh(scope);
+	text = json_text(head);
+	// An object with members: the list becomes the last of them.
+	answer_peers(exchange, &(struct peers_answer){ .api = api,
+						       .head = xasprintf("%.*s,\"peers\":[",
+									 (int)strlen(text) - 1, text),
+						       .iterator = view->mesh_open(scope),
+						       .next = view->mesh_next,
+						       .close = view->mesh_close });
 }
 
 // ---- plan: made once for all who ask meanwhile ----
@@ -459,6 +490,8 @@ static const struct route {
 	{ "/agent/v1/watch", false, false, serve_watch },
 	{ "/agent/v1/log", false, true, serve_log },
 	{ "/agent/v1/wireguard/rotate", false, true, serve_rotate },
+	{ "/agent/v1/mesh", false, false, serve_mesh },
+	{ "/mesh", true, false, serve_mesh },
 };
 
 #define IPAM_PATH "/agent/v1/ipam/"

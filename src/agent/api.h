@@ -40,6 +40,11 @@ struct agent_view {
 	void *(*peers_open)(void *arg);
 	json_t *(*peers_next)(void *arg, void *iterator); // NULL at the end
 	void (*peers_close)(void *arg, void *iterator);
+	// What was measured: what is told before "peers", and the peers as above.
+	json_t *(*mesh)(void *arg);
+	void *(*mesh_open)(void *arg);
+	json_t *(*mesh_next)(void *arg, void *iterator);
+	void (*mesh_close)(void *arg, void *iterator);
 	// Asynchronous: a scan takes several turns. The api never asks for a second plan of the same scope before the first
 	// is done.
 	void (*plan)(void *arg, api_plan_fn *done, void *done_arg);
@@ -54,7 +59,7 @@ struct agent_view {
 
 struct api_config {
 	const char *socket_path;
-	struct ip health_address; // serves /healthz, /readyz and /metrics over TCP
+	struct ip health_address; // serves /healthz, /readyz, /metrics and /mesh over TCP
 	uint16_t health_port;	  // 0: no TCP
 };
 

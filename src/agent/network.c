@@ -118,6 +118,7 @@ static void on_peer_changed(void *arg, const struct lease *old, const struct lea
 		reconcile_peer_changed(network->reconcile, old, now);
 	if (network->udp)
 		udp_process_peer_changed(network->udp, now ? &now->subnet : &old->subnet);
+	mesh_peer_changed(network, old, now);
 	state_file_changed(network->state_file, STATE_PEERS);
 	if (api_has_watchers(network->agent->api))
 		publish(network,
@@ -136,6 +137,7 @@ static void on_peers_reset(void *arg, bool is_partial)
 	network->peers_partial = is_partial;
 	reconcile_expect_peers(network->reconcile, is_partial);
 	network_udp_peers_reset(network);
+	mesh_peers_reset(network, is_partial);
 	state_file_changed(network->state_file, STATE_PEERS);
 	extension_peers_reset(network->extension, is_partial);
 	if (network->backend && !goes_on)
@@ -459,6 +461,7 @@ int network_new(struct agent *agent, const char *name, struct network **ret, str
 	network->bring_up_timer = timer_new(agent->loop, on_bring_up_timer, network);
 	network->reconcile = reconcile_new(agent->loop, agent->nl, &reconcile_source, network,
 					   agent->options->scan_interval_ms);
+	network->probes = agent->prober ? probe_group_new(agent->prober, network) : NULL;
 	int r = registry_new(agent->kv, network->prefix, &network->registry, e);
 	if (r == 0 && *agent->owner)
 		registry_set_owner(network->registry, agent->owner);
@@ -501,6 +504,7 @@ void network_leave(struct network *network)
 	view_plan_end(network);
 	addresses_close(network);
 	wg_rotate_end(network);
+	network->probes = probe_group_free(network->probes);
 	network->state_file = state_file_delete(network->state_file);
 	network->fabric = fabric_free(network->fabric);
 	network->registry = registry_free(network->registry);
@@ -524,6 +528,7 @@ struct network *network_free(struct network *network)
 	view_plan_end(network);
 	addresses_close(network);
 	wg_rotate_end(network);
+	probe_group_free(network->probes);
 	timer_free(network->gone_timer);
 	timer_free(network->bring_up_timer);
 	udp_process_free(network->udp);

@@ -8,6 +8,7 @@
 #include "core/text.h"
 #include "kernel/netlink.h"
 #include "masq/masq.h"
+#include "probe/prober.h"
 #include "store/registry.h"
 
 #include <assert.h>
@@ -158,13 +159,18 @@ static const struct flag firewall_flags[] = {
 
 static const struct flag health_flags[] = {
 	{ .name = "healthz-port", FLAG_INT, AT(healthz_port), "0", "PORT",
-	  "TCP port of /healthz, /readyz and /metrics; 0: only on the API socket.",
+	  "TCP port of /healthz, /readyz, /metrics and /mesh; 0: only on the API socket.",
 	  .max = 65535 },
 	{ .name = "healthz-ip", FLAG_IP, AT(healthz_ip), "0.0.0.0", "IP",
 	  "Address that it listens on." },
 	{ .name = "store-grace", FLAG_DURATION, AT(store_grace_ms), "30s", "TIME",
 	  "How long the store may be away before /readyz says so; traffic goes on without it.",
 	  .max = 24 * HOUR_MS },
+	{ .name = "mesh-probes", FLAG_INT, AT(mesh_probes), "10", "RATE",
+	  "How many echo requests a second this host sends at the most to measure the latency and loss to "
+	  "its peers, whatever number of them there is; of few, each is asked by each way every 5 s. "
+	  "0: none.",
+	  .max = PROBE_RATE_MAX },
 	{ .name = "log-level", FLAG_CHOICE, AT(log_level), "info", "LEVEL",
 	  "Least important messages that are shown: error, warn, info or debug.",
 	  .choices = level_names },

@@ -87,6 +87,7 @@ struct options {
 	struct ip healthz_ip;
 	int64_t healthz_port; // 0: off
 	uint64_t store_grace_ms;
+	int64_t mesh_probes; // a second; 0: off
 
 	// the log
 	int log_level;	// enum log_level, -v counted in

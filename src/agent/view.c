@@ -14,13 +14,13 @@ void view_set_text(json_t *object, const char *name, const char *value)
 	json_object_set_new(object, name, value ? json_string(value) : json_null());
 }
 
-static void set_ip(json_t *object, const char *name, const struct ip *ip)
+void view_set_ip(json_t *object, const char *name, const struct ip *ip)
 {
 	char text[IP_STR_MAX];
 	view_set_text(object, name, ip_is_set(ip) ? ip_str(ip, text) : NULL);
 }
 
-static void set_net(json_t *object, const char *name, const struct ipnet *net)
+void view_set_net(json_t *object, const char *name, const struct ipnet *net)
 {
 	char text[IPNET_STR_MAX];
 	view_set_text(object, name, ipnet_is_set(net) ? ipnet_str(net, text) : NULL);
@@ -39,10 +39,10 @@ json_t *view_lease(const struct network *network)
 	enum fabric_lease_state state = fabric_lease_state(network->fabric, &why);
 	static const struct lease none = { 0 };
 	const struct lease *shown = lease ? lease : &none;
-	set_net(object, "subnet", &shown->subnet.v4);
-	set_net(object, "ipv6_subnet", &shown->subnet.v6);
-	set_ip(object, "public_ip", &shown->attrs.public_ip);
-	set_ip(object, "public_ipv6", &shown->attrs.public_ipv6);
+	view_set_net(object, "subnet", &shown->subnet.v4);
+	view_set_net(object, "ipv6_subnet", &shown->subnet.v6);
+	view_set_ip(object, "public_ip", &shown->attrs.public_ip);
+	view_set_ip(object, "public_ipv6", &shown->attrs.public_ipv6);
 	view_set_text(object, "state", fabric_lease_state_names[state]);
 	view_set_text(object, "error", why && why->code != 0 ? why->msg : "");
 	json_object_set_new(object, "expires_in_s",
@@ -75,10 +75,10 @@ static json_t *describe_lease(const struct lease *lease)
 {
 	char mac[MAC_STR_MAX];
 	json_t *object = json_object();
-	set_net(object, "subnet", &lease->subnet.v4);
-	set_net(object, "ipv6_subnet", &lease->subnet.v6);
-	set_ip(object, "public_ip", &lease->attrs.public_ip);
-	set_ip(object, "public_ipv6", &lease->attrs.public_ipv6);
+	view_set_net(object, "subnet", &lease->subnet.v4);
+	view_set_net(object, "ipv6_subnet", &lease->subnet.v6);
+	view_set_ip(object, "public_ip", &lease->attrs.public_ip);
+	view_set_ip(object, "public_ipv6", &lease->attrs.public_ipv6);
 	view_set_text(object, "backend_type", lease->attrs.backend_type);
 	view_set_text(object, "mac", data_mac(lease, mac));
 	return object;
@@ -200,8 +200,8 @@ static json_t *view_config(const struct network *network)
 	static const struct netconf none = { 0 };
 	const struct netconf *shown = conf ? conf : &none;
 	view_set_text(object, "prefix", network->prefix);
-	set_net(object, "network", &shown->v4.network);
-	set_net(object, "ipv6_network", &shown->v6.network);
+	view_set_net(object, "network", &shown->v4.network);
+	view_set_net(object, "ipv6_network", &shown->v6.network);
 	view_set_number(object, "subnet_len",
 			shown->v4.enabled ? shown->v4.subnet_len : shown->v6.subnet_len);
 	view_set_text(object, "error",
@@ -283,8 +283,8 @@ static json_t *view_interface(const struct network *network)
 		return json_null();
 	json_t *object = json_object();
 	view_set_text(object, "name", network->choice.name);
-	set_ip(object, "ip", &network->choice.ip4);
-	set_ip(object, "ipv6", &network->choice.ip6);
+	view_set_ip(object, "ip", &network->choice.ip4);
+	view_set_ip(object, "ipv6", &network->choice.ip6);
 	view_set_number(object, "mtu", network->choice.mtu_bytes);
 	return object;
 }

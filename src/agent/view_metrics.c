@@ -346,5 +346,6 @@ void view_metrics(void *arg, struct strbuf *out)
 	firewall_metrics(scope->agent, out);
 	metrics_store(&samples);
 	metric_log(out);
+	view_mesh_metrics(scope->agent, out);
 	metric_process(out);
 }

@@ -146,7 +146,16 @@ static const struct flag docker_flags[] = {
 	  "Write one variable with all of them. With neither -i nor -c: both." },
 	{ .name = "m", FLAG_BOOL, AT(no_masq), NULL, NULL, "Leave --ip-masq out." },
 	{ .name = "k", FLAG_STRING, AT(docker_key), "DOCKER_OPTS", "NAME", "Name of the one with all of them." },
-};
+	static const struct flag mesh_flags[] = {
+		{ .name = "all", FLAG_BOOL, AT(all), NULL, NULL, "Ask every host's agent, not this one alone." },
+		{ .name = "port",
+		  FLAG_INT,
+		  AT(port),
+		  "0",
+		  "PORT",
+		  "Where they answer, their --healthz-port; 0: as this host's agent.",
+		  .max = UINT16_MAX },
+	};
 #undef AT
 
 static const struct {
@@ -174,6 +183,8 @@ static const struct {
 	{ USE_DOCKER, &docker_flags[3] },
 	{ USE_DOCKER, &docker_flags[4] },
 	{ USE_DOCKER, &docker_flags[5] },
+	{ USE_MESH, &mesh_flags[0] },
+	{ USE_MESH, &mesh_flags[1] },
 	{ ~0U, socket_flag },
 };
 

@@ -38,6 +38,7 @@ enum command_use {
 	USE_POD = 1 << 12,	 // --pod
 	USE_CLEANUP = 1 << 13,	 // --dry-run alone
 	USE_DOCKER = 1 << 14,	 // those of mk-docker-opts.sh
+	USE_MESH = 1 << 15,	 // --all and --port
 };
 
 struct cli_options {
@@ -50,6 +51,8 @@ struct cli_options {
 	bool fix;
 	bool unused;
 	bool leaked;
+	bool all;
+	int64_t port; // 0: the own agent's
 	uint64_t ttl_ms;
 	bool individual, combined, no_masq;
 	char *env_file, *docker_file, *docker_key;
@@ -130,6 +133,7 @@ enum cli_exit cleanup_run(struct cli *cli);
 enum cli_exit docker_opts(struct cli *cli);
 enum cli_exit log_run(struct cli *cli);
 enum cli_exit wg_rotate_run(struct cli *cli);
+enum cli_exit mesh_run(struct cli *cli);
 enum cli_exit version_run(struct cli *cli);
 
 // The flags as a set with the targets in options, which must be zero. uses picks the tables.

@@ -113,6 +113,11 @@ const struct command commands[] = {
 	{ "wg rotate", "", 0, 0, USE_AGENT, wg_rotate_run, "give this host another WireGuard key",
 	  "The new key goes into the host's lease, and peers take it over from there; packets wait for it\n"
 	  "and are not lost. Refused while the store is not reached. Exit code 1 when the old key was kept.\n" },
+	{ "mesh", "", 0, 0, USE_AGENT | USE_MESH, mesh_run,
+	  "tell the latency and loss to each peer, the worst first",
+	  "UNDERLAY is from host to host, OVERLAY through the network; LOST counts the last 16 probes. With\n"
+	  "--all every host's agent is asked at its public address: a few hosts are a table of all pairs, in\n"
+	  "which each row is one host's view, and of many the worst pairs are listed.\n" },
 	{ "help", "[COMMAND]", 0, 2, 0, help_run, "explain weft or one of its commands", "" },
 	{ "version", "", 0, 0, 0, version_run, "print the version", "" },
 };
@@ -192,6 +197,8 @@ static enum cli_exit check_use(const struct cli *cli)
 			{ "ttl", USE_TTL },
 			{ "admin", USE_TTL },
 			{ "fix", USE_FIX },
+			{ "all", USE_MESH },
+			{ "port", USE_MESH },
 			{ "dry-run", USE_MIGRATE | USE_CLEANUP },
 			{ "abort", USE_MIGRATE },
 			{ "f", USE_DOCKER },

@@ -25,6 +25,7 @@ LAYERS = {
     "core": "",
     "io": "core",
     "udp": "core",
+    "probe": "core io",
     "kernel": "core",
     "reconcile": "core io kernel",
     "store": "core io",
@@ -33,7 +34,7 @@ LAYERS = {
     "fabric": "core io kernel reconcile store backend masq",
     "ipam": "core io kernel reconcile store backend masq fabric",
     "controller": "core io store",
-    "agent": "core io kernel reconcile store backend masq fabric ipam controller udp",
+    "agent": "core io probe kernel reconcile store backend masq fabric ipam controller udp",
     "cni": "core kernel",
     "cli": "core io store",
 }
