@@ -113,6 +113,8 @@ struct network {
 
 	struct rotation *rotation;  // of the WireGuard key; NULL: none is under way
 	struct probe_group *probes; // NULL: no mesh
+	uint32_t path_limit_bytes;  // of what the interface counts as; 0: none
+	struct timer *raise_timer;  // when it may grow
 	struct reconcile *reconcile;
 	bool peers_known;
 	bool peers_partial;		// more of them are coming
@@ -195,6 +197,19 @@ int mesh_address(void *arg, const struct target_key *key, enum probe_way way, st
 
 // ---- docker.c ----
 void docker_check(struct network *network); // whether Docker's bridge has an address of our lease
+// ---- path_mtu.c ----
+bool path_mtu_is_auto(const struct network *network);
+bool path_mtu_range(void *arg, const struct target_key *key, uint16_t *ret_floor,
+		    uint16_t *ret_ceiling);	       // as prober_mtu.range
+void path_mtu_found(void *arg, struct target *target); // as prober_mtu.found
+bool path_mtu_is_known(const struct target *target);
+const struct target *path_mtu_narrowest(const struct network *network); // NULL: none is known
+// What an interface with this MTU counts as.
+uint32_t path_mtu_limit(const struct network *network, uint32_t interface_mtu_bytes);
+void path_mtu_resume(struct network *network);
+// The config, or what is known of the paths, changed.
+void path_mtu_follow(struct network *network);
+void path_mtu_raise(void *arg); // a timer_fn
 
 // ---- clash.c ----
 // Does another network of this host have what this one needs? Of two the one that has it keeps it. -EEXIST names both.
@@ -242,6 +257,10 @@ void *view_mesh_open(void *arg);
 json_t *view_mesh_next(void *arg, void *iterator);
 void view_mesh_close(void *arg, void *iterator);
 void view_mesh_metrics(const struct agent *agent, struct strbuf *out);
+// ---- view_path_mtu.c ----
+void view_path_mtu_of_peer(json_t *object, const struct network *network, const struct lease *lease);
+json_t *view_path_mtu(const struct network *network);
+void view_path_mtu_metrics(const struct agent *agent, struct strbuf *out);
 // ---- view_metrics.c ----
 void view_metrics(void *arg, struct strbuf *out);
 // ---- view_host.c ----

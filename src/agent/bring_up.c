@@ -39,10 +39,10 @@ static int choose_interface(struct network *network, const struct netconf *conf,
 	return interface_choose(network->agent->nl, &request, ret, e);
 }
 
-static struct underlay underlay_of(const struct underlay_choice *choice)
+static struct underlay underlay_of(const struct network *network, const struct underlay_choice *choice)
 {
 	struct underlay underlay = { .ifindex = choice->ifindex,
-				     .mtu_bytes = choice->mtu_bytes,
+				     .mtu_bytes = path_mtu_limit(network, choice->mtu_bytes),
 				     .ip4 = choice->ip4,
 				     .ip6 = choice->ip6 };
 	(void)text_copy(underlay.name, sizeof(underlay.name), choice->name); // both are IFNAMSIZ
@@ -231,12 +231,15 @@ static int open_backend(struct network *network, const struct netconf *conf,
 				     .identity = strbuf_text(&identity),
 				     .allows_commands = network->agent->options->allow_extension,
 				     .untrusted = network->agent->options->untrusted };
-	struct underlay underlay = underlay_of(choice);
+	struct underlay underlay = underlay_of(network, choice);
 	int r = backend_new(conf, &underlay, &choice->public_ip, &choice->public_ipv6, &host,
 			    &network->backend, e);
 	if (r < 0)
 		return r;
 	network->underlay = underlay;
+	path_mtu_resume(network);
+	backend_set_underlay(network->backend, &network->underlay, &choice->public_ip,
+			     &choice->public_ipv6);
 	const struct lease *lease = fabric_lease(network->fabric);
 	if (lease)
 		backend_set_subnet(network->backend, &lease->subnet);
@@ -328,7 +331,7 @@ static int look_again(struct network *network, const struct netconf *conf, struc
 	log_choice(network, &choice);
 	if (moved)
 		kv_reconnect(network->agent->kv);
-	network->underlay = underlay_of(&choice);
+	network->underlay = underlay_of(network, &choice);
 	backend_set_underlay(network->backend, &network->underlay, &choice.public_ip,
 			     &choice.public_ipv6);
 	network_udp_update(network);
@@ -389,6 +392,7 @@ void take_config(struct network *network, const struct netconf *conf)
 		return;
 	}
 	log_restart_needed(network, strbuf_text(&network->restart_needed));
+	path_mtu_follow(network);
 	write_subnet_env(network);
 	if (network->peers_known)
 		reconcile_request(network->reconcile, RECONCILE_CHANGE);

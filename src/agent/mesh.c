@@ -71,9 +71,13 @@ int mesh_address(void *arg, const struct target_key *key, enum probe_way way, st
 
 void mesh_open(struct agent *agent)
 {
+	static struct prober_mtu mtu = { .range = path_mtu_range, .found = path_mtu_found };
 	const struct prober_config config = { .rate = (unsigned int)agent->options->mesh_probes,
 					      .period_ms = MESH_PERIOD_MS,
-					      .timeout_ms = MESH_TIMEOUT_MS };
+					      .timeout_ms = MESH_TIMEOUT_MS,
+					      .mtu = &mtu };
+
+	mtu.recheck_ms = agent->options->probe_mtu_interval_ms;
 
 	if (config.rate > 0 &&
 	    prober_new(agent->loop, &config, mesh_address, &agent->prober, &agent->mesh_error) < 0)
@@ -95,6 +99,9 @@ void mesh_peer_changed(struct network *network, const struct lease *old, const s
 		probe_group_put(network->probes, &now->subnet, old && is_moved(old, now));
 	else
 		probe_group_remove(network->probes, &old->subnet);
+	// One that is gone may have been the narrowest.
+	if (path_mtu_is_auto(network))
+		path_mtu_follow(network);
 }
 
 static bool is_peer(void *arg, const struct subnet *subnet)

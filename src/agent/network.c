@@ -461,6 +461,7 @@ int network_new(struct agent *agent, const char *name, struct network **ret, str
 	network->bring_up_timer = timer_new(agent->loop, on_bring_up_timer, network);
 	network->reconcile = reconcile_new(agent->loop, agent->nl, &reconcile_source, network,
 					   agent->options->scan_interval_ms);
+	network->raise_timer = timer_new(agent->loop, path_mtu_raise, network);
 	network->probes = agent->prober ? probe_group_new(agent->prober, network) : NULL;
 	int r = registry_new(agent->kv, network->prefix, &network->registry, e);
 	if (r == 0 && *agent->owner)
@@ -511,6 +512,7 @@ void network_leave(struct network *network)
 	timer_stop(network->bring_up_timer);
 	if (network->udp)
 		udp_process_stop(network->udp);
+	timer_stop(network->raise_timer);
 	if (!network->backend) {
 		timer_start(network->bring_up_timer, 0);
 		return;
@@ -530,6 +532,7 @@ struct network *network_free(struct network *network)
 	wg_rotate_end(network);
 	probe_group_free(network->probes);
 	timer_free(network->gone_timer);
+	timer_free(network->raise_timer);
 	timer_free(network->bring_up_timer);
 	udp_process_free(network->udp);
 	extension_free(network->extension);

@@ -171,6 +171,12 @@ static const struct flag health_flags[] = {
 	  "its peers, whatever number of them there is; of few, each is asked by each way every 5 s. "
 	  "0: none.",
 	  .max = PROBE_RATE_MAX },
+	{ .name = "probe-mtu", FLAG_BOOL, AT(probe_mtu), NULL, NULL,
+	  "Find out by such requests what packets the path to each peer carries, and warn if that is less "
+	  "than ours. MTU \"auto\" in the network's config does it as well, and uses the smallest." },
+	{ .name = "probe-mtu-interval", FLAG_DURATION, AT(probe_mtu_interval_ms), "10m", "TIME",
+	  "How often a path is looked at again, on average, and how long a wider one must hold.",
+	  .min = 100, .max = 24 * HOUR_MS, .properties = FLAG_HIDDEN },
 	{ .name = "log-level", FLAG_CHOICE, AT(log_level), "info", "LEVEL",
 	  "Least important messages that are shown: error, warn, info or debug.",
 	  .choices = level_names },
@@ -454,6 +460,9 @@ static int check_together(struct options *options, struct flag_set *set, struct 
 		return err_set(e, -EINVAL,
 			       "--kube-subnet-mgr: this version keeps leases in etcd only; "
 			       "leave it out and give --etcd-endpoints");
+	if (options->probe_mtu && options->mesh_probes == 0)
+		return err_set(e, -EINVAL,
+			       "--probe-mtu and --mesh-probes=0: it is done by these probes");
 	r = check_interface(options, e);
 	if (r < 0)
 		return r;

@@ -88,6 +88,8 @@ struct options {
 	int64_t healthz_port; // 0: off
 	uint64_t store_grace_ms;
 	int64_t mesh_probes; // a second; 0: off
+	bool probe_mtu;
+	uint64_t probe_mtu_interval_ms;
 
 	// the log
 	int log_level;	// enum log_level, -v counted in

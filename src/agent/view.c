@@ -127,6 +127,7 @@ json_t *view_peer(struct network *network, const struct lease *lease)
 	view_set_text(object, "path", wanted.path);
 	view_set_text(object, "why", wanted.why);
 	view_set_text(object, "error", trouble ? trouble->text : "");
+	view_path_mtu_of_peer(object, network, lease);
 	set_heard(object, network, &wanted, trouble == NULL);
 	return object;
 }
@@ -391,6 +392,7 @@ void view_network_fill(json_t *object, struct network *network)
 	json_object_set_new(object, "store", view_store(network));
 	json_object_set_new(object, "backend", view_backend(network));
 	json_object_set_new(object, "interface", view_interface(network));
+	json_object_set_new(object, "path_mtu", view_path_mtu(network));
 	json_object_set_new(object, "peers", view_peer_counts(network));
 	json_object_set_new(object, "addresses", addresses_view(network));
 	json_object_set_new(object, "repairs", view_repairs(network));

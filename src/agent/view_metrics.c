@@ -347,5 +347,6 @@ void view_metrics(void *arg, struct strbuf *out)
 	metrics_store(&samples);
 	metric_log(out);
 	view_mesh_metrics(scope->agent, out);
+	view_path_mtu_metrics(scope->agent, out);
 	metric_process(out);
 }

@@ -198,6 +198,17 @@ static uint32_t auto_mtu_bytes(const struct backend *backend)
 	return smallest;
 }
 
+static uint32_t auto_outer_mtu_bytes(const struct backend *backend)
+{
+	uint32_t largest = 0;
+	for (enum part part = 0; part < PART_COUNT; part++) {
+		uint32_t mtu_bytes = backend_outer_mtu_bytes(auto_of(backend)->parts[part]);
+		if (mtu_bytes > largest)
+			largest = mtu_bytes;
+	}
+	return largest;
+}
+
 // Those of the parts, in the order of the parts.
 static void auto_devices(const struct backend *backend, struct wanted_devices *ret)
 {
@@ -363,6 +374,7 @@ const struct backend_ops backend_auto = {
 	.open = auto_open,
 	.attrs = auto_attrs,
 	.mtu_bytes = auto_mtu_bytes,
+	.outer_mtu_bytes = auto_outer_mtu_bytes,
 	.devices = auto_devices,
 	.needs_paths = auto_needs_paths,
 	.want = auto_want,

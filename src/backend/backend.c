@@ -28,10 +28,27 @@ static int find_ops(const char *type, const struct backend_ops **ret, struct err
 	return r;
 }
 
+// To a backend "auto" is the interface's MTU: that of the underlay that it is given says what the paths carry.
+static void remove_auto_mtu(json_t *config)
+{
+	const json_t *mtu = json_member(config, "MTU");
+	const char *name;
+	json_t *value;
+	void *next;
+	if (!json_is_string(mtu) || strcmp(json_string_value(mtu), "auto") != 0)
+		return;
+	json_object_foreach_safe(config, next, name, value)
+		if (json_name_matches(name, "MTU"))
+			json_object_del(config, name);
+}
+
 static int read_config(const struct netconf *conf, json_t **ret, struct err *e)
 {
 	const char *text = conf->backend ? conf->backend : "{}";
-	return json_read(text, strlen(text), NETCONF_TEXT_MAX, ret, e);
+	int r = json_read(text, strlen(text), NETCONF_TEXT_MAX, ret, e);
+	if (r == 0)
+		remove_auto_mtu(*ret);
+	return r;
 }
 
 int backend_new(const struct netconf *conf, const struct underlay *underlay,
@@ -149,6 +166,12 @@ uint32_t backend_mtu_bytes(const struct backend *backend)
 {
 	return backend->ops->mtu_bytes ? backend->ops->mtu_bytes(backend)
 				       : backend->underlay.mtu_bytes;
+}
+
+uint32_t backend_outer_mtu_bytes(const struct backend *backend)
+{
+	return backend->ops->outer_mtu_bytes ? backend->ops->outer_mtu_bytes(backend)
+					     : backend->underlay.mtu_bytes;
 }
 
 void backend_devices(const struct backend *backend, struct wanted_devices *ret)

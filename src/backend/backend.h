@@ -52,6 +52,7 @@ int backend_set_wg_key(struct backend *backend, const struct wg_key *private_key
 void backend_attrs(const struct backend *backend, struct lease_attrs *ret);
 // For containers: FLANNEL_MTU.
 uint32_t backend_mtu_bytes(const struct backend *backend);
+uint32_t backend_outer_mtu_bytes(const struct backend *backend); // the largest packet that it sends to a peer
 void backend_devices(const struct backend *backend, struct wanted_devices *ret);
 bool backend_needs_paths(const struct backend *backend);
 // Of a backend whose packets a process carries, not the kernel: what that one is told besides the hosts of peers (wanted.hosts).
@@ -80,7 +81,8 @@ struct backend_ops {
 		    struct err *e);
 	// Fills backend_type, backend_data, backend_v6_data.
 	void (*attrs)(const struct backend *backend, struct lease_attrs *ret);
-	uint32_t (*mtu_bytes)(const struct backend *backend); // NULL: the underlay's
+	uint32_t (*mtu_bytes)(const struct backend *backend);	    // NULL: the underlay's
+	uint32_t (*outer_mtu_bytes)(const struct backend *backend); // NULL: the underlay's
 	void (*devices)(const struct backend *backend, struct wanted_devices *ret);  // NULL: none
 	bool (*needs_paths)(const struct backend *backend);			     // NULL: no
 	void (*process)(const struct backend *backend, struct backend_process *ret); // NULL: none

@@ -201,6 +201,11 @@ static uint32_t vxlan_mtu_bytes(const struct backend *backend)
 	return family_mtu(vxlan_of(backend), backend->netconf.v6.enabled ? UNDERLAY_V6 : UNDERLAY_V4);
 }
 
+static uint32_t vxlan_outer_mtu_bytes(const struct backend *backend)
+{
+	return outer_mtu(&vxlan_of(backend)->settings, &backend->underlay);
+}
+
 static void vxlan_devices(const struct backend *backend, struct wanted_devices *ret)
 {
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
@@ -341,6 +346,7 @@ const struct backend_ops backend_vxlan = {
 	.open = vxlan_open,
 	.attrs = vxlan_attrs,
 	.mtu_bytes = vxlan_mtu_bytes,
+	.outer_mtu_bytes = vxlan_outer_mtu_bytes,
 	.devices = vxlan_devices,
 	.needs_paths = vxlan_needs_paths,
 	.want = vxlan_want,

@@ -226,6 +226,11 @@ static void wireguard_attrs(const struct backend *backend, struct lease_attrs *r
 	ret->backend_v6_data = own_data(wireguard_of(backend), UNDERLAY_V6);
 }
 
+static uint32_t wireguard_outer_mtu_bytes(const struct backend *backend)
+{
+	return outer_mtu(&wireguard_of(backend)->config, &backend->underlay);
+}
+
 static uint32_t wireguard_mtu_bytes(const struct backend *backend)
 {
 	return inner_mtu(&wireguard_of(backend)->config, &backend->underlay);
@@ -436,6 +441,7 @@ const struct backend_ops backend_wireguard = {
 	.open = wireguard_open,
 	.attrs = wireguard_attrs,
 	.mtu_bytes = wireguard_mtu_bytes,
+	.outer_mtu_bytes = wireguard_outer_mtu_bytes,
 	.devices = wireguard_devices,
 	.want = wireguard_want,
 	.update = wireguard_update,

@@ -146,16 +146,17 @@ static const struct flag docker_flags[] = {
 	  "Write one variable with all of them. With neither -i nor -c: both." },
 	{ .name = "m", FLAG_BOOL, AT(no_masq), NULL, NULL, "Leave --ip-masq out." },
 	{ .name = "k", FLAG_STRING, AT(docker_key), "DOCKER_OPTS", "NAME", "Name of the one with all of them." },
-	static const struct flag mesh_flags[] = {
-		{ .name = "all", FLAG_BOOL, AT(all), NULL, NULL, "Ask every host's agent, not this one alone." },
-		{ .name = "port",
-		  FLAG_INT,
-		  AT(port),
-		  "0",
-		  "PORT",
-		  "Where they answer, their --healthz-port; 0: as this host's agent.",
-		  .max = UINT16_MAX },
-	};
+};
+static const struct flag mesh_flags[] = {
+	{ .name = "all", FLAG_BOOL, AT(all), NULL, NULL, "Ask every host's agent, not this one alone." },
+	{ .name = "port",
+	  FLAG_INT,
+	  AT(port),
+	  "0",
+	  "PORT",
+	  "Where they answer, their --healthz-port; 0: as this host's agent.",
+	  .max = UINT16_MAX },
+};
 #undef AT
 
 static const struct {

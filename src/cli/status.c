@@ -153,6 +153,30 @@ static void peer_problems(const json_t *status)
 	}
 }
 
+static bool has_narrow_path(const json_t *status)
+{
+	const json_t *path_mtu = show_member(status, "path_mtu");
+	int64_t narrowest = show_number(path_mtu, "narrowest");
+
+	return narrowest > 0 && narrowest < show_number(path_mtu, "needed");
+}
+
+static void path_mtu_problem(const json_t *status)
+{
+	const json_t *path_mtu = show_member(status, "path_mtu");
+	char text[160];
+
+	if (!has_narrow_path(status))
+		return;
+	(void)text_format(
+		text, sizeof(text),
+		"a path carries packets of %lld bytes, and ours have up to %lld; --peers tells which%s",
+		(long long)show_number(path_mtu, "narrowest"),
+		(long long)show_number(path_mtu, "needed"),
+		show_flag(path_mtu, "auto") ? "" : ", Backend.MTU \"auto\" adapts to it");
+	problem("path MTU", text);
+}
+
 // The others tell of one network; of an agent that is in several the reasons do.
 static bool is_of_several(const json_t *status)
 {
@@ -191,7 +215,7 @@ static bool has_problems(const json_t *status)
 	return strcmp(show_text(show_member(status, "lease"), "state"), "held") != 0 ||
 	       json_array_size(show_member(status, "wars")) > 0 ||
 	       json_array_size(show_member(status, "restart_needed")) > 0 ||
-	       *show_text(show_member(status, "network"), "error") ||
+	       has_narrow_path(status) || *show_text(show_member(status, "network"), "error") ||
 	       *show_text(show_member(status, "backend"), "error") ||
 	       show_number(peers, "failed") + show_number(peers, "rejected") +
 			       show_number(peers, "ignored") + show_number(peers, "held") +
@@ -226,6 +250,7 @@ static void print_problems(const json_t *status)
 	if (*show_text(status, "docker"))
 		problem("docker", show_text(status, "docker"));
 	restart_problems(status);
+	path_mtu_problem(status);
 	peer_problems(status);
 }
 
@@ -405,6 +430,13 @@ static void add_peer(struct table *table, const json_t *peer, bool of_several)
 	bool has_subnet = *show_text(peer, "subnet") || *show_text(peer, "ipv6_subnet");
 	const char *remark = *show_text(peer, "error") ? show_text(peer, "error")
 						       : show_text(peer, "why");
+	char path_mtu[48];
+
+	if (!*remark && show_number(peer, "path_mtu") > 0) {
+		(void)text_format(path_mtu, sizeof(path_mtu), "path MTU %lld",
+				  (long long)show_number(peer, "path_mtu"));
+		remark = path_mtu;
+	}
 
 	if (!*remark && show_member(peer, "handshake_age_s"))
 		remark = describe_handshake(peer, handshake, sizeof(handshake));

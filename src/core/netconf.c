@@ -213,7 +213,7 @@ static int check_family(const struct family_rules *rules, const struct family_me
 
 static int read_backend(const json_t *root, struct netconf *conf, struct err *e)
 {
-	const json_t *backend = json_member(root, "Backend");
+	const json_t *backend = json_member(root, "Backend"), *mtu;
 	char shown[TEXT_EXCERPT_MAX];
 	const char *type = NULL;
 	size_t len;
@@ -241,6 +241,8 @@ static int read_backend(const json_t *root, struct netconf *conf, struct err *e)
 
 		conf->backend_type[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 	}
+	mtu = json_member(backend, "MTU");
+	conf->mtu_auto = json_is_string(mtu) && strcmp(json_string_value(mtu), "auto") == 0;
 	conf->backend = json_text(backend);
 	return 0;
 }

@@ -27,7 +27,8 @@ struct netconf {
 	struct netconf_family v6;
 	bool enable_nftables;
 	char backend_type[BACKEND_TYPE_MAX]; // lower case; "udp" when Backend is absent
-	char *backend;			     // the Backend object as compact JSON, "{}" when absent
+	bool mtu_auto; // Backend.MTU is "auto" in place of a number: by what the paths carry
+	char *backend; // the Backend object as compact JSON, "{}" when absent
 };
 
 // Parses and validates (flannel's rules, etcd mode; the message names the member and the value).

@@ -117,11 +117,28 @@ static void on_readable(void *arg, unsigned int events)
 	}
 }
 
+// No fragments, and nothing of what the kernel believes of a path: a packet goes as it is, or is refused with -EMSGSIZE if the interface does not
+// take it.
+static int refuse_fragments(int fd, int family)
+{
+	int one = 1, v4 = IP_PMTUDISC_PROBE, v6 = IPV6_PMTUDISC_PROBE;
+	int r;
+
+	if (family == AF_INET)
+		return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof(v4)) < 0 ? -errno : 0;
+	r = setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof(v6));
+	if (r == 0)
+		r = setsockopt(fd, IPPROTO_IPV6, IPV6_DONTFRAG, &one, sizeof(one));
+	return r < 0 ? -errno : 0;
+}
+
 static int set_options(int fd, int family, uint16_t id)
 {
 	int one = 1, size = RECEIVE_BUFFER_BYTES;
 	int r = attach_filter(fd, family, id);
 
+	if (r == 0)
+		r = refuse_fragments(fd, family);
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)); // the kernel's does as well
 	(void)setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)); // without it times are rougher
 	return r;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
 // Owns: raw ICMP and ICMPv6 sockets in the loop, one a family. The kernel lets nothing through but echo replies with our identifier, so what
-// others on this host ping wakes nobody.
+// others on this host ping wakes nobody. What is sent is never fragmented on its way.
 #pragma once
 
 #include "core/err.h"

@@ -75,12 +75,12 @@ enum flight_verdict flights_match(struct flights *flights, const struct ip *from
 	return FLIGHT_MINE;
 }
 
-struct flight *flights_expire(struct flights *flights, uint64_t before_us)
+struct flight *flights_expire(struct flights *flights, uint64_t now_us)
 {
 	for (size_t i = 0; i < FLIGHTS_MAX; i++) {
 		struct flight *flight = &flights->all[i];
 
-		if (flight->state == FLIGHT_OPEN && flight->sent_us < before_us) {
+		if (flight->state == FLIGHT_OPEN && flight->lost_at_us < now_us) {
 			flight->state = FLIGHT_LOST;
 			return flight;
 		}

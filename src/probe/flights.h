@@ -16,12 +16,13 @@ struct flight {
 	uint16_t payload_len;
 	uint8_t cookie[ECHO_COOKIE_BYTES];
 	struct ip to;
-	uint64_t sent_us;      // CLOCK_MONOTONIC
-	uint64_t sent_real_us; // CLOCK_REALTIME, as the kernel's time stamps have it
+	uint64_t sent_us; // CLOCK_MONOTONIC
+	uint64_t lost_at_us;
 	// whose it is
 	uint64_t group;
 	struct target_key key;
 	enum probe_way way;
+	uint8_t search; // for the MTU of its path, from 1; 0: none
 };
 
 enum flight_verdict {
@@ -48,5 +49,5 @@ struct flight *flights_open(struct flights *flights);
 // FLIGHT_MINE: ret_flight, now answered; else it is untouched.
 enum flight_verdict flights_match(struct flights *flights, const struct ip *from,
 				  const struct echo_reply *reply, struct flight **ret_flight);
-// The next one that was sent before this time and is open: it is lost now. NULL: none.
-struct flight *flights_expire(struct flights *flights, uint64_t before_us);
+// The next one that is open and whose time for an answer is over: it is lost now. NULL: none.
+struct flight *flights_expire(struct flights *flights, uint64_t now_us);

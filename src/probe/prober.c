@@ -5,53 +5,22 @@
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "probe/echo_socket.h"
+#include "probe/prober_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#define PAYLOAD_BYTES 56 // as ping(8) has it
-#define URGENT_MAX 128
-#define TRIES_MAX 8 // targets looked at for one probe: more of them have nowhere to be asked
-
-enum { SOCKET_V4, SOCKET_V6, SOCKET_COUNT };
+#define IP4_HEADER_BYTES 20
+#define IP6_HEADER_BYTES 40
+#define PACKET_BYTES 104 // of an ordinary probe, with the IP header
+#define TRIES_MAX 8	 // targets looked at for one probe: more of them have nowhere to be asked
 
 const uint32_t probe_bucket_us[PROBE_BUCKETS] = { 50,	  100,	  250,	  500,	  1000,
 						  2500,	  5000,	  10000,  25000,  50000,
 						  100000, 250000, 500000, 1000000 };
 
-struct probe_group {
-	struct probe_group *next;
-	struct prober *prober;
-	uint64_t id; // no other group of this life has it
-	void *arg;
-	struct target_table *table;
-};
-
-// Who is asked before it is his turn.
-struct urgent {
-	uint64_t group;
-	struct target_key key;
-	enum probe_way way;
-};
-
-struct prober {
-	struct loop *loop;
-	struct prober_config config;
-	probe_address_fn *address;
-	struct timer *timer;
-	struct echo_socket *sockets[SOCKET_COUNT];
-	struct flights flights;
-	struct probe_group *groups;
-	uint64_t group_ids;
-	struct urgent urgent[URGENT_MAX]; // a ring
-	size_t urgent_first, urgent_count;
-	bool was_urgent; // the last probe
-	struct prober_stats stats;
-};
-
-static struct probe_group *find_group(const struct prober *prober, uint64_t id)
+struct probe_group *prober_find_group(const struct prober *prober, uint64_t id)
 {
 	struct probe_group *group = prober->groups;
 
@@ -63,12 +32,12 @@ static struct probe_group *find_group(const struct prober *prober, uint64_t id)
 static struct target *find_target(const struct prober *prober, uint64_t group_id,
 				  const struct target_key *key)
 {
-	struct probe_group *group = find_group(prober, group_id);
+	struct probe_group *group = prober_find_group(prober, group_id);
 
 	return group ? target_table_find(group->table, key) : NULL;
 }
 
-static size_t count_targets(const struct prober *prober)
+size_t prober_count_targets(const struct prober *prober)
 {
 	size_t count = 0;
 
@@ -79,18 +48,24 @@ static size_t count_targets(const struct prober *prober)
 
 // ---- when ----
 
+uint64_t prober_least_pause_ms(const struct prober *prober)
+{
+	return (1000 + prober->config.rate - 1) / prober->config.rate;
+}
+
 static uint64_t pause_ms(const struct prober *prober, size_t targets)
 {
-	uint64_t least_ms = (1000 + prober->config.rate - 1) / prober->config.rate;
+	uint64_t least_ms = prober_least_pause_ms(prober);
 	uint64_t even_ms = prober->config.period_ms / (PROBE_WAY_COUNT * targets);
-	uint64_t pause = prober->urgent_count > 0 || even_ms < least_ms ? least_ms : even_ms;
+	bool is_eager = prober->urgent_count > 0 || prober_has_searches(prober);
+	uint64_t pause = is_eager || even_ms < least_ms ? least_ms : even_ms;
 
 	return pause + random_below(pause / 4 + 1);
 }
 
 static void schedule(struct prober *prober)
 {
-	size_t targets = count_targets(prober);
+	size_t targets = prober_count_targets(prober);
 
 	if (targets == 0)
 		timer_stop(prober->timer);
@@ -101,18 +76,23 @@ static void schedule(struct prober *prober)
 // Where there is no room the rounds come to it.
 static void push_urgent(struct prober *prober, const struct urgent *urgent)
 {
-	if (prober->urgent_count == URGENT_MAX)
+	if (prober->urgent_count == PROBER_URGENT_MAX)
 		return;
-	prober->urgent[(prober->urgent_first + prober->urgent_count++) % URGENT_MAX] = *urgent;
+	prober->urgent[(prober->urgent_first + prober->urgent_count++) % PROBER_URGENT_MAX] = *urgent;
 }
 
 // ---- what came of it ----
 
 static void take_loss(struct prober *prober, const struct flight *flight)
 {
-	struct target *target = find_target(prober, flight->group, &flight->key);
+	struct target *target;
 	struct window_summary sum;
 
+	if (flight->search > 0) {
+		prober_search_result(prober, flight, false);
+		return;
+	}
+	target = find_target(prober, flight->group, &flight->key);
 	prober->stats.ways[flight->way].lost++;
 	if (!target)
 		return;
@@ -137,8 +117,11 @@ static void take_answer(struct prober *prober, const struct flight *flight, uint
 		stats->buckets[i]++;
 		break;
 	}
-	if (target)
-		window_add_reply(&target->ways[flight->way], bounded_us);
+	if (!target)
+		return;
+	window_add_reply(&target->ways[flight->way], bounded_us);
+	if (flight->way == PROBE_UNDERLAY)
+		prober_consider_search(prober, prober_find_group(prober, flight->group), target);
 }
 
 static void on_packet(void *arg, int family, const struct ip *from, const void *packet, size_t len,
@@ -159,6 +142,10 @@ static void on_packet(void *arg, int family, const struct ip *from, const void *
 		prober->stats.ignored[verdict]++;
 		return;
 	}
+	if (flight->search > 0) {
+		prober_search_result(prober, flight, true);
+		return;
+	}
 	rtt_us = echo_now_us() - flight->sent_us;
 	take_answer(prober, flight, age_us < rtt_us ? rtt_us - age_us : rtt_us);
 }
@@ -175,54 +162,77 @@ static void on_packet6(void *arg, const struct ip *from, const void *packet, siz
 
 // ---- who ----
 
-// False: it has nowhere to be asked. True: it was, or could not be.
-static bool probe(struct prober *prober, const struct probe_group *group,
-		  const struct target_key *key, enum probe_way way)
+static void fill_flight(struct flight *flight, const struct probe_request *request, const struct ip *to)
 {
-	uint8_t packet[ECHO_HEADER_BYTES + PAYLOAD_BYTES];
+	uint16_t headers = (to->family == AF_INET6 ? IP6_HEADER_BYTES : IP4_HEADER_BYTES) +
+			   ECHO_HEADER_BYTES;
+
+	flight->payload_len = (uint16_t)(request->packet_bytes - headers);
+	flight->to = *to;
+	flight->group = request->group->id;
+	flight->key = *request->key;
+	flight->way = request->way;
+	flight->search = request->search;
+	flight->sent_us = echo_now_us();
+	flight->lost_at_us = flight->sent_us + request->timeout_ms * 1000;
+}
+
+int prober_send(struct prober *prober, const struct probe_request *request)
+{
 	struct echo_socket *sock;
 	struct flight *flight;
 	struct ip to = { 0 };
 	size_t len;
 	int r;
 
-	if (prober->address(group->arg, key, way, &to) < 0)
-		return false;
-	sock = prober->sockets[to.family == AF_INET6 ? SOCKET_V6 : SOCKET_V4];
+	if (prober->address(request->group->arg, request->key, request->way, &to) < 0)
+		return -ENOENT;
+	sock = prober->sockets[to.family == AF_INET6 ? PROBER_SOCKET_V6 : PROBER_SOCKET_V4];
 	if (!sock)
-		return false;
+		return -ENOENT;
 	flight = flights_open(&prober->flights);
 	if (!flight)
-		return true;
-	flight->payload_len = PAYLOAD_BYTES;
-	flight->to = to;
-	flight->group = group->id;
-	flight->key = *key;
-	flight->way = way;
+		return 0;
+	fill_flight(flight, request, &to);
 	len = echo_encode(to.family, prober->flights.id, flight->sequence, flight->cookie,
-			  PAYLOAD_BYTES, packet);
-	flight->sent_us = echo_now_us();
-	r = echo_socket_send(sock, &to, packet, len);
-	if (r == -EAGAIN || r == -ENOBUFS) {
+			  flight->payload_len, prober->packet);
+	r = echo_socket_send(sock, &to, prober->packet, len);
+	if (r < 0)
 		flight->state = FLIGHT_NONE;
+	if (r == -EAGAIN || r == -ENOBUFS) {
 		prober->stats.not_sent++;
-		return true;
+		return 0;
 	}
-	prober->stats.ways[way].sent++;
-	if (r < 0) {
-		flight->state = FLIGHT_LOST;
-		take_loss(prober, flight);
-	}
-	return true;
+	if (request->search > 0)
+		prober->stats.mtu_sent++;
+	else
+		prober->stats.ways[request->way].sent++;
+	return r < 0 ? r : 1;
+}
+
+// False: it has nowhere to be asked. True: it was, or could not be.
+static bool probe(struct prober *prober, const struct probe_group *group,
+		  const struct target_key *key, enum probe_way way)
+{
+	const struct probe_request request = { .group = group,
+					       .key = key,
+					       .way = way,
+					       .packet_bytes = PACKET_BYTES,
+					       .timeout_ms = prober->config.timeout_ms };
+	int r = prober_send(prober, &request);
+
+	if (r < 0 && r != -ENOENT)
+		take_loss(prober, &(struct flight){ .group = group->id, .key = *key, .way = way });
+	return r != -ENOENT;
 }
 
 static bool probe_urgent(struct prober *prober)
 {
 	while (prober->urgent_count > 0) {
 		struct urgent urgent = prober->urgent[prober->urgent_first];
-		struct probe_group *group = find_group(prober, urgent.group);
+		struct probe_group *group = prober_find_group(prober, urgent.group);
 
-		prober->urgent_first = (prober->urgent_first + 1) % URGENT_MAX;
+		prober->urgent_first = (prober->urgent_first + 1) % PROBER_URGENT_MAX;
 		prober->urgent_count--;
 		if (group && target_table_find(group->table, &urgent.key) &&
 		    probe(prober, group, &urgent.key, urgent.way))
@@ -261,19 +271,38 @@ static bool probe_next(struct prober *prober, size_t targets)
 	return false;
 }
 
+static bool probe_kind(struct prober *prober, enum probe_kind kind, size_t targets)
+{
+	switch (kind) {
+	case PROBE_OF_ROUND:
+		return probe_next(prober, targets);
+	case PROBE_OF_URGENT:
+		return probe_urgent(prober);
+	case PROBE_OF_SEARCH:
+		return prober_probe_search(prober);
+	case PROBE_KIND_COUNT:
+		break;
+	}
+	return false;
+}
+
 static void on_timer(void *arg)
 {
 	struct prober *prober = arg;
-	uint64_t now_us = echo_now_us(), timeout_us = prober->config.timeout_ms * 1000;
+	uint64_t now_us = echo_now_us();
 	const struct flight *lost;
-	size_t targets = count_targets(prober);
+	size_t targets = prober_count_targets(prober);
 
-	while ((lost = flights_expire(&prober->flights, now_us > timeout_us ? now_us - timeout_us : 0)))
+	while ((lost = flights_expire(&prober->flights, now_us)))
 		take_loss(prober, lost);
-	if (targets > 0) {
-		prober->was_urgent = !prober->was_urgent && probe_urgent(prober);
-		if (!prober->was_urgent && !probe_next(prober, targets))
-			(void)probe_urgent(prober);
+	// By turns, as far as each has somebody to ask.
+	for (int i = 1; targets > 0 && i <= PROBE_KIND_COUNT; i++) {
+		enum probe_kind kind = (prober->last + (unsigned int)i) % PROBE_KIND_COUNT;
+
+		if (!probe_kind(prober, kind, targets))
+			continue;
+		prober->last = kind;
+		break;
 	}
 	schedule(prober);
 }
@@ -318,7 +347,7 @@ static void put_family(struct probe_group *group, const struct subnet *subnet, i
 
 	if (!is_new && !is_changed)
 		return;
-	memset(target->ways, 0, sizeof(target->ways));
+	*target = (struct target){ .key = key };
 	for (int way = 0; way < PROBE_WAY_COUNT; way++)
 		push_urgent(prober, &(struct urgent){ group->id, key, (enum probe_way)way });
 }
@@ -386,9 +415,9 @@ static int open_sockets(struct prober *prober, struct err *e)
 	struct err of_v6;
 	uint16_t id = prober->flights.id;
 	int r4 = echo_socket_new(prober->loop, AF_INET, id, on_packet4, prober,
-				 &prober->sockets[SOCKET_V4], e);
+				 &prober->sockets[PROBER_SOCKET_V4], e);
 	int r6 = echo_socket_new(prober->loop, AF_INET6, id, on_packet6, prober,
-				 &prober->sockets[SOCKET_V6], &of_v6);
+				 &prober->sockets[PROBER_SOCKET_V6], &of_v6);
 
 	if (r4 < 0 && r6 < 0)
 		return r4;
@@ -425,7 +454,7 @@ struct prober *prober_free(struct prober *prober)
 		return NULL;
 	assert(!prober->groups);
 	timer_free(prober->timer);
-	for (size_t i = 0; i < SOCKET_COUNT; i++)
+	for (size_t i = 0; i < PROBER_SOCKET_COUNT; i++)
 		echo_socket_free(prober->sockets[i]);
 	free(prober);
 	return NULL;

@@ -6,8 +6,9 @@
 //
 // One timer sends one probe at a time, never more than `rate` a second and not more often than each way to each peer once in `period_ms`, whatever
 // number of peers there is; its pauses have a random part. A round asks every peer by one way, the next round by the other. Who is new, and who
-// did not answer, is asked again soon, but every other probe goes by the round, so that the rest is not forgotten for those. A probe without an
+// did not answer, is asked again soon, but in turns with the round, so that the rest is not forgotten for those. A probe without an
 // answer is found lost when another one is sent: there is no other timer.
+// Probes of another size, by which the MTU of a path is searched for, take their turns with these.
 #pragma once
 
 #include "core/err.h"
@@ -19,10 +20,21 @@
 #define PROBE_RATE_MAX 10 // a second and agent
 #define PROBE_BUCKETS 14
 
+// Searching for the largest packet that the path to a peer carries; all hooks get the arg of the group.
+struct prober_mtu {
+	uint64_t recheck_ms; // on average
+	// Sizes with the IP header, at most ECHO_PACKET_MAX. False: of this one nobody wants to know.
+	bool (*range)(void *arg, const struct target_key *key, uint16_t *ret_floor,
+		      uint16_t *ret_ceiling);
+	// It was measured, perhaps as before. Must not add or remove targets.
+	void (*found)(void *arg, struct target *target);
+};
+
 struct prober_config {
 	unsigned int rate; // a second, from 1
 	uint64_t period_ms;
-	uint64_t timeout_ms; // without an answer for so long: lost
+	uint64_t timeout_ms;	      // without an answer for so long: lost
+	const struct prober_mtu *mtu; // NULL: no path is searched
 };
 
 // Where a peer is asked by this way. 0; -ENOENT: nowhere now, and that says nothing about the peer. arg is that of the group.
@@ -43,6 +55,7 @@ struct prober_stats {
 	struct probe_way_stats ways[PROBE_WAY_COUNT];
 	uint64_t ignored[FLIGHT_VERDICT_COUNT];
 	uint64_t not_sent; // the kernel had no room
+	uint64_t mtu_sent;
 };
 
 struct prober;

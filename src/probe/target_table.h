@@ -19,8 +19,13 @@ struct target_key {
 	uint8_t v6_len;	    // 0: none
 };
 
+#define TARGET_MTU_UNKNOWN 0
+#define TARGET_MTU_UNMEASURABLE 1 // it answers, but nothing of the sizes asked
+
 struct target {
 	struct target_key key;
+	uint16_t path_mtu_bytes : 15; // or one of these
+	uint16_t is_mtu_told : 1;     // for whoever tells of it
 	struct window ways[PROBE_WAY_COUNT];
 };
 

@@ -119,6 +119,10 @@ static void test_refused_configs(void **state)
 		{ CONFIG(V4, VXLAN ",\"Port\":-1"), -EINVAL, "Port" },
 		{ CONFIG(V4, VXLAN ",\"MTU\":626"), 0, "" },
 		{ CONFIG(V4, VXLAN ",\"MTU\":625"), -EINVAL, "MTU 625 is too small: at least 626" },
+		{ CONFIG(V4, VXLAN ",\"MTU\":\"auto\""), 0, "" },
+		{ CONFIG(V4, VXLAN ",\"mtu\":\"auto\""), 0, "" },
+		{ CONFIG(V4, VXLAN ",\"MTU\":\"Auto\""), -EINVAL, "MTU" },
+		{ CONFIG(V4, VXLAN ",\"MTU\":\"1400\""), -EINVAL, "MTU" },
 		{ CONFIG(V4, VXLAN ",\"MTU\":-1"), -EINVAL, "MTU" },
 		{ CONFIG(V4, VXLAN ",\"MTU\":65536"), -EINVAL, "MTU" },
 		{ CONFIG(DUAL, VXLAN ",\"MTU\":1350"), 0, "" },
@@ -254,7 +258,8 @@ static void test_mtu(void **state)
 		{ CONFIG(V4, VXLAN), 9000, 8950, { 8950 } },
 		{ CONFIG(V4, VXLAN ",\"MTU\":1400"), 1500, 1350, { 1350 } },
 		{ CONFIG(DUAL, VXLAN ",\"MTU\":1400"), 1500, 1330, { 1350, 1330 } },
-		{ CONFIG(V4, VXLAN ",\"MTU\":9000"), 1500, 1450, { 1450 } }, // more than fits
+		{ CONFIG(V4, VXLAN ",\"MTU\":9000"), 1500, 1450, { 1450 } },	 // more than fits
+		{ CONFIG(V4, VXLAN ",\"MTU\":\"auto\""), 1400, 1350, { 1350 } }, // what the paths carry
 		{ CONFIG(V4, "\"Type\":\"alloc\""), 1500, 1500, { 0 } },
 		{ CONFIG(V4, HOSTGW), 1500, 1500, { 0 } },
 		{ CONFIG(DUAL, HOSTGW), 9000, 9000, { 0 } },
@@ -476,6 +481,7 @@ static void test_config_changes(void **state)
 		{ CONFIG(V4, VXLAN ",\"MTU\":1400,\"DirectRouting\":true"), "", 1350, true, 0 },
 		{ CONFIG(V4, VXLAN ",\"VNI\":2,\"Port\":5,\"GBP\":true,\"Learning\":true"),
 		  "Backend.VNI\nBackend.Port\nBackend.GBP\nBackend.Learning\n", 1450, false, 0 },
+		{ CONFIG(V4, VXLAN ",\"MTU\":\"auto\""), "", 1450, false, 0 },
 		{ CONFIG(V4, VXLAN ",\"MTU\":1400,\"VNI\":2"), "Backend.VNI\n", 1350, false, 0 },
 		{ CONFIG(V4, "\"Type\":\"alloc\""), "Backend.Type\n", 1450, false, 0 },
 		{ "{\"Network\":\"10.0.0.0/9\",\"SubnetLen\":24,\"Backend\":{" VXLAN "}}",

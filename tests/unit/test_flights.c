@@ -162,7 +162,7 @@ static void test_late(void **state)
 	flights_init(&flights);
 	flight = flights_open(&flights);
 	flight->payload_len = PAYLOAD;
-	flight->sent_us = 1000;
+	flight->lost_at_us = 1000;
 	assert_null(flights_expire(&flights, 1000));
 	assert_ptr_equal(flights_expire(&flights, 1001), flight);
 	assert_null(flights_expire(&flights, 1001)); // once

@@ -365,9 +365,38 @@ static void test_secrets_are_not_shown(void **state)
 	assert_string_equal(backend, "{\"PSK\":\"(hidden)\"}");
 }
 
+// What is in place of a number is for the agent; all else is the backend's to judge.
+static void test_auto_mtu(void **state)
+{
+	static const struct {
+		const char *mtu;
+		bool is_auto;
+	} cases[] = {
+		{ "\"MTU\":\"auto\"", true },	 { "\"mtu\":\"auto\"", true },
+		{ "\"MTU\":1400", false },	 { "\"MTU\":\"AUTO\"", false },
+		{ "\"MTU\":null", false },	 { "\"Other\":\"auto\"", false },
+		{ "\"MTU\":[\"auto\"]", false }, { "\"MTU\":\"auto\",\"mtu\":1400", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text =
+			xasprintf("{\"Network\":\"10.1.0.0/16\",\"Backend\":{\"Type\":\"vxlan\",%s}}",
+				  cases[i].mtu);
+		_cleanup_netconf_ struct netconf conf = { 0 }, copy = { 0 };
+
+		assert_int_equal(netconf_parse(text, strlen(text), &conf, NULL), 0);
+		check(conf.mtu_auto == cases[i].is_auto, "%s", cases[i].mtu);
+		netconf_copy(&conf, &copy);
+		check(copy.mtu_auto == cases[i].is_auto, "%s, copied", cases[i].mtu);
+		assert_non_null(strstr(conf.backend, cases[i].mtu));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_auto_mtu),
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_too_long),
