@@ -12,7 +12,9 @@
 #include "core/log.h"
 #include "core/mem.h"
 
+#include <errno.h>
 #include <net/if.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,13 +26,25 @@ static bool has_result(const struct ipam *ipam, const struct holder *holder)
 	return access(path, F_OK) == 0;
 }
 
+// An agent that was started anew without a view of where namespaces are must not take them all for gone. The directory of one
+// in /proc is its process's, and goes with it.
+static bool sees_directory_of(const char *path)
+{
+	_cleanup_free_ char *directory = xstrndup(path, (size_t)(strrchr(path, '/') - path) + 1);
+
+	return access(strncmp(path, "/proc/", strlen("/proc/")) == 0 ? "/proc/self" : directory,
+		      F_OK) == 0;
+}
+
 static bool netns_is_gone(const struct holder *holder)
 {
 	struct stat st;
 
-	if (!*holder->netns || holder->netns_inode == 0)
+	if (holder->netns[0] != '/' || holder->netns_inode == 0)
 		return false;
-	return stat(holder->netns, &st) < 0 || st.st_ino != holder->netns_inode;
+	if (stat(holder->netns, &st) == 0)
+		return st.st_ino != holder->netns_inode;
+	return errno == ENOENT && sees_directory_of(holder->netns);
 }
 
 static bool pair_is_gone(struct holder *holder)

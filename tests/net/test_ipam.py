@@ -250,6 +250,9 @@ def test_leak(net):
     given["unseen"] = add(host, "unseen", netns="/run/netns/unseen", host_if="veth-unseen")
     host.ip("link", "add", "veth-x", "type", "veth", "peer", "name", "veth-y")
     given["pair"] = add(host, "pair", host_if="veth-x")
+    (host.run_dir / "hidden").mkdir()
+    (host.run_dir / "hidden" / "x").touch()
+    given["hidden"] = add(host, "hidden", netns="/run/hidden/x")
     results = host.lib_dir / "cni" / "results"
     results.mkdir(parents=True)
     (results / "cbr0-cached-eth0").touch()
@@ -260,10 +263,11 @@ def test_leak(net):
     for cid in ("gone", "replaced", "cached"):
         (host.run_dir / "netns" / cid).rename(host.run_dir / f"kept-{cid}")     # so that its inode is not used again
     (host.run_dir / "netns" / "replaced").touch()
+    (host.run_dir / "hidden").rename(host.run_dir / "shown")    # where it is cannot be seen any more
     host.ip("link", "del", "veth-x")
-    wait_owners(net, {given[cid]: cid for cid in ("cached", "stays", "unseen")})
+    wait_owners(net, {given[cid]: cid for cid in ("cached", "stays", "unseen", "hidden")})
     assert addresses(host)["leaks"] == 3
-    assert host.agent.metric("weft_addresses", state="used") == 3
+    assert host.agent.metric("weft_addresses", state="used") == 4
     assert host.agent.metric("weft_address_leaks_total") == 3
     (results / "cbr0-cached-eth0").unlink()
-    wait_owners(net, {given[cid]: cid for cid in ("stays", "unseen")})
+    wait_owners(net, {given[cid]: cid for cid in ("stays", "unseen", "hidden")})
