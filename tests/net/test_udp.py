@@ -10,7 +10,12 @@ Where flannel's side is wanted, h2 runs a loop that moves one packet a system ca
 that comes from the wire.
 """
 
+import contextlib
+import ctypes
 import hashlib
+import itertools
+import os
+import platform
 import random
 import re
 import socket
@@ -304,6 +309,25 @@ def test_nothing_is_left_to_it(lab):
         assert status["Seccomp"] == ("0" if SANITIZED else "2") and status["NoNewPrivs"] == "1", path
 
 
+SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
+
+
+def turn_ns(thread):
+    """How long the scheduler lets it run before it looks at others; 0 where a kernel before 6.12 does not say."""
+    attributes = ctypes.create_string_buffer(48)
+    assert ctypes.CDLL(None).syscall(SCHED_GETATTR[platform.machine()], thread, attributes, 48, 0) == 0
+    return struct.unpack_from("=Q", attributes, 24)[0]
+
+
+def test_short_turns(lab):
+    """What waits for a worker does not wait for a whole turn of whoever computes."""
+    if turn_ns(0) == 0:
+        pytest.skip("this kernel tells no turns of the scheduler")
+    (one,) = hosts_of(lab, 1)
+    for thread in os.listdir(f"/proc/{one.process.pid}/task"):
+        assert turn_ns(int(thread)) == 100_000 < turn_ns(0)
+
+
 def test_another_takes_over(lab):
     """A new process takes device, sockets and peers, and no packet is lost."""
     one, other = hosts_of(lab, 2)
@@ -344,9 +368,32 @@ def test_starts_that_fail(lab):
     assert one.counters() is not None and one.process.alive()
 
 
-def test_order_with_two_workers(lab):
-    """Several flows at once through several queues: each arrives in the order in which it was sent."""
-    one, other = hosts_of(lab, 2, "--workers=2")
+@contextlib.contextmanager
+def moved_about(process):
+    """A process whose threads change processors a thousand times a second, as a busy scheduler moves them."""
+    threads = [int(t) for t in os.listdir(f"/proc/{process.pid}/task")]
+    allowed = sorted(os.sched_getaffinity(0))
+    over = threading.Event()
+
+    def move():
+        for turn in itertools.count():
+            if over.wait(0.001):
+                return
+            for thread in threads:
+                os.sched_setaffinity(thread, {allowed[turn % len(allowed)]})
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        yield
+    finally:
+        over.set()
+        mover.join()
+
+
+@pytest.mark.parametrize("workers, moved", [(2, False), (2, True), (1, True)])
+def test_order(lab, workers, moved):
+    """Several flows at once, also through several queues: each arrives in the order in which it was sent."""
+    one, other = hosts_of(lab, 2, f"--workers={workers}")
     flows, count = 6, 4000
     sinks = [bound(other, 9000 + i) for i in range(flows)]
     got = [[] for _ in range(flows)]
@@ -364,9 +411,10 @@ def test_order_with_two_workers(lab):
     for thread in threads:
         thread.start()
     outs = [bound(one, 9000 + i) for i in range(flows)]
-    for number in range(count):
-        for i, out in enumerate(outs):
-            out.sendto(struct.pack("!I", number) + bytes(200 + 10 * i), (other.address, 9000 + i))
+    with moved_about(one.process) if moved else contextlib.nullcontext():
+        for number in range(count):
+            for i, out in enumerate(outs):
+                out.sendto(struct.pack("!I", number) + bytes(200 + 10 * i), (other.address, 9000 + i))
     for thread in threads:
         thread.join()
     for numbers in got:
