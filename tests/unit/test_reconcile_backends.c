@@ -336,6 +336,55 @@ static void test_ipip(void **state)
 	world_close(world);
 }
 
+// ---- udp ----
+
+static bool has_network_route(struct world *world)
+{
+	return world_has(world, "route 10.0.0.0/8 dev 1000 proto 157");
+}
+
+static bool has_device_error(struct world *world)
+{
+	return world->device_error[0] != '\0';
+}
+
+// Its device is a process's, and carries the whole network by one route, whatever peers there are.
+static void test_udp(void **state)
+{
+	static const struct world_options udp = { .config = BACKEND(V4, "udp") };
+	struct err e = { 0 };
+	(void)state;
+	struct world *world = world_open(&udp);
+	fill(world, 1, "vxlan", "192.168.9.11");
+	fill(world, 2, "", "192.168.9.12");
+	assert_int_equal(reconcile_devices(world->reconcile, &e), -EINPROGRESS);
+	assert_string_equal(e.msg, "flannel0 is not there yet: its process makes it");
+	netns_run("ip", "tuntap", "add", "flannel0", "mode", "tun", NULL);
+	world_start(world);
+	assert_true(has_network_route(world));
+	assert_int_equal(world_count(world, "route 10."), 1);
+	assert_int_equal(world_count(world, "nexthop "), 0);
+	struct link link;
+	assert_int_equal(link_get_by_name(world->eyes, "flannel0", &link, NULL), 0);
+	assert_true(link.up && link.mtu_bytes == 1472);
+	uint64_t repairs = world_repairs(world);
+	world_pass(world, RECONCILE_DRIFT);
+	assert_int_equal(world_repairs(world), repairs);
+
+	netns_run("ip", "route", "del", "10.0.0.0/8", NULL);
+	assert_true(world_await(world, has_network_route, 5000));
+	assert_int_equal(world->repaired[KERNEL_ROUTE], 1);
+	netns_run("ip", "link", "set", "flannel0", "down", NULL);
+	assert_true(world_await(world, has_network_route, 5000));
+	netns_run("ip", "route", "replace", "10.0.0.0/8", "dev", "e0", "proto", "static", NULL);
+	reconcile_request(world->reconcile, RECONCILE_CHANGE);
+	assert_true(world_await(world, has_device_error, 5000));
+	assert_non_null(strstr(world->device_error, "in the way; remove it with 'ip route del'"));
+	netns_run("ip", "route", "del", "10.0.0.0/8", "dev", "e0", NULL);
+	assert_true(world_await(world, has_network_route, 5000));
+	world_close(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -347,6 +396,7 @@ int main(void)
 		cmocka_unit_test(test_half_a_peer),
 		cmocka_unit_test(test_hostgw_without_nexthop_objects),
 		cmocka_unit_test(test_ipip),
+		cmocka_unit_test(test_udp),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
