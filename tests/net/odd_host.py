@@ -4,10 +4,12 @@
 
     python3 odd_host.py INTERFACE ADDRESS [--delay-s=S] [--answers=N] [--clock-s=S]
 
-It answers the first N echo requests only, and knows no other address than this one, which the kernel must not have.
+It answers the first N echo requests of each who asks only, and knows no other address than this one, which the
+kernel must not have.
 """
 
 import argparse
+import collections
 import socket
 import struct
 import time
@@ -65,7 +67,7 @@ def main():
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     opened.bind((options.interface, 0))
     mac, ip = opened.getsockname()[4], socket.inet_aton(options.address)
-    left = options.answers
+    asked = collections.Counter()       # by the id of who asks
     print("ready", flush=True)
     while True:
         frame = opened.recv(65536)
@@ -77,9 +79,9 @@ def main():
             answer = answer_ip(frame, mac, ip, options.clock_s)
             is_echo = len(frame) > 34 and frame[34] == 8
             if answer and is_echo:
-                left -= 1
+                asked[frame[38:40]] += 1
                 time.sleep(options.delay_s)
-                answer = answer if left >= 0 else None
+                answer = answer if asked[frame[38:40]] <= options.answers else None
         if answer:
             opened.send(answer)
 
