@@ -32,13 +32,14 @@ enum { TYPE_IPV4 = 7, TYPE_IPV6 = 8, TYPE_ETHER = 9, TYPE_DEVICE = 20 };
 #define KEY_MAX 20
 #define MAC_PADDED 8 // a part of a key fills whole registers of four bytes
 
-static const struct set {
+struct set {
 	const char *name;
 	uint32_t key_type, key_len;
-} ports = { "ports", TYPE_DEVICE, 4 },
-  macs = { "macs", TYPE_DEVICE << 6 | TYPE_ETHER, 4 + MAC_PADDED },
-  addrs4 = { "addrs4", TYPE_DEVICE << 6 | TYPE_IPV4, 8 },
-  addrs6 = { "addrs6", TYPE_DEVICE << 6 | TYPE_IPV6, 20 };
+};
+static const struct set ports = { "ports", TYPE_DEVICE, 4 };
+static const struct set macs = { "macs", TYPE_DEVICE << 6 | TYPE_ETHER, 4 + MAC_PADDED };
+static const struct set addrs4 = { "addrs4", TYPE_DEVICE << 6 | TYPE_IPV4, 8 };
+static const struct set addrs6 = { "addrs6", TYPE_DEVICE << 6 | TYPE_IPV6, KEY_MAX };
 static const struct set *const sets[] = { &ports, &macs, &addrs4, &addrs6 };
 
 static void put_protocol(struct nft_rule *rule, uint16_t ethertype)

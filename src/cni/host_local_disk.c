@@ -4,6 +4,7 @@
 #include "cni/host_local_disk.h"
 
 #include "cni/deadline.h"
+#include "cni/small_file.h"
 #include "core/mem.h"
 #include "core/strbuf.h"
 
@@ -89,16 +90,16 @@ void disk_close(struct disk *disk)
 
 // What was in it before is written over and cut then, not cut first: ext4 takes a file that was empty for a moment for one
 // that must be on the disk when it is closed.
-static int write_file(int directory, const char *name, int flags, const char *text, size_t len)
+static int write_over(int directory, const char *name, const char *text, size_t len)
 {
 	_cleanup_close_ int fd =
-		openat(directory, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0644);
+		openat(directory, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	ssize_t n;
 
 	if (fd < 0)
 		return -errno;
 	n = write(fd, text, len);
-	if (n < 0 || (!(flags & O_EXCL) && ftruncate(fd, (off_t)len) < 0))
+	if (n < 0 || ftruncate(fd, (off_t)len) < 0)
 		return -errno;
 	return (size_t)n == len ? 0 : -ENOSPC;
 }
@@ -124,12 +125,16 @@ int disk_reserve(const struct disk *disk, const char *id, const char *ifname, co
 	if (owner.overflow)
 		return fault_set(fault, FAULT_ENVIRONMENT, "the container's id is too long");
 	(void)ip_str(ip, name);
-	r = write_file(disk->directory, name, O_EXCL, owner.data, owner.len);
+	// The usual case while a free one is looked for, and cheaper than making a file for nothing.
+	if (faccessat(disk->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	// Never for a moment without its owner, who could not release it then.
+	r = small_file_create_at(disk->directory, name, owner.data, owner.len, 0644);
 	if (r == -EEXIST)
 		return r;
 	if (r == 0) {
 		last_name(set, last);
-		r = write_file(disk->directory, last, 0, name, strlen(name));
+		r = write_over(disk->directory, last, name, strlen(name));
 	}
 	if (r < 0) {
 		(void)unlinkat(disk->directory, name, 0);

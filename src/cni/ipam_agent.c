@@ -11,6 +11,8 @@
 #include "core/text.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #define BASE "/agent/v1/ipam/"
@@ -193,19 +195,26 @@ int ipam_agent_add(const struct call *call, const struct conf *conf, const struc
 	return r < 0 ? -EIO : 0;
 }
 
-// One file for an owner: the agent takes it when it is back.
+// One file for an owner: the agent takes it when it is back. It looks at what is moved there.
 static int leave_waiting(const struct call *call, const struct conf *conf,
 			 const struct strbuf *body, struct fault *fault)
 {
 	const char *directory = option(conf, "waiting", WAITING_DIR);
-	_cleanup_strbuf_ struct strbuf name = STRBUF_INIT(250);
+	char name[NAME_MAX + 1], hidden[PATH_MAX], path[PATH_MAX];
 	int r;
 
-	(void)strbuf_printf(&name, "%.64s_%.64s_%s", conf->name, call->container_id, call->ifname);
-	r = small_file_write(directory, 0700, strbuf_text(&name), body->data, body->len, 0600);
+	(void)text_format(name, sizeof(name), ".%.64s_%.128s_%s", conf->name, call->container_id,
+			  call->ifname);
+	r = text_format(hidden, sizeof(hidden), "%s/%s", directory, name);
+	if (r == 0)
+		r = text_format(path, sizeof(path), "%s/%s", directory, name + 1);
+	if (r == 0)
+		r = small_file_write(directory, 0700, name, body->data, body->len, 0600);
+	if (r == 0 && rename(hidden, path) < 0)
+		r = -errno;
 	if (r < 0)
 		return fault_set(fault, FAULT_IO, "the agent is down, and %s/%s cannot be written: %s",
-				 directory, strbuf_text(&name), strerror(-r));
+				 directory, name + 1, strerror(-r));
 	return 0;
 }
 

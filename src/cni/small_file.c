@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: small files, read whole and written atomically.
+// Owns: small files, read whole and made whole.
 #include "cni/small_file.h"
 
 #include "core/mem.h"
@@ -9,10 +9,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define REPLACE_TRIES 8 // of names that somebody else goes on making
 
 int small_file_read(const char *path, size_t max, char **ret)
 {
@@ -74,29 +76,46 @@ static int write_whole(int fd, const char *text, size_t len)
 	return 0;
 }
 
-int small_file_write(const char *directory, mode_t directory_mode, const char *name,
-		     const char *text, size_t len, mode_t mode)
+int small_file_create_at(int directory, const char *name, const char *text, size_t len, mode_t mode)
 {
-	_cleanup_close_ int fd = -1;
-	char temporary[PATH_MAX], path[PATH_MAX];
+	_cleanup_close_ int fd = openat(directory, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, mode);
+	bool nameless = fd >= 0;
+	char self[64];
 	int r;
 
-	if (text_format(path, sizeof(path), "%s/%s", directory, name) < 0 ||
-	    text_format(temporary, sizeof(temporary), "%s/.%ld.tmp", directory, (long)getpid()) < 0)
-		return -ENAMETOOLONG;
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-	if (fd < 0 && errno == ENOENT) {
-		r = make_directory(directory, directory_mode);
-		if (r < 0)
-			return r;
-		fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-	}
+	// Not every file system has files without a name (an overlay of old, NFS).
+	if (!nameless)
+		fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+			    mode);
 	if (fd < 0)
 		return -errno;
 	r = write_whole(fd, text, len);
-	if (r == 0 && rename(temporary, path) < 0)
+	(void)text_format(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (r == 0 && nameless && linkat(AT_FDCWD, self, directory, name, AT_SYMLINK_FOLLOW) < 0)
 		r = -errno;
-	if (r < 0)
-		(void)unlink(temporary);
+	if (r < 0 && !nameless)
+		(void)unlinkat(directory, name, 0);
+	return r;
+}
+
+int small_file_write(const char *path, mode_t directory_mode, const char *name, const char *text,
+		     size_t len, mode_t mode)
+{
+	_cleanup_close_ int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = -EEXIST;
+
+	if (directory < 0 && errno == ENOENT) {
+		r = make_directory(path, directory_mode);
+		if (r < 0)
+			return r;
+		directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (directory < 0)
+		return -errno;
+	for (int i = 0; i < REPLACE_TRIES; i++) {
+		r = small_file_create_at(directory, name, text, len, mode);
+		if (r != -EEXIST || (unlinkat(directory, name, 0) < 0 && errno != ENOENT))
+			break;
+	}
 	return r;
 }
