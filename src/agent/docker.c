@@ -5,8 +5,8 @@
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "kernel/link.h"
 
+#include <net/if.h>
 #include <string.h>
 
 #define BRIDGE "docker0"
@@ -27,15 +27,12 @@ static void look_at(void *arg, const struct kernel_object *object)
 
 static void find(const struct network *network, struct search *ret)
 {
-	struct netlink *nl = network->agent->nl;
-	struct netlink_dump_filter filter = { .family = AF_INET };
-	struct link link;
+	struct netlink_dump_filter filter = { .family = AF_INET, .ifindex = if_nametoindex(BRIDGE) };
 	*ret = (struct search){ .network = network };
-	if (!ipnet_is_set(&network->env.subnet.v4) || link_get_by_name(nl, BRIDGE, &link, NULL) < 0)
-		return;
-	filter.ifindex = link.ifindex;
-	// An answer that does not come is looked for again with the next address that changes.
-	(void)netlink_dump_all(nl, KERNEL_ADDR, &filter, look_at, ret, NULL);
+	// Most hosts have no Docker, and are asked nothing more. An answer that does not come is looked for again with the next address that
+	// changes.
+	if (filter.ifindex != 0 && ipnet_is_set(&network->env.subnet.v4))
+		(void)netlink_dump_all(network->agent->nl, KERNEL_ADDR, &filter, look_at, ret, NULL);
 }
 
 void docker_check(struct network *network)
