@@ -63,7 +63,7 @@ static void settle(struct flight *flight, struct request *request, int error, co
 	request->error = error;
 	if (error < 0 && text && text[0] != '\0')
 		request->text = xstrndup(text, sizeof(((struct nlmsg_ack *)NULL)->text));
-	if (error < 0)
+	if (error < 0 && !flight->exchange->uncounted)
 		flight->nl->stats.failed++;
 	flight->pending--;
 }
@@ -153,8 +153,10 @@ static int fly(struct flight *flight, struct request_queue *queue, struct nlsock
 		nlmsg_set_sequence(message, ++nl->sequence);
 		nlmsg_set_ack(message, !flight->exchange->fn && i + 1 == flight->count);
 	}
-	nl->stats.sends++;
-	nl->stats.messages += flight->count;
+	if (!flight->exchange->uncounted) {
+		nl->stats.sends++;
+		nl->stats.messages += flight->count;
+	}
 	r = nlsock_send(&nl->requests, queue->data + start, last->offset + last->len - start);
 	if (r < 0)
 		return r;

@@ -57,6 +57,7 @@ struct exchange {
 	void *arg;
 	size_t answer_bytes;  // longest answer
 	size_t answer_memory; // what the kernel charges the receive buffer for one answer
+	bool uncounted; // it reads what is told beside netlink_stats, and so must not change these
 };
 
 extern const struct exchange exchange_acks;

@@ -51,6 +51,7 @@ int link_stats_get(struct netlink *nl, const char *name, struct link_stats *ret,
 		.arg = &stats,
 		.answer_bytes = (size_t)64 * 1024,
 		.answer_memory = (size_t)64 * 1024,
+		.uncounted = true,
 	};
 	int r;
 

@@ -47,8 +47,8 @@ class Type:
     overhead: dict                              # bytes, for each IP version
     devices: dict = dataclasses.field(default_factory=dict)     # for each IP version, if it has any
     make_device: str = ""
-    after_up: str = ""
     make_peer: tuple = ()                       # the last two make a nexthop and a route
+    after_up: str = ""
     kernel_device: str = ""                     # a kind of device that not every kernel has
     user_space: str = ""                        # a program that has it then
     moves: bool = False                         # a host with another address keeps its device

@@ -38,7 +38,7 @@ def assert_nothing_is_programmed(host):
     for family in "46":
         assert not host.ip_json(f"-{family}", "route", "show", "proto", "157")
         assert not host.ip_json(f"-{family}", "neigh", "show", "nud", "permanent")
-    assert host.agent.status()["netlink"]["messages"] == 0
+    assert host.agent.metric("weft_netlink_batches_total") == 0
 
 
 def test_lease_and_file_and_no_more(net):
@@ -59,7 +59,8 @@ def test_status(net):
     host, peer = net.hosts
     wait_for(lambda: host.agent.status()["peers"]["total"] == 1, "the peer")
     status = host.agent.status()
-    assert status["ready"] and status["backend"] == {"type": "alloc", "devices": [], "error": ""}
+    assert status["ready"] and status["backend"] == {
+        "type": "alloc", "devices": [], "engine": None, "error": ""}
     shown = host.weft("status").stdout
     assert ": ready\n" in shown and "PROBLEMS" not in shown
     assert f"backend   alloc over eth0 ({','.join(a for a in (host.v4, host.v6) if a)}, mtu 1400)" in shown

@@ -87,12 +87,12 @@ def test_no_config(net, host):
     ({"Network": "10.1.0.0/16", "SubnetLen": 40}, ["SubnetLen", "40"]),
     ({"Network": "10.1.0.0/16", "SubnetMin": "10.2.0.0"}, ["SubnetMin", "10.2.0.0"]),
     ({"Network": "10.1.0.0/16", "Backend": {"Type": "wombat"}}, ["wombat", "vxlan"]),
-    ({"Network": "10.1.0.0/16", "Backend": {"Type": "wireguard"}}, ["wireguard", "vxlan"]),
+    ({"Network": "10.1.0.0/16", "Backend": {"Type": "ipsec"}}, ["ipsec", "not offered", "wireguard"]),
     ({"Network": "10.1.0.0/16", "Backend": {"Type": "vxlan", "VNI": 99999999}}, ["VNI", "99999999"]),
     ({"Network": "10.1.0.0/16", "Backend": {"Type": "vxlan", "MTU": 100}}, ["MTU", "100"]),
     ({"Network": "192.168.0.0/16", "Backend": {"Type": "vxlan"}},
      ["192.168.77.11", "eth0", "192.168.0.0/16", "choose another"]),
-], ids=["not JSON", "no Network", "SubnetLen", "SubnetMin", "unknown backend", "later backend", "VNI",
+], ids=["not JSON", "no Network", "SubnetLen", "SubnetMin", "unknown backend", "backend not offered", "VNI",
         "MTU", "own address inside"])
 def test_bad_config(net, host, config, words):
     """The agent waits for a better one, and takes it over without a restart."""
