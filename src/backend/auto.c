@@ -202,6 +202,8 @@ static uint32_t auto_outer_mtu_bytes(const struct backend *backend)
 {
 	uint32_t largest = 0;
 	for (enum part part = 0; part < PART_COUNT; part++) {
+		if (!auto_of(backend)->parts[part])
+			continue;
 		uint32_t mtu_bytes = backend_outer_mtu_bytes(auto_of(backend)->parts[part]);
 		if (mtu_bytes > largest)
 			largest = mtu_bytes;

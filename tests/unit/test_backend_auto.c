@@ -328,6 +328,7 @@ static void test_lease_and_devices(void **state)
 	assert_string_equal(attrs.paths, "{\"Direct\":true,\"Untrusted\":true}");
 	lease_attrs_free(&attrs);
 	assert_int_equal(backend_mtu_bytes(backend), 1430);
+	assert_int_equal(backend_outer_mtu_bytes(backend), 1500); // with one part of two
 	backend_devices(backend, &devices);
 	assert_int_equal(devices.count, 2);
 	assert_string_equal(devices.devices[0].link.name, "flannel.7");
