@@ -521,7 +521,7 @@ struct holder *allocator_restore(struct allocator *allocator, const struct alloc
 }
 
 bool allocator_restore_resting(struct allocator *allocator, const struct ip *ip, uint64_t key_hash,
-			       uint64_t released_ms)
+			       uint64_t released_ms, bool has_record)
 {
 	struct slot *slot = allocator_slot(allocator, ip);
 
@@ -530,7 +530,8 @@ bool allocator_restore_resting(struct allocator *allocator, const struct ip *ip,
 	slot_take(allocator, slot, SLOT_RESTING);
 	slot_rest(allocator, slot, released_ms);
 	slot->last_key = key_hash;
-	allocator_want(allocator, slot, WANT_DELETE);
+	if (has_record)
+		allocator_want(allocator, slot, WANT_DELETE);
 	return true;
 }
 

@@ -118,9 +118,9 @@ void allocator_release(struct allocator *allocator, struct holder *holder, uint6
 // What was known before a restart. NULL: an address is not free, or in no subnet of ours. Wants nothing.
 struct holder *allocator_restore(struct allocator *allocator, const struct allocator_request *request,
 				 const struct ip ips[FAMILY_COUNT], enum address_state keep);
-// The same of one that was released then; the store may have a record of it. False: it is not free.
+// The same of one that was released then. has_record: the store may have one of it. False: it is not free.
 bool allocator_restore_resting(struct allocator *allocator, const struct ip *ip, uint64_t key_hash,
-			       uint64_t released_ms);
+			       uint64_t released_ms, bool has_record);
 // What the store says of a slot that nobody here has; takes record over.
 void allocator_keep(struct allocator *allocator, struct slot *slot, struct address_record *record,
 		    int64_t revision);

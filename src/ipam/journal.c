@@ -139,6 +139,10 @@ static void snapshot_slot(void *arg, struct slot *slot)
 		return;
 	journal_line_free(&snapshot->text, &slot->ip, slot->last_key, slot->released_ms);
 	snapshot->lines++;
+	if (slot->want != WANT_NOTHING || slot->is_busy)
+		return;
+	journal_line_done(&snapshot->text, &slot->ip);
+	snapshot->lines++;
 }
 
 int journal_compact(struct journal *journal, struct allocator *allocator, struct err *e)

@@ -34,6 +34,7 @@ struct journal_free {
 	struct ip ip;
 	uint64_t key_hash;
 	uint64_t at_ms;
+	bool is_done; // the store has no record of it; it rests all the same
 };
 // What a file says in the end.
 struct journal_content {

@@ -273,7 +273,9 @@ static int take_done(const json_t *object, struct journal_content *content)
 
 	if (read_ip(object, &ip) < 0)
 		return -1;
-	forget_free(content, &ip);
+	for (struct journal_free *entry = content->frees; entry; entry = entry->next)
+		if (ip_equal(&entry->ip, &ip))
+			entry->is_done = true;
 	return 0;
 }
 

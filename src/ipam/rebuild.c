@@ -65,7 +65,7 @@ static void restore_frees(struct ipam *ipam)
 	qsort(list, count, sizeof(*list), by_time);
 	for (size_t i = 0; i < count; i++)
 		(void)allocator_restore_resting(ipam->allocator, &list[i]->ip, list[i]->key_hash,
-						list[i]->at_ms);
+						list[i]->at_ms, !list[i]->is_done);
 }
 
 static void want_put(void *arg, struct slot *slot)

@@ -325,7 +325,7 @@ def test_watch_of_nonsense(agent, stream):
 
 # the agent's settings
 
-def test_store_commands_take_the_agents_settings(agent):
+def test_store_commands_take_the_agents_settings(agent, tmp_path):
     done = weft("network", "get", agent=agent, code=UNREACHABLE)
     assert "127.0.0.1:1:" in done.stderr
     done = weft("network", "get", agent=agent, code=UNREACHABLE,

@@ -141,6 +141,11 @@ def test_quarantine(fabric):
     host.agent.restart()
     wait_serving(host)
     assert refused(host, "d") == 110, "the quarantine survives the agent"
+    wait_owners(net, {ip: f"c{i}" for i, ip in enumerate(given) if i != 0})
+    host.agent.kill()
+    host.agent.restart()
+    wait_serving(host)
+    assert refused(host, "d") == 110, "and when the store has forgotten the address, too"
 
 
 def test_prefix_trap(net):

@@ -443,8 +443,8 @@ static void test_restore(void **state)
 	ips[0] = ip_of("10.1.9.7");
 	assert_null(allocator_restore(world, &other, ips, ADDRESS_USED));
 	assert_int_equal(count().used, 1);
-	assert_true(allocator_restore_resting(world, &resting, 77, now - 5));
-	assert_false(allocator_restore_resting(world, &ips[0], 77, now));
+	assert_true(allocator_restore_resting(world, &resting, 77, now - 5, true));
+	assert_false(allocator_restore_resting(world, &ips[0], 77, now, true));
 	slot = allocator_next_wanting(world);
 	assert_ptr_equal(slot, slot_at("10.1.2.2"));
 	assert_int_equal(slot->last_key, 77);

@@ -116,7 +116,12 @@ static void test_reads_what_it_wrote(void **state)
 	assert_string_equal(ip_str(&content.frees->ip, text), "10.1.2.4");
 	assert_true(content.frees->key_hash == 0xfedcba9876543210);
 	assert_int_equal(content.frees->at_ms, 777);
-	assert_null(content.frees->next);
+	assert_false(content.frees->is_done);
+	// It rests, though the store knows it no more.
+	assert_string_equal(ip_str(&content.frees->next->ip, text), "10.1.2.5");
+	assert_int_equal(content.frees->next->at_ms, 778);
+	assert_true(content.frees->next->is_done);
+	assert_null(content.frees->next->next);
 	assert_int_equal(content.session, -5);
 	assert_int_equal(content.bad_lines, 0);
 	journal_content_free(&content);
@@ -250,7 +255,7 @@ static void test_compaction(void **state)
 	assert_int_equal(ipnet_parse("10.1.2.0/24", &subnet.v4), 0);
 	allocator_set_subnet(allocator, &subnet);
 	assert_int_equal(allocator_add(allocator, &request, 0, &holder, &why), 0);
-	assert_true(allocator_restore_resting(allocator, &resting, 6, 55));
+	assert_true(allocator_restore_resting(allocator, &resting, 6, 55, true));
 	assert_int_equal(journal_add_session(journal, 99, NULL), 0);
 	for (int i = 0; i < 5000; i++) {
 		const struct ip ip = ip_of("10.1.2.77");
