@@ -254,8 +254,8 @@ void wg_rotate_end(struct network *network);	    // it goes: who waits is told
 // ---- view_mesh.c ----
 json_t *view_mesh(void *arg); // all but the peers
 void *view_mesh_open(void *arg);
-json_t *view_mesh_next(void *arg, void *iterator);
-void view_mesh_close(void *arg, void *iterator);
+json_t *view_mesh_next(void *arg, void *opaque);
+void view_mesh_close(void *arg, void *opaque);
 void view_mesh_metrics(const struct agent *agent, struct strbuf *out);
 // ---- view_path_mtu.c ----
 void view_path_mtu_of_peer(json_t *object, const struct network *network, const struct lease *lease);

@@ -147,7 +147,7 @@ static enum cli_exit print_own(const struct cli *cli, const struct mesh_head *he
 enum cli_exit mesh_run(struct cli *cli)
 {
 	struct mesh_list list = { 0 };
-	struct mesh_head head;
+	struct mesh_head head = { 0 };
 	enum cli_exit code = mesh_ask_own(cli, &head, &list);
 
 	if (code == CLI_OK && list.count > 0)

@@ -12,7 +12,7 @@ struct mesh_list {
 	size_t count;
 	size_t capacity;
 };
-void mesh_list_add(void *list, const struct mesh_peer *peer); // a mesh_peer_fn
+void mesh_list_add(void *arg, const struct mesh_peer *peer); // a mesh_peer_fn
 void mesh_list_free(struct mesh_list *list);
 // What the agent on this host measured. Prints why not.
 enum cli_exit mesh_ask_own(const struct cli *cli, struct mesh_head *head, struct mesh_list *ret);

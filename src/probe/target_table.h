@@ -42,7 +42,7 @@ struct target *target_table_find(const struct target_table *table, const struct 
 // A new one has its turn in this round. ret_is_new may be NULL.
 struct target *target_table_put(struct target_table *table, const struct target_key *key,
 				bool *ret_is_new);
-bool target_table_remove(struct target_table *table, const struct target_key *key);
+bool target_table_remove(struct target_table *table, const struct target_key *gone);
 // Whose turn it is; NULL: there is none. ret_round: which round it is, from 0.
 struct target *target_table_next(struct target_table *table, uint64_t *ret_round);
 // All, in no order; NULL behind the last. Into the place of one that is removed comes one from behind it.
