@@ -85,6 +85,7 @@ def calls_at_start(net, host):
     before = etcd_calls(net.etcd)
     net.start_agent(host)
     wait_for(lambda: host.agent.status()["store"]["up"], "the watch")
+    wait_for(lambda: host.agent.status()["addresses"]["ready"], "the records of addresses to be read")
     return etcd_calls(net.etcd) - before
 
 
