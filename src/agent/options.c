@@ -106,7 +106,7 @@ static const struct flag host_flags[] = {
 	  "a controller's key and tokens." },
 	{ .name = "keep-capabilities", FLAG_BOOL, AT(keep_capabilities), NULL, NULL,
 	  "Give up none of root's capabilities, for commands of the config (backend extension) that "
-	  "need more than CAP_NET_ADMIN and CAP_NET_RAW." },
+	  "need more than CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE." },
 	{ .name = "no-ip-forward", FLAG_BOOL, AT(no_ip_forward), NULL, NULL,
 	  "Leave the kernel's forwarding switches as they are." },
 	{ .name = "ip-blackhole-route", FLAG_BOOL, AT(ip_blackhole_route), NULL, NULL,

@@ -4,9 +4,11 @@
 //
 // DOC: what is kept, and why
 //
-// An agent needs CAP_NET_ADMIN (devices, routes, firewall, switches of the network) and CAP_NET_RAW (iptables' own sockets); a controller
-// alone needs none. Without CAP_DAC_OVERRIDE root is a user like others to files: where those that were named are another user's, what it
-// takes to read or write them is kept, and for ports below 1024 CAP_NET_BIND_SERVICE. Bounding set and no_new_privs hold for children.
+// An agent needs CAP_NET_ADMIN (devices, routes, firewall, switches of the network), CAP_NET_RAW (iptables' own sockets) and
+// CAP_NET_BIND_SERVICE: a network's config, which comes later and from the store, may name a port below 1024, and the kernel asks for that
+// capability when a vxlan or wireguard device is set up, too. A controller alone needs none, and the last one for such a port of its own.
+// Without CAP_DAC_OVERRIDE root is a user like others to files: where those that were named are another user's, what it takes to read or
+// write them is kept. Bounding set and no_new_privs hold for children.
 #include "agent/privileges.h"
 
 #include "core/log.h"
@@ -23,6 +25,7 @@
 
 #define FIRST_FREE_PORT 1024
 #define MASK(capability) (UINT64_C(1) << (capability))
+#define AGENT_CAPABILITIES (MASK(CAP_NET_ADMIN) | MASK(CAP_NET_RAW) | MASK(CAP_NET_BIND_SERVICE))
 
 // ---- what is needed ----
 
@@ -91,7 +94,7 @@ static bool has_low_port(const struct options *options)
 static uint64_t needed(const struct options *options)
 {
 	bool has_agent = options->action == OPTIONS_RUN || options->with_agent;
-	uint64_t mask = has_agent ? MASK(CAP_NET_ADMIN) | MASK(CAP_NET_RAW) : 0;
+	uint64_t mask = has_agent ? AGENT_CAPABILITIES : 0;
 
 	if (has_low_port(options))
 		mask |= MASK(CAP_NET_BIND_SERVICE);

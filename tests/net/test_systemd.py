@@ -21,7 +21,7 @@ from lab.netns import REPOSITORY
 PACKAGING = REPOSITORY / "packaging"
 UNITS = {"weftd": 2.9, "weft-controller": 1.5}
 DOCUMENT = REPOSITORY / "docs/systemd.md"
-BOTH = sum(1 << CAPABILITIES[name] for name in ("CAP_NET_ADMIN", "CAP_NET_RAW"))
+KEPT = sum(1 << CAPABILITIES[name] for name in ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE"))
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_units_are_as_tight_as_told(tmp_path, name):
 
 def test_capabilities_and_calls_of_the_agent():
     unit = PACKAGING / "systemd/weftd.service.in"
-    assert unit_values(unit, "CapabilityBoundingSet") == ["CAP_NET_ADMIN CAP_NET_RAW"]
+    assert unit_values(unit, "CapabilityBoundingSet") == ["CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE"]
     calls = allowed_calls(unit)
     assert {"sendmsg", "capset", "execve", "seccomp"} <= set(calls)
     assert not {"mount", "bpf", "init_module", "reboot", "ptrace", "setns", "keyctl", "setuid"} & set(calls)
@@ -114,7 +114,7 @@ def test_agent_gives_up_what_it_does_not_need(fabric):
     pid = net.hosts[0].agent.pid
     for task in os.listdir(f"/proc/{pid}/task"):
         have = capabilities(f"{pid}/task/{task}")
-        assert have["CapEff"] == have["CapPrm"] == have["CapBnd"] == BOTH, have
+        assert have["CapEff"] == have["CapPrm"] == have["CapBnd"] == KEPT, have
         assert have["CapInh"] == have["CapAmb"] == 0 and have["NoNewPrivs"] == 1, have
 
 
@@ -133,10 +133,18 @@ def test_what_flags_ask_for_is_kept(fabric):
     (net.hosts[0].lib_dir / "theirs").mkdir()
     os.chown(net.hosts[0].lib_dir / "theirs", 12345, 12345)
     net.start_agent(net.hosts[0], "--healthz-port=80", "--state-dir=/var/lib/theirs")
-    assert capabilities(net.hosts[0].agent.pid)["CapEff"] == BOTH | 1 << 10 | 1 << 1
+    assert capabilities(net.hosts[0].agent.pid)["CapEff"] == KEPT | 1 << 1
     wait_for((net.hosts[0].lib_dir / "theirs/state").exists, "what is kept for the next start")
     net.start_agent(net.hosts[1], "--keep-capabilities")
-    assert capabilities(net.hosts[1].agent.pid)["CapEff"] > BOTH | 1 << 21
+    assert capabilities(net.hosts[1].agent.pid)["CapEff"] > KEPT | 1 << 21
+
+
+@pytest.mark.parametrize("backend", [{"Type": "vxlan", "Port": 443}, {"Type": "udp", "Port": 443},
+                                     {"Type": "wireguard", "ListenPort": 443}], ids=lambda backend: backend["Type"])
+def test_port_below_1024(fabric, backend):
+    """Which the agent knows of only when it has given up what it does not need."""
+    net = fabric(hosts=2, config={"Network": "10.1.0.0/16", "Backend": backend})
+    net.ping_all()
 
 
 @pytest.mark.parametrize("backend", ["vxlan", "host-gw", "udp"])
