@@ -45,6 +45,7 @@ struct peer_commands {
 	struct peer *ready_first, *ready_last;
 	struct timer *work_timer;
 	struct timer *retry_timer;
+	uint64_t retry_at_ms; // when it is due
 	bool is_paused;
 	bool is_ending;
 	size_t running;
@@ -158,13 +159,20 @@ static void make_ready(struct peer *peer)
 	schedule(commands);
 }
 
+// Whoever is due first is not made to wait for one that has failed more often.
+static void retry_by(struct peer_commands *commands, uint64_t at_ms)
+{
+	uint64_t now_ms = loop_now_ms();
+	if (timer_is_pending(commands->retry_timer) && commands->retry_at_ms <= at_ms)
+		return;
+	commands->retry_at_ms = at_ms;
+	timer_start(commands->retry_timer, at_ms > now_ms ? at_ms - now_ms : 0);
+}
+
 static void wait_for_retry(struct peer *peer)
 {
-	struct peer_commands *commands = peer->commands;
-	uint64_t delay_ms = backoff_next_late_ms(&peer->backoff);
-	peer->retry_at_ms = loop_now_ms() + delay_ms;
-	if (!timer_is_pending(commands->retry_timer))
-		timer_start(commands->retry_timer, delay_ms);
+	peer->retry_at_ms = loop_now_ms() + backoff_next_late_ms(&peer->backoff);
+	retry_by(peer->commands, peer->retry_at_ms);
 }
 
 static void log_failure(const struct peer *peer)
@@ -330,7 +338,7 @@ static void on_retry(void *arg)
 			next_ms = peer->retry_at_ms;
 	}
 	if (next_ms != UINT64_MAX)
-		timer_start(commands->retry_timer, next_ms - now_ms);
+		retry_by(commands, next_ms);
 }
 
 // ---- who is wanted ----

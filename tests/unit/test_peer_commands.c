@@ -247,6 +247,38 @@ static void test_failed_add_is_tried_again(void **state)
 	world_free(world);
 }
 
+static size_t count_in_log(const struct world *world, const char *text)
+{
+	size_t count = 0;
+	for (const char *at = strbuf_text(&world->log); (at = strstr(at, text)); at++)
+		count++;
+	return count;
+}
+
+// Of one that has failed often, and waits for long.
+static void test_next_try_does_not_wait_for_anothers(void **state)
+{
+	struct world *world = world_new();
+	uint64_t until = loop_now_ms() + 3 * (uint64_t)DEADLINE_MS;
+	(void)state;
+	await_idle(world);
+	want(world, 2, "192.0.2.2", "");
+	await_state(world, 2, 0);
+	world->add = "false";
+	want(world, 1, "192.0.2.1", "");
+	while (count_in_log(world, "+10.1.1.0/24") < 4 && loop_now_ms() < until)
+		loop_turn(world->loop, 100);
+	await_idle(world);
+	size_t tries = count_in_log(world, "+10.1.1.0/24");
+	want(world, 2, "192.0.2.3", "");
+	while (count_in_log(world, "+10.1.2.0/24@192.0.2.3") < 2 && loop_now_ms() < until)
+		loop_turn(world->loop, 100);
+	check(count_in_log(world, "+10.1.2.0/24@192.0.2.3") == 2 &&
+		      count_in_log(world, "+10.1.1.0/24") == tries,
+	      "%s", strbuf_text(&world->log));
+	world_free(world);
+}
+
 static void test_no_process_to_be_had(void **state)
 {
 	struct world *world = world_new();
@@ -383,6 +415,7 @@ int main(void)
 		cmocka_unit_test(test_order_of_one_peer),
 		cmocka_unit_test(test_changes_while_it_runs),
 		cmocka_unit_test(test_failed_add_is_tried_again),
+		cmocka_unit_test(test_next_try_does_not_wait_for_anothers),
 		cmocka_unit_test(test_no_process_to_be_had),
 		cmocka_unit_test(test_failed_add_is_removed_once),
 		cmocka_unit_test(test_failed_remove),
