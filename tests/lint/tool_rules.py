@@ -26,7 +26,8 @@ def _libraries():
 
 
 def compile_flags(root):
-    return ["-std=gnu17", "-D_GNU_SOURCE", '-DWEFT_VERSION="lint"', '-DFETCH_CONSUL="lint"', f"-I{root / 'src'}",
+    defined = ["-D_GNU_SOURCE", *(f'-D{name}="lint"' for name in ("WEFT_VERSION", "WEFT_CNI_DIR", "FETCH_CONSUL"))]
+    return ["-std=gnu17", *defined, f"-I{root / 'src'}",
             f"-I{root / 'tests' / 'unit'}", f"-I{root / 'tests' / 'fuzz'}", *_libraries()]
 
 

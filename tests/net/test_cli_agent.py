@@ -386,8 +386,8 @@ def test_help_and_version():
 # completion: a bash that asks the function as its line editor would
 
 @pytest.mark.parametrize("line, want", [
-    (["weft", ""], ["cleanup", "cni", "docker-opts", "doctor", "help", "ip", "lease", "log", "mesh", "migrate", "network",
-                    "plan", "status", "store", "token", "version", "watch", "wg"]),
+    (["weft", ""], ["cleanup", "cni", "docker-opts", "doctor", "help", "ip", "lease", "log", "mesh", "migrate",
+                    "network", "plan", "status", "store", "token", "version", "watch", "wg"]),
     (["weft", "s"], ["status", "store"]),
     (["weft", "store", ""], ["backup", "check", "restore"]),
     (["weft", "store", "check", "--d"], ["--db="]),
