@@ -243,6 +243,8 @@ static void change_peer(struct reconcile *reconcile, const struct change *change
 	} else {
 		trouble_clear(reconcile->trouble, &pending->subnet);
 	}
+	if (change->lease && reconcile->routes_are_left)
+		reconcile_request(reconcile, RECONCILE_CHANGE);
 	add_creates(reconcile, unsure ? &nothing : &old, &now, index);
 	bool shared = deletes_of_host(&old, &now) &&
 		      !(change->lease && same_host(change->lease, &pending->old)) &&

@@ -19,6 +19,7 @@ struct have_entry {
 	bool claimed : 1; // wanted by a peer that was compared before: nobody else may have it otherwise
 	bool moved : 1;	  // FDB: the entry of its MAC was sent to another remote
 	bool onlink : 1;  // WireGuard peer: alive
+	bool left : 1;	  // route: flannel's to a peer, past the device that carries its packets
 	bool foreign : 1; // a shape that we never make (multipath, other type, group, ...)
 	uint32_t ifindex;
 	uint32_t number; // nexthop: its id (key); route: nexthop_id (value); WireGuard peer: hash of all but its endpoint

@@ -46,6 +46,7 @@ void pass_begin(struct reconcile *reconcile, enum reconcile_reason reason, bool 
 	pass->started_ms = loop_now_ms();
 	pass->have = have_new(expected_objects(reconcile));
 	pass->sweep_kind = KERNEL_ROUTE;
+	reconcile->routes_are_left = false;
 }
 
 // ---- scan ----
@@ -56,6 +57,24 @@ static bool is_own_device(const struct reconcile *reconcile, uint32_t ifindex)
 		if (ifindex != 0 && reconcile->underlay.device_ifindex[i] == ifindex)
 			return true;
 	return false;
+}
+
+static bool is_routed_by_device(const struct reconcile *reconcile, const struct ipnet *dst)
+{
+	struct wanted_devices wanted = { 0 };
+	reconcile->source.devices(reconcile->arg, &wanted);
+	for (size_t i = 0; i < wanted.count; i++)
+		if ((wanted.devices[i].routes_network || wanted.devices[i].has_route) &&
+		    ipnet_contains_net(&wanted.devices[i].network, dst))
+			return true;
+	return false;
+}
+
+static bool is_left_route(const struct reconcile *reconcile, const struct route *route)
+{
+	return route->protocol == RTPROT_BOOT && ip_is_set(&route->gateway) &&
+	       !is_own_device(reconcile, route->ifindex) &&
+	       is_routed_by_device(reconcile, &route->dst);
 }
 
 static void scan_object(void *arg, const struct kernel_object *object)
@@ -78,6 +97,8 @@ static void scan_object(void *arg, const struct kernel_object *object)
 		nexthop_table_adopt(reconcile->nexthops, &nexthop->gateway, nexthop->ifindex,
 				    nexthop->id);
 	}
+	if (object->kind == KERNEL_ROUTE && !reconcile->routes_are_left)
+		reconcile->routes_are_left = is_left_route(reconcile, &object->route);
 	have_add(reconcile->pass->have, object);
 }
 
@@ -307,6 +328,22 @@ static bool is_news(const struct trouble_entry *trouble, bool waits, const struc
 			  strncmp(trouble->text, err_msg(why), sizeof(trouble->text) - 1) != 0);
 }
 
+// Where each peer has a route of ours, it takes the place of the one that flannel left. Where one route leads to them all, a peer's own would
+// go before it, and take packets past the device that encrypts them, say.
+static void find_left_routes(const struct peer_compare *compare)
+{
+	const struct ipnet *subnets[] = { &compare->peer->subnet.v4, &compare->peer->subnet.v6 };
+	for (size_t i = 0; i < ARRAY_SIZE(subnets); i++) {
+		struct kernel_object key = { .kind = KERNEL_ROUTE, .route.dst = *subnets[i] };
+		struct have_entry *entry = ipnet_is_set(subnets[i])
+						   ? have_find(compare->reconcile->pass->have, &key)
+						   : NULL;
+		if (entry && entry->protocol == RTPROT_BOOT && route_is_ours(compare, entry) &&
+		    is_routed_by_device(compare->reconcile, subnets[i]))
+			entry->left = true;
+	}
+}
+
 static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 			 const struct underlay_path *paths)
 {
@@ -338,6 +375,7 @@ static void compare_peer(struct reconcile *reconcile, const struct lease *peer,
 			compare_object(&compare, &nexthop);
 		compare_object(&compare, &want.wanted.objects[i]);
 	}
+	find_left_routes(&compare);
 	if (compare.silent || pass->dry_run)
 		return;
 	reconcile->ops.peers[reconcile->ops.peer_count++] = peer->subnet;
@@ -470,7 +508,8 @@ static bool is_ours_to_sweep(const struct reconcile *reconcile, const struct hav
 	case KERNEL_WG_PEER:
 		return true; // on our device, and nobody else's business
 	case KERNEL_ROUTE:
-		return is_our_route(reconcile, entry) || is_left_by_flannel(reconcile, entry);
+		return entry->left || is_our_route(reconcile, entry) ||
+		       is_left_by_flannel(reconcile, entry);
 	case KERNEL_LINK:
 	case KERNEL_ADDR:
 	case KERNEL_KIND_COUNT:

@@ -102,7 +102,8 @@ struct reconcile {
 	uint64_t pass_ended_ms;
 	bool synced;
 	bool sweep_allowed;
-	bool more_peers; // are coming: the pass at hand takes them in
+	bool more_peers;      // are coming: the pass at hand takes them in
+	bool routes_are_left; // flannel's, it seems, past our devices: who it was to may come later
 	struct pass *pass;
 
 	struct pending *pending;

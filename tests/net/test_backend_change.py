@@ -78,6 +78,25 @@ def test_flannel_ran_with_another_backend(fabric, kind):
     assert {h.subnet_env()["FLANNEL_SUBNET"] for h in net.hosts} == {"10.1.101.1/24", "10.1.102.1/24"}
 
 
+@pytest.mark.parametrize("backend", ["wireguard", "udp"])
+def test_flannel_ran_without_a_tunnel(fabric, backend):
+    """Its routes to the peers would go before the one to the network, and packets past WireGuard unencrypted."""
+    net = fabric(hosts=2, config=config({"Type": backend}), agents=False)
+    h1, h2 = net.hosts
+    for host, peer in ((h1, h2), (h2, h1)):
+        host.ip_batch(f"route add 10.1.10{peer.name[1:]}.0/24 via {peer.v4} dev eth0",
+                      f"route add 10.1.99.0/24 via {peer.v4} dev eth0")
+        host.write_subnet_env(FLANNEL_NETWORK="10.1.0.0/16", FLANNEL_SUBNET=f"10.1.10{host.name[1:]}.1/24",
+                              FLANNEL_MTU=1500, FLANNEL_IPMASQ="false")
+    for host in net.hosts:
+        net.start_agent(host)
+        net.add_container(host)
+    for host in net.hosts:
+        wait_for(lambda h=host: [r["dst"] for r in h.ip_json("route", "show", "dev", "eth0", "proto", "boot")] ==
+                 ["10.1.99.0/24"], f"{host.name} to have no route to its peer past the device")     # nobody's stays
+    net.ping_all()
+
+
 def test_what_is_left_is_found_among_many(fabric):
     """A host can be in 64 networks."""
     net = fabric(hosts=2, config=config(HOSTGW), agents=False)
