@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define BASE "/agent/v1/ipam/"
@@ -182,13 +181,6 @@ static void on_added(void *arg, const struct ipam_grant *grant, const struct ref
 	free(add);
 }
 
-static uint64_t inode_of(const char *netns)
-{
-	struct stat st;
-
-	return *netns && stat(netns, &st) == 0 ? st.st_ino : 0;
-}
-
 static void serve_add(struct network *network, struct http_exchange *exchange,
 		      const struct ipam_request *request)
 {
@@ -199,7 +191,7 @@ static void serve_add(struct network *network, struct http_exchange *exchange,
 		.uid = request->uid,
 		.netns = request->netns,
 		.host_if = request->host_if,
-		.netns_inode = inode_of(request->netns),
+		.netns_inode = ipam_netns_inode(request->netns),
 		.since_s = time(NULL),
 		.sticky = request->sticky,
 	};

@@ -45,6 +45,8 @@ struct ipam *ipam_free(struct ipam *ipam); // records stay; requests that wait a
 void ipam_set_lease(struct ipam *ipam, enum fabric_lease_state state, const struct lease *lease,
 		    const char *why);
 void ipam_store_is_back(struct ipam *ipam); // tries at once what waits for it
+// Tells the network namespaces of one boot apart. 0: none is seen there, as by an agent whose own view of mounts lacks it.
+uint64_t ipam_netns_inode(const char *path);
 // Called once, from the loop, when requests are first served.
 typedef void ipam_ready_fn(void *arg);
 void ipam_on_ready(struct ipam *ipam, ipam_ready_fn *fn, void *arg);

@@ -13,9 +13,11 @@
 #include "core/mem.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static bool has_result(const struct ipam *ipam, const struct holder *holder)
@@ -36,14 +38,26 @@ static bool sees_directory_of(const char *path)
 		      F_OK) == 0;
 }
 
+uint64_t ipam_netns_inode(const char *path)
+{
+	struct statfs fs;
+	struct stat st;
+
+	return statfs(path, &fs) == 0 && fs.f_type == NSFS_MAGIC && stat(path, &st) == 0 ? st.st_ino
+											 : 0;
+}
+
+// Where namespaces are mounted on files, an agent that does not see such a mount sees the file.
 static bool netns_is_gone(const struct holder *holder)
 {
-	struct stat st;
+	uint64_t inode;
 
 	if (holder->netns[0] != '/' || holder->netns_inode == 0)
 		return false;
-	if (stat(holder->netns, &st) == 0)
-		return st.st_ino != holder->netns_inode;
+	if (access(holder->netns, F_OK) == 0) {
+		inode = ipam_netns_inode(holder->netns);
+		return inode != 0 && inode != holder->netns_inode;
+	}
 	return errno == ENOENT && sees_directory_of(holder->netns);
 }
 

@@ -9,6 +9,8 @@
 import concurrent.futures
 import ipaddress
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -239,7 +241,22 @@ def test_restart_keeps(net):
     assert len(records(net)) == 6
 
 
-def test_leak(net):
+@pytest.fixture
+def namespaces():
+    """Paths of two; who may look at a process of more capabilities than its own?"""
+    plain = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "sleep", "1000"]
+    made = [subprocess.Popen(words) for words in (plain, ["unshare", "--net", *plain])]
+    try:
+        for process in made:
+            wait_for(lambda p=process: Path(f"/proc/{p.pid}/comm").read_text() == "sleep\n", "the namespace")
+        yield [f"/proc/{process.pid}/ns/net" for process in made]
+    finally:
+        for process in made:
+            process.kill()
+            process.wait()
+
+
+def test_leak(net, namespaces):
     """A container that has gone without a DEL is missed twice, and its address is free again.
 
     What says that one is there still, or was never seen, keeps it.
@@ -249,8 +266,10 @@ def test_leak(net):
     wait_serving(host)
     (host.run_dir / "netns").mkdir(exist_ok=True)       # the agent's /run
     given = {}
-    for cid in ("gone", "replaced", "cached", "stays"):
-        (host.run_dir / "netns" / cid).touch()
+    for cid in ("gone", "replaced", "cached", "stays", "covered"):
+        (host.run_dir / "netns" / cid).symlink_to(namespaces[0])
+    (host.run_dir / "netns" / "uncovered").touch()      # as it is where its mount is not seen
+    for cid in ("gone", "replaced", "cached", "stays", "covered", "uncovered"):
         given[cid] = add(host, cid, netns=f"/run/netns/{cid}")
     given["unseen"] = add(host, "unseen", netns="/run/netns/unseen", host_if="veth-unseen")
     host.ip("link", "add", "veth-x", "type", "veth", "peer", "name", "veth-y")
@@ -267,12 +286,16 @@ def test_leak(net):
     wait_for(lambda: host.agent.metric("weft_store_requests_total") >= first + 3, "some looks")
     for cid in ("gone", "replaced", "cached"):
         (host.run_dir / "netns" / cid).rename(host.run_dir / f"kept-{cid}")     # so that its inode is not used again
-    (host.run_dir / "netns" / "replaced").touch()
+    (host.run_dir / "netns" / "replaced").symlink_to(namespaces[1])
+    (host.run_dir / "netns" / "covered").rename(host.run_dir / "kept-covered")
+    (host.run_dir / "netns" / "covered").touch()
+    (host.run_dir / "netns" / "uncovered").unlink()
+    (host.run_dir / "netns" / "uncovered").symlink_to(namespaces[0])
     (host.run_dir / "hidden").rename(host.run_dir / "shown")    # where it is cannot be seen any more
     host.ip("link", "del", "veth-x")
-    wait_owners(net, {given[cid]: cid for cid in ("cached", "stays", "unseen", "hidden")})
+    wait_owners(net, {given[cid]: cid for cid in ("cached", "stays", "covered", "uncovered", "unseen", "hidden")})
     assert addresses(host)["leaks"] == 3
-    assert host.agent.metric("weft_addresses", state="used") == 4
+    assert host.agent.metric("weft_addresses", state="used") == 6
     assert host.agent.metric("weft_address_leaks_total") == 3
     (results / "cbr0-cached-eth0").unlink()
-    wait_owners(net, {given[cid]: cid for cid in ("stays", "unseen", "hidden")})
+    wait_owners(net, {given[cid]: cid for cid in ("stays", "covered", "uncovered", "unseen", "hidden")})
