@@ -194,8 +194,10 @@ static void *run(void *arg)
 			continue;
 		if (polls[POLL_TUN].revents & POLLERR) {
 			uint64_t one = 1;
+			int running = WORKER_RUN;
+			// Before it is told: whoever hears of it orders the end, which must not be lost.
+			atomic_compare_exchange_strong(&w->order, &running, WORKER_PARK);
 			(void)!write(w->lost, &one, sizeof(one));
-			atomic_store(&w->order, WORKER_PARK);
 			continue;
 		}
 		worked = work(w, polls) > 0;
