@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,7 +22,8 @@ enum {
 	START_MS = 10000, // it must serve by then
 	RETRY_MIN_MS = 100,
 	RETRY_MAX_MS = 5000,
-	WELL_MS = 10000, // having worked so long, it is started again at once
+	WELL_MS = 10000,    // having worked so long, it is started again at once
+	UNANSWERED_MAX = 3, // then it will not answer any more
 };
 
 static void tick(void *arg);
@@ -233,6 +235,7 @@ static void on_hello(void *arg, int r, struct control_reader *answer, const stru
 {
 	struct udp_process *p = arg;
 	struct err why = { 0 };
+	p->unanswered = 0;
 	if (r == 0)
 		r = control_read_hello(answer, &p->hello, &why);
 	else
@@ -260,6 +263,20 @@ static int reach(struct udp_process *p, struct err *e)
 	return 0;
 }
 
+// Nobody else can have its place as long as it is there.
+static void end_one_that_hangs(struct udp_process *p, const struct err *e)
+{
+	pid_t pid = udp_client_pid(p->client);
+	p->unanswered = e->code == -ETIMEDOUT ? p->unanswered + 1 : 0;
+	if (p->unanswered < UNANSWERED_MAX)
+		return;
+	p->unanswered = 0;
+	log_error("udp: killing weft-udp, process %d, which did not answer %d times", (int)pid,
+		  UNANSWERED_MAX);
+	if (pid > 0 && kill(pid, SIGKILL) < 0)
+		log_error("udp: weft-udp, process %d: %s", (int)pid, strerror(errno));
+}
+
 // A version that is older or newer than us may be one that we cannot speak to: it is replaced as well.
 static void on_lost(void *arg, const struct err *e)
 {
@@ -267,6 +284,7 @@ static void on_lost(void *arg, const struct err *e)
 	enum udp_step step = p->step;
 	bool expected = step == UDP_STEP_STOP || step == UDP_STEP_TAKE_OVER || step == UDP_STEP_END;
 	bool at_once = expected || p->backoff.attempt == 0;
+	end_one_that_hangs(p, e);
 	is_down(p);
 	p->took_over = step == UDP_STEP_TAKE_OVER;
 	if (!p->took_over && p->child) {

@@ -46,11 +46,12 @@ struct udp_process {
 	enum udp_step step;
 	struct timer *timer; // the next step of its life
 	struct backoff backoff;
-	uint64_t since_ms; // when this step began
-	pid_t child;	   // 0: none that we started and did not see end
-	pid_t former;	   // the one before, until it is seen to have ended
-	int words;	   // why it ended; -1: it has none
-	bool took_over;	   // tried in this connection already
+	uint64_t since_ms;	 // when this step began
+	pid_t child;		 // 0: none that we started and did not see end
+	pid_t former;		 // the one before, until it is seen to have ended
+	int words;		 // why it ended; -1: it has none
+	unsigned int unanswered; // connections in a row
+	bool took_over;		 // tried in this connection already
 	bool up;
 	struct err error;
 	struct udp_client *client;

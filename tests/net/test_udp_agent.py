@@ -79,6 +79,18 @@ def test_killed(fabric):
     assert host.weft("plan").stdout.startswith("nothing to change")
 
 
+def test_hanging(fabric):
+    """One that does not answer, and keeps others from its place, is killed."""
+    net = fabric(hosts=2, config=UDP)
+    host = net.hosts[0]
+    net.ping_all()
+    before = engine_pid(host)
+    os.kill(before, signal.SIGSTOP)
+    wait_for(lambda: engine_pid(host) not in (0, before), "another weft-udp to be up", timeout=90)
+    assert not is_running(before)
+    net.ping_all()
+
+
 def test_peers_while_the_agent_is_away(fabric):
     """What changed meanwhile the agent tells when it is back; until then weft-udp goes on as it was."""
     net = fabric(hosts=3, config=UDP)
