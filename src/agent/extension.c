@@ -34,8 +34,8 @@ static const char *const phase_commands[] = {
 struct extension {
 	struct network *network;
 	enum phase phase;
-	struct command *running; // of the start or the end
-	struct timer *timer;	 // the next step, and the next try of it
+	struct child *running; // of the start or the end
+	struct timer *timer;   // the next step, and the next try of it
 	struct backoff backoff;
 	struct err error; // of the start; code 0: none
 	struct peer_commands *peers;
@@ -134,23 +134,23 @@ static void set_own(const struct extension *extension, struct environment *envir
 // ---- one command ----
 
 static int start(const struct extension *extension, const char *text, struct environment *environment,
-		 const char *input, command_fn *fn, void *arg, struct command **ret, struct err *e)
+		 const char *input, child_fn *fn, void *arg, struct child **ret, struct err *e)
 {
 	_cleanup_free_ char *line = xasprintf("%s\n", input);
 	const struct agent *agent = extension->network->agent;
 	inherit(environment);
-	struct command_request request = { .text = text,
-					   .environment = environment->items,
-					   .input = line,
-					   .timeout_ms = agent->options->extension_timeout_ms };
-	return command_start(agent->loop, &request, fn, arg, ret, e);
+	struct child_request request = { .argv = { "/bin/sh", "-c", text },
+					 .environment = environment->items,
+					 .input = line,
+					 .timeout_ms = agent->options->extension_timeout_ms };
+	return child_start(agent->loop, &request, fn, arg, ret, e);
 }
 
 // ---- peers ----
 
 static int start_of_peer(void *arg, enum peer_command which, const struct subnet *subnet,
-			 const struct peer_facts *facts, command_fn *fn, void *fn_arg,
-			 struct command **ret, struct err *e)
+			 const struct peer_facts *facts, child_fn *fn, void *fn_arg,
+			 struct child **ret, struct err *e)
 {
 	struct extension *extension = arg;
 	const struct extension_commands *commands = extension_commands(extension->network->backend);
@@ -312,7 +312,7 @@ static int take_output(struct extension *extension, const char *output, bool is_
 	if (!is_whole)
 		return err_set(e, -EFBIG,
 			       "it wrote more than %d bytes, which is too much to be its host's BackendData",
-			       COMMAND_OUTPUT_MAX);
+			       CHILD_SAID_MAX);
 	return extension_set_output(extension->network->backend, output, e);
 }
 
@@ -324,7 +324,7 @@ static void on_command_end(void *arg, int r, const char *output, bool is_whole, 
 		r = take_output(extension, output, is_whole, &error);
 	else if (*output)
 		log_debug("extension: %s wrote: %.200s", phase_commands[extension->phase], output);
-	extension->running = command_free(extension->running);
+	extension->running = child_free(extension->running);
 	if (r < 0)
 		failed(extension, &error);
 	else
@@ -386,7 +386,7 @@ bool extension_end(struct extension *extension, bool is_leaving, void (*done)(vo
 		return false;
 	extension->done = done;
 	extension->done_arg = arg;
-	extension->running = command_free(extension->running);
+	extension->running = child_free(extension->running);
 	extension->error.code = 0;
 	timer_stop(extension->timer);
 	if (is_leaving) {
@@ -453,7 +453,7 @@ struct extension *extension_new(struct network *network)
 struct extension *extension_free(struct extension *extension)
 {
 	if (extension) {
-		command_free(extension->running);
+		child_free(extension->running);
 		peer_commands_free(extension->peers);
 		timer_free(extension->timer);
 		free(extension);

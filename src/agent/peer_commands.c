@@ -28,7 +28,7 @@ struct peer {
 	bool is_added; // it went well
 	struct peer_facts there;
 
-	struct command *running;
+	struct child *running;
 	enum peer_command which; // runs, or ran last
 	struct backoff backoff;
 	unsigned int failures; // in a row
@@ -94,7 +94,7 @@ static struct peer *peer_new(struct peer_commands *commands, const struct subnet
 
 static void peer_free(struct peer *peer)
 {
-	command_free(peer->running);
+	child_free(peer->running);
 	facts_clear(&peer->wanted);
 	facts_clear(&peer->there);
 	free(peer);
@@ -251,7 +251,7 @@ static void on_command_end(void *arg, int r, const char *output, bool is_whole, 
 	if (*output && log_enabled(LOG_LEVEL_DEBUG))
 		log_debug("extension: peer %s: the command wrote: %.200s",
 			  subnet_str(&subnet, text), output);
-	peer->running = command_free(peer->running);
+	peer->running = child_free(peer->running);
 	commands->running--;
 	ended(peer, r, e);
 	go_on(peer);

@@ -13,7 +13,7 @@
 #pragma once
 
 #include "core/lease.h"
-#include "io/command.h"
+#include "io/child.h"
 
 #include <stdbool.h>
 
@@ -30,10 +30,10 @@ struct peer_facts {
 enum peer_command { PEER_COMMAND_ADD, PEER_COMMAND_REMOVE };
 
 struct peer_commands_hooks {
-	// Starts one as command_start does. 1: there is none to be run, which is as good as done.
+	// Starts one as child_start does. 1: there is none to be run, which is as good as done.
 	int (*start)(void *arg, enum peer_command which, const struct subnet *subnet,
-		     const struct peer_facts *facts, command_fn *fn, void *fn_arg,
-		     struct command **ret, struct err *e);
+		     const struct peer_facts *facts, child_fn *fn, void *fn_arg, struct child **ret,
+		     struct err *e);
 	// It is added, or not any more, or the reason is another one. Called from the loop.
 	void (*changed)(void *arg, const struct subnet *subnet);
 	// Nothing runs, and nothing is to be run any more. Called from the loop.

@@ -1,236 +1,315 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Copyright The weft authors
-// Owns: a program run as a child.
+// Owns: the child and its process group, the pipes of its output, and the clock over both.
 #include "io/child.h"
 
 #include "core/mem.h"
 #include "core/strbuf.h"
+#include "core/text.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#define READ_BYTES ((size_t)64 * 1024)
-#define READS_MAX 4	     // in one call, so that a long output does not hold the loop
-#define ERROR_TEXT_BYTES 160 // kept of standard error
-#define REAP_MS 5	     // between the end of its output and its own
+#define READ_BYTES 65536 // a pipe's whole content, mostly; one turn of the loop reads no more
+#define LAST_READS 32	 // at its end: a pipe's whole content also where a page has 64 KiB
+#define REAP_TRIES \
+	20 // of a millisecond, for a child that was killed and whom nobody waits for any more
+#define TOLD_MAX 160 // bytes of what it said in an error
 
-extern char **environ;
-
-enum { INPUT, OUTPUT, ERRORS, STREAM_COUNT };
+enum { OUTPUT, SAID, STREAM_COUNT };
 
 struct stream {
 	struct child *child;
-	int fd;
+	int fd; // -1: there is none
 	struct fd_watch *watch;
 };
 
 struct child {
-	const struct child_fns *fns;
+	child_fn *fn;
+	void (*output)(void *arg, const char *data, size_t len);
 	void *arg;
-	char *name;
-	pid_t pid; // 0: reaped
+	pid_t pid; // and process group; 0: it has ended
 	struct stream streams[STREAM_COUNT];
-	char *input;
-	size_t written;
-	struct strbuf error_text;
-	struct timer *reap_timer, *limit_timer;
-	bool is_late;
+	struct signal_watch *end_watch;
+	struct timer *timer;
+	uint64_t timeout_ms;
+	struct strbuf said;
+	uint64_t said_bytes; // also those not kept
+	int killed_for;	     // -ETIMEDOUT, -EFBIG; 0: not killed by us
 };
 
-static void close_stream(struct stream *stream)
+// ---- the child ----
+
+static _Noreturn void become(const struct child_request *request, const int stdio[static 3],
+			     int failure, pid_t parent)
 {
-	stream->watch = fd_watch_free(stream->watch);
-	if (stream->fd >= 0)
-		close(stream->fd);
-	stream->fd = -1;
+	sigset_t none;
+	(void)setpgid(0, 0);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127); // it died before it was known that we want to die with it
+	// What the loop ignores or blocks is its own affair. Handlers do not outlive exec.
+	(void)signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if (dup2(stdio[0], STDIN_FILENO) >= 0 && dup2(stdio[1], STDOUT_FILENO) >= 0 &&
+	    dup2(stdio[2], STDERR_FILENO) >= 0)
+		(void)execvpe(request->argv[0], (char *const *)(uintptr_t)request->argv,
+			      request->environment ? request->environment : environ);
+	int error = errno;
+	(void)!write(failure, &error, sizeof(error));
+	_exit(127);
 }
 
-static void end(struct child *child, int status)
+// Returns when it is the program, or cannot be. Not posix_spawn, which cannot have it killed with us.
+static int spawn(const struct child_request *request, const int stdio[static 3], pid_t *ret)
 {
-	_cleanup_free_ char *text = strbuf_take(&child->error_text);
-	struct err e = { 0 };
-	text[strcspn(text, "\n")] = '\0'; // the first line tells
-	child->pid = 0;
-	timer_stop(child->limit_timer);
-	if (child->is_late)
-		err_set(&e, -ETIMEDOUT, "%s does not end", child->name);
-	else if (WIFSIGNALED(status))
-		err_set(&e, -EIO, "%s was ended by signal %d", child->name, WTERMSIG(status));
-	else if (WEXITSTATUS(status) != 0)
-		err_set(&e, -EIO, "%s: %s", child->name, *text ? text : "it failed without a word");
-	child->fns->ended(child->arg, e.code, &e);
-}
+	_cleanup_close_ int reader = -1, writer = -1;
+	int ends[2], error = 0;
+	ssize_t len;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	reader = ends[0];
+	writer = ends[1];
 
-// Its output is at its end, and so is it or will be at once.
-static void reap(void *arg)
-{
-	struct child *child = arg;
-	int status = 0;
-	pid_t pid = waitpid(child->pid, &status, WNOHANG);
+	pid_t parent = getpid(), pid = fork();
+	if (pid < 0)
+		return -errno;
 	if (pid == 0)
-		timer_start(child->reap_timer, REAP_MS);
-	else
-		end(child, pid < 0 ? 0 : status);
+		become(request, stdio, writer, parent);
+	fd_closep(&writer);
+	do {
+		len = read(reader, &error, sizeof(error));
+	} while (len < 0 && errno == EINTR);
+	if (len == sizeof(error)) {
+		(void)waitpid(pid, NULL, 0);
+		return -error;
+	}
+	*ret = pid;
+	return 0;
 }
 
-static void on_limit(void *arg)
+// A file in memory instead of a pipe: whoever reads slowly, or not at all, holds nobody up.
+static int open_input(const char *text, int *ret)
 {
-	struct child *child = arg;
-	child->is_late = true;
-	(void)kill(child->pid, SIGKILL);
-	for (size_t i = 0; i < STREAM_COUNT; i++)
-		close_stream(&child->streams[i]);
-	timer_start(child->reap_timer, 0);
+	_cleanup_close_ int fd = memfd_create("input", MFD_CLOEXEC);
+	size_t len = strlen(text), done = 0;
+	while (fd >= 0 && done < len) {
+		ssize_t n = write(fd, text + done, len - done);
+		if (n < 0 && errno != EINTR)
+			break;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	if (fd < 0 || done < len || lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	*ret = TAKE_FD(fd);
+	return 0;
 }
 
-static void take(struct child *child, const struct stream *stream, const char *data, size_t len)
+static int open_stream(struct stream *stream, int *ret_writer)
 {
-	size_t room = ERROR_TEXT_BYTES - child->error_text.len;
-	if (stream == &child->streams[OUTPUT])
-		child->fns->output(child->arg, data, len);
-	else
-		(void)strbuf_add(&child->error_text, data, len < room ? len : room);
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	stream->fd = ends[0];
+	*ret_writer = ends[1];
+	return fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int begin(struct child *child, const struct child_request *request)
+{
+	_cleanup_close_ int input = -1, output = -1, said = -1;
+	int r = open_input(request->input ? request->input : "", &input);
+	if (r == 0)
+		r = open_stream(&child->streams[SAID], &said);
+	if (r == 0 && request->output)
+		r = open_stream(&child->streams[OUTPUT], &output);
+	const int stdio[] = { input, request->output ? output : said, said };
+	return r < 0 ? r : spawn(request, stdio, &child->pid);
+}
+
+static void kill_for(struct child *child, int reason)
+{
+	if (child->killed_for == 0)
+		child->killed_for = reason;
+	(void)kill(-child->pid, SIGKILL); // as long as it was not waited for, nobody else has its number
+}
+
+static void on_timeout(void *arg)
+{
+	kill_for(arg, -ETIMEDOUT);
+}
+
+// ---- output ----
+
+static void keep(struct child *child, const char *data, size_t len)
+{
+	size_t room = CHILD_SAID_MAX - child->said.len;
+	(void)strbuf_add(&child->said, data, len < room ? len : room);
+	child->said_bytes += len;
+	if (child->said_bytes > CHILD_SAID_LIMIT && child->pid != 0)
+		kill_for(child, -EFBIG);
 }
 
 static void on_readable(void *arg, unsigned int events)
 {
 	struct stream *stream = arg;
 	struct child *child = stream->child;
-	_cleanup_free_ char *data = xmalloc(READ_BYTES);
-	ssize_t len = 1;
+	char data[READ_BYTES];
+	ssize_t n = read(stream->fd, data, sizeof(data));
 	(void)events;
-	for (int i = 0; i < READS_MAX && len > 0; i++) {
-		len = read(stream->fd, data, READ_BYTES);
-		if (len > 0)
-			take(child, stream, data, (size_t)len);
-	}
-	if (len > 0 || (len < 0 && (errno == EAGAIN || errno == EINTR)))
-		return;
-	close_stream(stream);
-	if (child->streams[OUTPUT].fd < 0 && child->streams[ERRORS].fd < 0)
-		timer_start(child->reap_timer, 0);
+	if (n > 0 && stream == &child->streams[OUTPUT])
+		child->output(child->arg, data, (size_t)n);
+	else if (n > 0)
+		keep(child, data, (size_t)n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		stream->watch = fd_watch_free(stream->watch);
 }
 
-static void on_writable(void *arg, unsigned int events)
+// ---- its end ----
+
+const char *child_status_str(int status, char buf[static 32])
 {
-	struct stream *stream = arg;
-	struct child *child = stream->child;
-	size_t left = strlen(child->input) - child->written;
-	// A child that has gone must not end us by a signal.
-	ssize_t len = left > 0 ? send(stream->fd, child->input + child->written, left, MSG_NOSIGNAL)
-			       : 0;
-	(void)events;
-	if (len > 0)
-		child->written += (size_t)len;
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (len <= 0 || child->input[child->written] == '\0')
-		close_stream(stream);
+	if (WIFSIGNALED(status))
+		(void)text_format(buf, 32, "signal %d", WTERMSIG(status));
+	else
+		(void)text_format(buf, 32, "exit status %d", WEXITSTATUS(status));
+	return buf;
 }
 
-static int spawn(struct child *child, const struct child_request *request,
-		 const int theirs[static STREAM_COUNT])
+static const char *trim(struct strbuf *said)
 {
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none, defaults;
+	while (said->len > 0 && isspace((unsigned char)said->data[said->len - 1]))
+		said->data[--said->len] = '\0';
+	const char *text = strbuf_text(said);
+	while (isspace((unsigned char)*text))
+		text++;
+	return text;
+}
+
+static int describe_end(const struct child *child, int status, const char *said, struct err *e)
+{
+	_cleanup_free_ char *told = xstrndup(said, strnlen(said, TOLD_MAX));
+	char text[32];
 	int r;
-	sigemptyset(&none);
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attributes);
-	for (int i = 0; i < STREAM_COUNT; i++)
-		posix_spawn_file_actions_adddup2(&actions, theirs[i], i);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	posix_spawnattr_setsigdefault(&attributes, &defaults);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	r = posix_spawnp(&child->pid, request->argv[0], &actions, &attributes,
-			 (char *const *)(uintptr_t)request->argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attributes);
-	if (r != 0)
-		child->pid = 0;
-	return -r;
-}
-
-// Sockets in place of pipes: both ends close on exec, and writing to one that is gone can be without a signal.
-static int open_streams(struct child *child, int theirs[static STREAM_COUNT])
-{
-	for (int i = 0; i < STREAM_COUNT; i++) {
-		int ends[2];
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-			return -errno;
-		child->streams[i] = (struct stream){ .child = child, .fd = ends[0] };
-		theirs[i] = ends[1];
-		if (fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
-			return -errno;
+	text_sanitize(told);
+	if (child->killed_for == -ETIMEDOUT)
+		r = err_set(e, -ETIMEDOUT, "it did not end within %llu ms and was killed",
+			    (unsigned long long)child->timeout_ms);
+	else if (child->killed_for == -EFBIG)
+		r = err_set(e, -EFBIG, "it wrote more than %lu bytes and was killed", CHILD_SAID_LIMIT);
+	else if (status != 0)
+		r = err_set(e, -EIO, "it %s %s", WIFSIGNALED(status) ? "was killed by" : "failed with",
+			    child_status_str(status, text));
+	else
+		return 0;
+	if (*told) {
+		struct err how = *e;
+		(void)err_set(e, r, "%s: %s", how.msg, told);
 	}
-	return 0;
+	return r;
 }
 
-static void watch(struct loop *loop, struct child *child)
+static void stop_watching(struct child *child)
 {
-	for (int i = 0; i < STREAM_COUNT; i++) {
-		struct stream *stream = &child->streams[i];
-		stream->watch = fd_watch_new(loop, stream->fd,
-					     i == INPUT ? on_writable : on_readable, stream);
-		fd_watch_set(stream->watch, i == INPUT ? FD_WRITABLE : FD_READABLE);
-	}
+	child->end_watch = signal_watch_free(child->end_watch);
+	for (size_t i = 0; i < STREAM_COUNT; i++)
+		child->streams[i].watch = fd_watch_free(child->streams[i].watch);
+	timer_stop(child->timer);
 }
 
-int child_start(struct loop *loop, const struct child_request *request, const struct child_fns *fns,
-		void *arg, struct child **ret, struct err *e)
+static void end(struct child *child, int status)
+{
+	struct err e = { 0 };
+	// What it wrote at last. Whoever else has the pipe open is not waited for.
+	for (int i = 0; i < LAST_READS; i++)
+		for (size_t j = 0; j < STREAM_COUNT; j++)
+			if (child->streams[j].watch)
+				on_readable(&child->streams[j], FD_READABLE);
+	stop_watching(child);
+	bool is_whole = child->said_bytes <= CHILD_SAID_MAX;
+	const char *said = trim(&child->said);
+	int r = describe_end(child, status, said, &e);
+	child->fn(child->arg, r, said, is_whole, &e);
+}
+
+// Others have children too, and one signal may stand for several.
+static void on_signal(void *arg, int signal_number)
+{
+	struct child *child = arg;
+	siginfo_t info = { 0 };
+	int status = 0;
+	(void)signal_number;
+	if (child->pid == 0 || waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+	    info.si_pid == 0)
+		return;
+	(void)kill(-child->pid, SIGKILL);
+	(void)waitpid(child->pid, &status, 0);
+	child->pid = 0;
+	end(child, status);
+}
+
+// ---- life ----
+
+int child_start(struct loop *loop, const struct child_request *request, child_fn *fn, void *arg,
+		struct child **ret, struct err *e)
 {
 	struct child *child = xnew(struct child);
-	int theirs[STREAM_COUNT] = { -1, -1, -1 };
-	child->fns = fns;
-	child->arg = arg;
-	child->name = xstrdup(request->argv[0]);
-	child->input = request->input ? request->input : xstrdup("");
-	child->error_text = STRBUF_INIT(ERROR_TEXT_BYTES);
-	for (int i = 0; i < STREAM_COUNT; i++)
-		child->streams[i].fd = -1;
-	int r = open_streams(child, theirs);
-	if (r == 0)
-		r = spawn(child, request, theirs);
-	for (int i = 0; i < STREAM_COUNT; i++)
-		if (theirs[i] >= 0)
-			close(theirs[i]);
-	child->reap_timer = timer_new(loop, reap, child);
-	child->limit_timer = timer_new(loop, on_limit, child);
+	*child = (struct child){ .fn = fn,
+				 .output = request->output,
+				 .arg = arg,
+				 .timeout_ms = request->timeout_ms,
+				 .said = STRBUF_INIT(CHILD_SAID_MAX) };
+	for (size_t i = 0; i < STREAM_COUNT; i++)
+		child->streams[i] = (struct stream){ .child = child, .fd = -1 };
+	// Before there is a child, so that its end is not missed.
+	child->end_watch = signal_watch_new(loop, SIGCHLD, on_signal, child);
+	child->timer = timer_new(loop, on_timeout, child);
+	int r = begin(child, request);
 	if (r < 0) {
-		err_set(e, r, "%s: %s", child->name, strerror(-r));
 		child_free(child);
-		return r;
+		return err_set(e, r, "%s: %s", request->argv[0], strerror(-r));
 	}
-	watch(loop, child);
-	timer_start(child->limit_timer, request->timeout_ms);
+	for (size_t i = 0; i < STREAM_COUNT; i++) {
+		struct stream *stream = &child->streams[i];
+		if (stream->fd < 0)
+			continue;
+		stream->watch = fd_watch_new(loop, stream->fd, on_readable, stream);
+		fd_watch_set(stream->watch, FD_READABLE);
+	}
+	timer_start(child->timer, request->timeout_ms);
 	*ret = child;
 	return 0;
+}
+
+// Killed, it ends at once, unless the kernel holds it; then it stays until this program ends.
+static void reap(struct child *child)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	(void)kill(-child->pid, SIGKILL);
+	for (int i = 0; i < REAP_TRIES && waitpid(child->pid, NULL, WNOHANG) == 0; i++)
+		(void)nanosleep(&pause, NULL);
 }
 
 struct child *child_free(struct child *child)
 {
 	if (!child)
 		return NULL;
-	for (int i = 0; i < STREAM_COUNT; i++)
-		close_stream(&child->streams[i]);
-	if (child->pid > 0) {
-		(void)kill(child->pid, SIGKILL);
-		(void)waitpid(child->pid, NULL, 0);
-	}
-	timer_free(child->reap_timer);
-	timer_free(child->limit_timer);
-	strbuf_free(&child->error_text);
-	free(child->name);
-	free(child->input);
+	if (child->pid != 0)
+		reap(child);
+	stop_watching(child);
+	timer_free(child->timer);
+	for (size_t i = 0; i < STREAM_COUNT; i++)
+		fd_closep(&child->streams[i].fd);
+	strbuf_free(&child->said);
 	free(child);
 	return NULL;
 }

@@ -4,6 +4,7 @@
 #include "masq/iptables.h"
 
 #include "core/mem.h"
+#include "core/strbuf.h"
 #include "io/child.h"
 #include "io/file.h"
 
@@ -13,6 +14,7 @@
 #define CHILD_MS 30000
 #define LOCK_WAIT_S "10" // for other programs that hold the lock
 #define NAMES_MAX 4096
+#define PROGRAM_MAX 32
 
 const char *const iptables_kind_names[IPTABLES_KIND_COUNT] = { "nft", "legacy" };
 static const char *const commands[MASQ_FAMILY_COUNT] = { "iptables", "ip6tables" };
@@ -22,6 +24,7 @@ struct iptables {
 	iptables_done_fn *done;
 	void *arg;
 	struct child *child;
+	char program[PROGRAM_MAX];	// that it runs
 	struct iptables_reader *reader; // NULL: a restore
 	struct iptables_have *have;
 };
@@ -50,18 +53,20 @@ static void on_output(void *arg, const char *data, size_t len)
 		iptables_reader_feed(iptables->reader, data, len);
 }
 
-static void on_ended(void *arg, int r, const struct err *e)
+static void on_ended(void *arg, int r, const char *said, bool is_whole, const struct err *e)
 {
 	struct iptables *iptables = arg;
+	struct err error = *e;
+	(void)said, (void)is_whole;
+	if (r < 0)
+		(void)err_wrap(&error, "%s", iptables->program);
 	if (iptables->reader) {
 		iptables_have_free(iptables->have);
 		iptables->reader = iptables_reader_end(iptables->reader, r < 0 ? NULL : iptables->have);
 	}
 	iptables->child = child_free(iptables->child);
-	iptables->done(iptables->arg, r, e);
+	iptables->done(iptables->arg, r, &error);
 }
-
-static const struct child_fns child_fns = { .output = on_output, .ended = on_ended };
 
 // A host with one kind only may have its programs without a kind in their names.
 static int start(struct iptables *iptables, enum iptables_kind kind, enum masq_family family,
@@ -73,14 +78,17 @@ static int start(struct iptables *iptables, enum iptables_kind kind, enum masq_f
 	const char *names[] = { exact, plain };
 	int r = -ENOENT;
 	for (size_t i = 0; i < ARRAY_SIZE(names) && r == -ENOENT; i++) {
-		struct child_request request = { .argv = { names[i] }, .timeout_ms = CHILD_MS };
+		struct child_request request = { .argv = { names[i] },
+						 .input = input,
+						 .timeout_ms = CHILD_MS,
+						 .output = on_output };
 		if (input) {
 			request.argv[1] = "--noflush";
 			request.argv[2] = "-w";
 			request.argv[3] = LOCK_WAIT_S;
-			request.input = xstrdup(input);
 		}
-		r = child_start(iptables->loop, &request, &child_fns, iptables, &iptables->child, e);
+		(void)text_copy(iptables->program, sizeof(iptables->program), names[i]);
+		r = child_start(iptables->loop, &request, on_ended, iptables, &iptables->child, e);
 	}
 	return r;
 }

@@ -16,7 +16,7 @@
 
 struct run {
 	struct world *world;
-	command_fn *fn;
+	child_fn *fn;
 	void *arg;
 };
 
@@ -41,7 +41,7 @@ static void run_ended(void *arg, int r, const char *output, bool is_whole, const
 }
 
 static int start(void *arg, enum peer_command which, const struct subnet *subnet,
-		 const struct peer_facts *facts, command_fn *fn, void *fn_arg, struct command **ret,
+		 const struct peer_facts *facts, child_fn *fn, void *fn_arg, struct child **ret,
 		 struct err *e)
 {
 	static char *const environment[] = { (char *)"PATH=/usr/bin:/bin", NULL };
@@ -57,8 +57,11 @@ static int start(void *arg, enum peer_command which, const struct subnet *subnet
 	assert_true(world->run_count < RUNS_MAX);
 	struct run *run = &world->runs[world->run_count++];
 	*run = (struct run){ world, fn, fn_arg };
-	struct command_request request = { text, environment, facts->input, DEADLINE_MS };
-	int r = command_start(world->loop, &request, run_ended, run, ret, e);
+	struct child_request request = { .argv = { "sh", "-c", text },
+					 .environment = environment,
+					 .input = facts->input,
+					 .timeout_ms = DEADLINE_MS };
+	int r = child_start(world->loop, &request, run_ended, run, ret, e);
 	assert_int_equal(r, 0);
 	if (++world->running > world->most_running)
 		world->most_running = world->running;
