@@ -6,10 +6,12 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/text.h"
+#include "io/child.h"
 #include "io/daemon.h"
 #include "udp/build_id.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
@@ -164,13 +166,20 @@ static int start(struct udp_process *p, struct err *e)
 	_cleanup_free_ char *address = xasprintf("--address=%s", ip_str(&p->wanted.address, ip));
 	_cleanup_free_ char *port = xasprintf("--port=%u", p->wanted.port);
 	_cleanup_free_ char *socket = xasprintf("--socket=%s", p->socket);
-	char *argv[FIXED + FLAGS_MAX + 1] = { p->program, device, address, port, socket };
+	const char *argv[FIXED + FLAGS_MAX + 1] = { p->program, device, address, port, socket };
+	int words[2];
 	for (size_t i = 0; i < FLAGS_MAX && p->flags[i]; i++)
-		argv[FIXED + i] = (char *)p->flags[i];
+		argv[FIXED + i] = p->flags[i];
 	p->former = p->child ? p->child : p->former;
 	p->child = 0;
 	fd_closep(&p->words);
-	return daemon_start(argv, &p->child, &p->words, e);
+	if (pipe2(words, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_set(e, -errno, "pipe: %s", strerror(errno));
+	p->words = words[0];
+	struct daemon_request request = { argv, .output = words[1], .errors = STDERR_FILENO };
+	int r = daemon_start(&request, &p->child, e);
+	(void)close(words[1]);
+	return r;
 }
 
 // ---- who is there ----
@@ -314,7 +323,7 @@ static void say_why_it_ended(struct udp_process *p, int status, struct err *e)
 		err_set(e, -ECHILD, "weft-udp: %s", reason);
 	else
 		err_set(e, -ECHILD, "weft-udp ended with %s; its log may say why",
-			daemon_status_str(status, text));
+			child_status_str(status, text));
 }
 
 static void try_to_reach(struct udp_process *p)
@@ -356,7 +365,7 @@ static void look_at_take_over(struct udp_process *p)
 		return;
 	}
 	log_warn("udp: the new weft-udp %s, and the one that runs goes on",
-		 ended ? daemon_status_str(status, text) : "does not take over");
+		 ended ? child_status_str(status, text) : "does not take over");
 	p->child = ended ? p->former : p->child;
 	p->former = ended ? 0 : p->former;
 	work(p);

@@ -8,11 +8,13 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-// Starts argv[0], a path, in a session of its own and in "/", with our standard error and else none of our descriptors, and without our
-// environment, which may have secrets. *ret_words: where can be read what it writes to its standard output; without blocking, and the
-// caller closes it. -errno when it cannot be executed.
-int daemon_start(char *const argv[], pid_t *ret, int *ret_words, struct err *e);
-// Has one that we started ended? Then *ret_status is waitpid's, once.
+struct daemon_request {
+	const char *const *argv; // the program (looked for in PATH) and its arguments, ended by NULL
+	const char *const *environment; // all of it, ended by NULL; NULL: nothing of ours, which may have secrets
+	int output, errors; // its standard output and error; -1: /dev/null
+};
+
+// In a session of its own and in "/", with none of our descriptors but those of the request. -ENOENT: there is no such program.
+int daemon_start(const struct daemon_request *request, pid_t *ret, struct err *e);
+// Has one that we started ended? Then *ret_status is waitpid's, once; child_status_str says it.
 bool daemon_ended(pid_t pid, int *ret_status);
-// "exit status 1", "signal 9".
-const char *daemon_status_str(int status, char buf[static 32]);

@@ -5,11 +5,10 @@
 
 #include "core/mem.h"
 #include "core/text.h"
+#include "io/daemon.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -49,38 +48,16 @@ static void on_timer(void *arg)
 	struct launch *launch = arg;
 	char said[SAID_MAX];
 	int status = 0;
-	pid_t pid = waitpid(launch->pid, &status, WNOHANG);
-	if (pid == 0 && loop_now_ms() < launch->deadline_ms) {
+	bool ended = daemon_ended(launch->pid, &status);
+	if (!ended && loop_now_ms() < launch->deadline_ms) {
 		timer_start(launch->timer, LOOK_MS);
 		return;
 	}
-	int result = pid == 0 ? -ETIMEDOUT : WIFEXITED(status) ? WEXITSTATUS(status) : -ECHILD;
-	if (pid == 0 && kill(launch->pid, SIGKILL) == 0)
+	int result = !ended ? -ETIMEDOUT : WIFEXITED(status) ? WEXITSTATUS(status) : -ECHILD;
+	if (!ended && kill(launch->pid, SIGKILL) == 0)
 		(void)waitpid(launch->pid, NULL, 0);
 	read_said(launch, said);
 	launch->fn(launch->arg, result, said);
-}
-
-static int spawn(struct launch *launch, const char *const *argv, const char *const *environment)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none;
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attributes);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-	posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, launch->said_fd, STDERR_FILENO);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
-	int r = posix_spawnp(&launch->pid, argv[0], &actions, &attributes, (char *const *)argv,
-			     (char *const *)environment);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attributes);
-	if (r != 0)
-		launch->pid = 0;
-	return -r;
 }
 
 int launch_start(struct loop *loop, const char *const *argv, const char *const *environment,
@@ -90,10 +67,12 @@ int launch_start(struct loop *loop, const char *const *argv, const char *const *
 	launch->said_fd = memfd_create("said", MFD_CLOEXEC);
 	launch->fn = fn;
 	launch->arg = arg;
-	int r = launch->said_fd < 0 ? -errno : spawn(launch, argv, environment);
+	struct daemon_request request = { argv, environment, .output = -1, .errors = launch->said_fd };
+	int r = launch->said_fd < 0 ? err_set(e, -errno, "%s: %s", argv[0], strerror(errno))
+				    : daemon_start(&request, &launch->pid, e);
 	if (r < 0) {
 		launch_free(launch);
-		return err_set(e, r, "%s: %s", argv[0], strerror(-r));
+		return r;
 	}
 	launch->deadline_ms = loop_now_ms() + DEADLINE_MS;
 	launch->timer = timer_new(loop, on_timer, launch);
