@@ -323,12 +323,13 @@ static int refuse_taken(const struct slot_range *range, const struct ip *ip,
 	return -1;
 }
 
-static int refuse_full(const struct allocator *allocator, enum family family, struct refusal *why)
+static int refuse_full(const struct allocator *allocator, enum family family, uint64_t now_ms,
+		       struct refusal *why)
 {
 	struct allocator_counts counts;
 	char span[RANGE_TEXT_MAX];
 
-	allocator_count(allocator, family, &counts);
+	allocator_count(allocator, family, now_ms, &counts);
 	return refuse(why, REFUSED_FULL,
 		      "failed to allocate for range 0: no IP addresses available in range set: %s (used %zu, "
 		      "quarantined %zu, reserved %zu)",
@@ -389,7 +390,7 @@ static int choose(struct allocator *allocator, const struct allocator_request *r
 	if (!slot)
 		slot = choose_next(allocator, range, now_ms);
 	if (!slot)
-		return refuse_full(allocator, family, why);
+		return refuse_full(allocator, family, now_ms, why);
 	*ret = slot;
 	return 0;
 }
@@ -622,7 +623,7 @@ struct allocator *allocator_free(struct allocator *allocator)
 	return NULL;
 }
 
-void allocator_count(const struct allocator *allocator, enum family family,
+void allocator_count(const struct allocator *allocator, enum family family, uint64_t now_ms,
 		     struct allocator_counts *ret)
 {
 	const struct slot_range *range = &allocator->ranges[family];
@@ -632,9 +633,9 @@ void allocator_count(const struct allocator *allocator, enum family family,
 		const struct slot *slot = &range->slots[i];
 
 		ret->total++;
-		ret->free += slot->state == SLOT_FREE;
+		ret->free += is_free(allocator, slot, now_ms);
 		ret->used += slot->state == SLOT_USED;
-		ret->resting += slot->state == SLOT_RESTING;
+		ret->resting += slot->state == SLOT_RESTING && !is_rested(allocator, slot, now_ms);
 		ret->kept += slot->state == SLOT_KEPT;
 		ret->foreign += slot->state == SLOT_FOREIGN;
 		ret->unwritten += slot->want != WANT_NOTHING || slot->is_busy;

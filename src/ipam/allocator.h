@@ -148,8 +148,8 @@ struct slot *allocator_next_wanting(
 bool allocator_has_wanting(const struct allocator *allocator);
 
 struct allocator_counts {
-	size_t total, free, used, resting, kept, foreign;
+	size_t total, free, used, resting, kept, foreign; // free: also those that have rested
 	size_t unwritten; // of all, those that the store does not know yet
 };
-void allocator_count(const struct allocator *allocator, enum family family,
+void allocator_count(const struct allocator *allocator, enum family family, uint64_t now_ms,
 		     struct allocator_counts *ret); // all 0: no subnet of this family

@@ -114,7 +114,8 @@ void ipam_status(const struct ipam *ipam, struct ipam_status *ret)
 						       : "",
 	};
 	for (int family = 0; family < FAMILY_COUNT; family++) {
-		allocator_count(ipam->allocator, (enum family)family, &ret->counts[family]);
+		allocator_count(ipam->allocator, (enum family)family, loop_boottime_ms(),
+				&ret->counts[family]);
 		ret->unwritten += ret->counts[family].unwritten;
 	}
 }

@@ -107,7 +107,7 @@ static struct allocator_counts count(void)
 {
 	struct allocator_counts counts;
 
-	allocator_count(world, FAMILY_V4, &counts);
+	allocator_count(world, FAMILY_V4, now, &counts);
 	return counts;
 }
 
@@ -205,7 +205,11 @@ static void test_fifo_and_quarantine(void **state)
 	settle();
 	now += QUARANTINE_MS - 11;
 	assert_int_equal(refused("x", NULL, NULL, NULL, &why), REFUSED_FULL);
+	assert_int_equal(count().resting, 2);
+	assert_int_equal(count().free, 0);
 	now += 1;
+	assert_int_equal(count().resting, 1);
+	assert_int_equal(count().free, 1);
 	assert_string_equal(v4_of(add("x")), "10.1.2.4");
 	assert_int_equal(refused("y", NULL, NULL, NULL, &why), REFUSED_FULL);
 	now += 10;
@@ -225,6 +229,7 @@ static void test_rests_until_the_store_knows(void **state)
 	give_back("a");
 	now += QUARANTINE_MS * 2;
 	assert_int_equal(refused("b", NULL, NULL, NULL, &why), REFUSED_FULL);
+	assert_int_equal(count().resting, 1);
 	slot = allocator_next_wanting(world);
 	assert_int_equal(slot->want, WANT_DELETE);
 	slot->is_busy = true;
@@ -299,7 +304,7 @@ static void test_dual_stack(void **state)
 	assert_string_equal(v4_of(holder), "10.1.2.2");
 	assert_string_equal(ip_str(&holder->ips[FAMILY_V6], text), "fd00:1::2");
 	assert_int_equal(refused("b", NULL, NULL, NULL, &why), REFUSED_FULL);
-	allocator_count(world, FAMILY_V6, &v6);
+	allocator_count(world, FAMILY_V6, now, &v6);
 	assert_int_equal(v6.used, 1);
 	assert_int_equal(v6.total, ALLOCATOR_V6_MAX - 2);
 	assert_int_equal(refused("b", "fd00:1::1:0:0", NULL, NULL, &why), REFUSED_FULL);
