@@ -50,9 +50,9 @@ def lab(request):
 
 @pytest.fixture
 def cluster(lab):
-    """A function that makes a network and starts a runtime on each host; (Fabric, [Runtime])."""
-    def make(runtime, hosts=2, **options):
-        net = Fabric(lab, hosts=hosts, containers=False)
+    """A function that makes a network and starts a runtime on each host; (Fabric, [Runtime]). flags: of the agents."""
+    def make(runtime, hosts=2, flags=(), **options):
+        net = Fabric(lab, hosts=hosts, containers=False, flags=flags)
         for host in net.hosts:
             machine.prepare(host)
             lab.runtimes.append(runtime(host, **options))

@@ -8,6 +8,8 @@
 import functools
 import hashlib
 import io
+import json
+import platform
 import random
 import shutil
 import tarfile
@@ -23,6 +25,8 @@ printf 'Content-type: text/plain\r\n\r\n%s\n' "${address%]}"
 """
 # As process 1 httpd alone would ignore SIGTERM, and runtimes would wait 10 s before they kill it.
 SERVER = ("/bin/sh", "-c", "trap 'exit 0' TERM; httpd -f -p 80 -h /www & wait")
+PAUSE = ("/bin/sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait")
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())      # Go's name
 DIRECTORIES = ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "www", "www/cgi-bin")
 
 
@@ -58,6 +62,27 @@ def write_tar(path):
             else:
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
+
+
+def _add_file(archive, name, content):
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def write_docker_archive(path, name):
+    """An image of this name as docker save writes it, which ctr imports; by itself it does nothing."""
+    layer = path.with_suffix(".layer")
+    write_tar(layer)
+    content = layer.read_bytes()
+    layer.unlink()
+    config = {"architecture": ARCHITECTURE, "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": list(PAUSE)},
+              "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]}}
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    with tarfile.open(path, "w") as archive:
+        _add_file(archive, "layer.tar", content)
+        _add_file(archive, "config.json", json.dumps(config).encode())
+        _add_file(archive, "manifest.json", json.dumps(manifest).encode())
 
 
 def write_directory(path):
