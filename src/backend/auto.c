@@ -57,8 +57,8 @@ void auto_paths_free(struct auto_paths *paths)
 
 int auto_paths_read(const char *text, struct auto_paths *ret, struct err *e)
 {
-	_cleanup_(auto_paths_free) struct auto_paths paths = { 0 };
 	_cleanup_json_ json_t *object = NULL;
+	struct auto_paths paths = { 0 };
 	int r = 0;
 	if (text)
 		r = json_read(text, strlen(text), LEASE_VALUE_MAX, &object, e);
@@ -74,7 +74,6 @@ int auto_paths_read(const char *text, struct auto_paths *ret, struct err *e)
 	paths.wireguard = member_text(object, "WireGuard");
 	paths.wireguard_v6 = member_text(object, "WireGuardV6");
 	*ret = paths;
-	paths = (struct auto_paths){ 0 };
 	return 0;
 }
 

@@ -171,7 +171,7 @@ static int wireguard_open(struct backend *backend, const json_t *object,
 			  const struct backend_host *host, struct err *e)
 {
 	struct wireguard *wireguard = (struct wireguard *)backend;
-	struct config config;
+	struct config config = { 0 };
 	int r = config_read(object, &config, e);
 	if (r == 0)
 		r = check_config(backend, &config, e);
@@ -310,7 +310,7 @@ static int want_separate(const struct wireguard *wireguard, const struct lease *
 							    &lease->attrs.public_ipv6 };
 	size_t device = 0;
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
-		struct peer_data data;
+		struct peer_data data = { 0 };
 		if (!family_enabled(&wireguard->base, family))
 			continue;
 		struct wg_peer peer = { .ifindex = underlay->device_ifindex[device++] };
@@ -364,7 +364,7 @@ static int want_single(const struct wireguard *wireguard, const struct lease *le
 	const struct ip *remote = family == UNDERLAY_V4 ? &lease->attrs.public_ip
 							: &lease->attrs.public_ipv6;
 	struct wg_peer peer = { .ifindex = underlay->device_ifindex[0] };
-	struct peer_data data;
+	struct peer_data data = { 0 };
 	if (!has_v4 && !has_v6)
 		return 0;
 	int r = direct_check_remote(remote, family == UNDERLAY_V4 ? 4 : 6, e);
@@ -415,7 +415,7 @@ static int wireguard_update(struct backend *backend, const json_t *object, struc
 {
 	struct wireguard *wireguard = (struct wireguard *)backend;
 	const struct config *have = &wireguard->config;
-	struct config now;
+	struct config now = { 0 };
 	int r = config_read(object, &now, e);
 	if (r == 0)
 		r = check_config(backend, &now, e);
