@@ -83,11 +83,9 @@ static char *copy_of(const char *text)
 	return xstrdup(text ? text : "");
 }
 
-static struct holder *holder_new(struct allocator *allocator, const struct allocator_request *request)
+// Its key, and what else is known of it.
+static void holder_fill(struct holder *holder, const struct allocator_request *request)
 {
-	struct holder **bucket = bucket_of(allocator, &request->key);
-	struct holder *holder = xnew(struct holder);
-
 	holder->name = copy_of(request->key.name);
 	holder->cid = copy_of(request->key.cid);
 	holder->ifname = copy_of(request->key.ifname);
@@ -98,13 +96,28 @@ static struct holder *holder_new(struct allocator *allocator, const struct alloc
 	holder->host_if = copy_of(request->host_if);
 	holder->netns_inode = request->netns_inode;
 	holder->since_s = request->since_s;
-	holder->keep = request->sticky ? ADDRESS_STICKY : ADDRESS_USED;
+}
+
+static void holder_link(struct allocator *allocator, struct holder *holder)
+{
+	const struct owner_key key = holder_key(holder);
+	struct holder **bucket = bucket_of(allocator, &key);
+
 	holder->next = *bucket;
 	*bucket = holder;
+}
+
+static struct holder *holder_new(struct allocator *allocator, const struct allocator_request *request)
+{
+	struct holder *holder = xnew(struct holder);
+
+	holder_fill(holder, request);
+	holder->keep = request->sticky ? ADDRESS_STICKY : ADDRESS_USED;
+	holder_link(allocator, holder);
 	return holder;
 }
 
-static void holder_free(struct holder *holder)
+static void holder_clear(struct holder *holder)
 {
 	free(holder->name);
 	free(holder->cid);
@@ -114,10 +127,9 @@ static void holder_free(struct holder *holder)
 	free(holder->uid);
 	free(holder->netns);
 	free(holder->host_if);
-	free(holder);
 }
 
-static void holder_remove(struct allocator *allocator, struct holder *holder)
+static void holder_unlink(struct allocator *allocator, struct holder *holder)
 {
 	const struct owner_key key = holder_key(holder);
 	struct holder **link = bucket_of(allocator, &key);
@@ -125,6 +137,17 @@ static void holder_remove(struct allocator *allocator, struct holder *holder)
 	while (*link != holder)
 		link = &(*link)->next;
 	*link = holder->next;
+}
+
+static void holder_free(struct holder *holder)
+{
+	holder_clear(holder);
+	free(holder);
+}
+
+static void holder_remove(struct allocator *allocator, struct holder *holder)
+{
+	holder_unlink(allocator, holder);
 	holder_free(holder);
 }
 
@@ -345,9 +368,9 @@ static int choose_requested(struct allocator *allocator, const struct allocator_
 	struct slot *slot = allocator_slot(allocator, ip);
 
 	// A container that is made anew under its own id may have its address at once.
-	if (slot &&
-	    (is_free(allocator, slot, now_ms) || is_kept_for(slot, request) ||
-	     (slot->state == SLOT_RESTING && slot->last_key == owner_key_hash(&request->key)))) {
+	if (slot && (is_free(allocator, slot, now_ms) || is_kept_for(slot, request) ||
+		     (slot->state == SLOT_RESTING &&
+		      (request->skips_rest || slot->last_key == owner_key_hash(&request->key))))) {
 		*ret = slot;
 		return 0;
 	}
@@ -436,6 +459,29 @@ int allocator_pass_over(struct allocator *allocator, struct holder *holder, stru
 		return -1;
 	give(allocator, holder, other);
 	return 0;
+}
+
+bool allocator_rename(struct allocator *allocator, struct holder *holder,
+		      const struct allocator_request *request)
+{
+	if (allocator_find(allocator, &request->key))
+		return false;
+	holder_unlink(allocator, holder);
+	holder_clear(holder);
+	holder_fill(holder, request);
+	holder->host_if_seen = false;
+	holder->missed_ms = 0;
+	holder_link(allocator, holder);
+	for (int family = 0; family < FAMILY_COUNT; family++) {
+		struct slot *slot = allocator_slot_of(allocator, holder, (enum family)family);
+
+		if (!slot)
+			continue;
+		slot->last_key = owner_key_hash(&request->key);
+		slot->is_stale = slot->is_busy;
+		allocator_want(allocator, slot, WANT_PUT);
+	}
+	return true;
 }
 
 // ---- releasing, restoring ----

@@ -57,6 +57,7 @@ struct slot {
 	enum slot_want want;
 	bool is_listed; // in the list of those that want something
 	bool is_busy;	// being written
+	bool is_stale;	// what is being written is not what it is now
 	bool is_seen;	// for who compares with the store
 	struct slot *next_listed;
 	struct holder *holder; // USED
@@ -78,6 +79,7 @@ struct allocator_request {
 	int64_t since_s;
 	bool sticky;
 	struct ip ips[FAMILY_COUNT]; // asked for
+	bool skips_rest; // one that was asked for may be had though it was released just now
 };
 
 // What a plugin is told. code 0: nothing.
@@ -115,6 +117,10 @@ int allocator_pass_over(struct allocator *allocator, struct holder *holder, stru
 			struct address_record *record, uint64_t now_ms, struct refusal *why);
 // Frees holder. Its slots want a DELETE, those that are kept a PUT.
 void allocator_release(struct allocator *allocator, struct holder *holder, uint64_t now_ms);
+// The same addresses under another key, and with what else request says of who has them; its ips and sticky do not count. They want a
+// PUT. False: somebody has this key.
+bool allocator_rename(struct allocator *allocator, struct holder *holder,
+		      const struct allocator_request *request);
 // What was known before a restart. NULL: an address is not free, or in no subnet of ours. Wants nothing.
 struct holder *allocator_restore(struct allocator *allocator, const struct allocator_request *request,
 				 const struct ip ips[FAMILY_COUNT], enum address_state keep);

@@ -63,6 +63,12 @@ void ipam_add(struct ipam *ipam, const struct allocator_request *request, enum i
 	      ipam_add_fn *fn, void *arg);
 // -EAGAIN: it is not known yet what there is to release; else 0. ips: where the owner may be found under another name.
 int ipam_del(struct ipam *ipam, const struct owner_key *key, const struct ip *ips, size_t ip_count);
+// Who has this address is another owner from now on, with what else request says of it; for those who learn of the owner after they
+// asked. name: of the one who has it now. -1 with why: it is not his, or request's key has others.
+int ipam_rename(struct ipam *ipam, const struct ip *ip, const char *name,
+		const struct allocator_request *request, struct refusal *why);
+// The key of who has this address; borrowed until anything changes. False: nobody has.
+bool ipam_owner_of(const struct ipam *ipam, const struct ip *ip, struct owner_key *ret);
 int ipam_check(struct ipam *ipam, const struct owner_key *key, const struct ip *ips,
 	       size_t ip_count, struct refusal *why);
 // Releases what owners of this name have, but for those that are listed. How many; -EAGAIN as above.

@@ -162,9 +162,17 @@ static void slot_done(struct record_write *write, size_t i, int64_t revision)
 // What became of a slot while its write was under way is to be written too.
 static void relist(struct record_write *write)
 {
-	for (size_t i = 0; i < write->count; i++)
-		if (!write->slots[i]->is_busy)
-			allocator_want(write->ipam->allocator, write->slots[i], write->slots[i]->want);
+	for (size_t i = 0; i < write->count; i++) {
+		struct slot *slot = write->slots[i];
+
+		if (slot->is_busy)
+			continue;
+		// Its holder was given another name.
+		if (slot->is_stale && slot->state == SLOT_USED)
+			slot->want = WANT_PUT;
+		slot->is_stale = false;
+		allocator_want(write->ipam->allocator, slot, slot->want);
+	}
 }
 
 static void store_failed(struct record_write *write, int r, const struct err *e)

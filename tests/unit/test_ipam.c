@@ -269,6 +269,98 @@ static void test_strict_undoes(void **state)
 	assert_false(has_record(AT("10.1.2.3"), "b"));
 }
 
+// ---- another name ----
+
+static int rename_to(const char *ip, const char *cid, struct refusal *why)
+{
+	const struct allocator_request owner = { .key = { "net-1", cid, "eth0" }, .host_if = "veth1" };
+	struct ip address;
+
+	assert_int_equal(ip_parse(ip, &address), 0);
+	return ipam_rename(ipam, &address, "net", &owner, why);
+}
+
+static void test_renamed(void **state)
+{
+	const struct owner_key key = { "net-1", "endpoint", "eth0" };
+	struct owner_key owner;
+	struct refusal why;
+	struct ip ip;
+
+	(void)state;
+	start();
+	add("a");
+	add("b");
+	assert_int_equal(rename_to("10.1.2.9", "x", &why), -1);
+	assert_int_equal(rename_to("10.1.2.2", "endpoint", &why), 0);
+	turn_until(loop, has_record(AT("10.1.2.2"), "endpoint"));
+	assert_int_equal(rename_to("10.1.2.2", "again", &why), -1); // it is of another name now
+	assert_int_equal(rename_to("10.1.2.3", "endpoint", &why), -1);
+	assert_int_equal(ip_parse("10.1.2.2", &ip), 0);
+	assert_true(ipam_owner_of(ipam, &ip, &owner));
+	assert_string_equal(owner.cid, "endpoint");
+	del("a"); // whom it is not any more
+	restart();
+	assert_true(has_record(AT("10.1.2.2"), "endpoint"));
+	assert_int_equal(used(), 2);
+	assert_int_equal(ipam_del(ipam, &key, NULL, 0), 0);
+	turn_until(loop, !has_key(AT("10.1.2.2")));
+	assert_false(ipam_owner_of(ipam, &ip, &owner));
+	assert_int_equal(used(), 1);
+}
+
+// What was released just now is its last owner's, by his last name, or theirs who insist.
+static void test_renamed_and_released(void **state)
+{
+	struct allocator_request again = { .key = { "net-1", "endpoint", "eth0" } };
+	struct allocator_request other = { .key = { "net", "c", "eth0" }, .skips_rest = true };
+	struct answer answer = { 0 }, insists = { 0 };
+	struct refusal why;
+
+	(void)state;
+	start();
+	add("a");
+	assert_int_equal(ip_parse("10.1.2.2", &again.ips[FAMILY_V4]), 0);
+	other.ips[FAMILY_V4] = again.ips[FAMILY_V4];
+	assert_int_equal(rename_to("10.1.2.2", "endpoint", &why), 0);
+	assert_int_equal(ipam_del(ipam, &again.key, NULL, 0), 0);
+	assert_int_equal(add_at("b", "10.1.2.2", IPAM_BEST).code, REFUSED_TAKEN);
+	ipam_add(ipam, &again, IPAM_BEST, on_answer, &answer);
+	turn_until(loop, answer.done);
+	assert_int_equal(answer.code, 0);
+	assert_int_equal(ipam_del(ipam, &again.key, NULL, 0), 0);
+	ipam_add(ipam, &other, IPAM_BEST, on_answer, &insists);
+	turn_until(loop, insists.done);
+	assert_int_equal(insists.code, 0);
+	assert_true(has_record(AT("10.1.2.2"), "c"));
+}
+
+// The record under way has the former name in it.
+static void test_renamed_while_written(void **state)
+{
+	struct answer answer = { 0 };
+	struct refusal why;
+
+	(void)state;
+	start();
+	add("a");
+	ask("b", NULL, IPAM_ASYNC, &answer);
+	assert_true(answer.done);
+	// As soon as it is on its way.
+	turn_until(loop, unwritten() == 1);
+	loop_turn(loop, 0);
+	assert_int_equal(rename_to("10.1.2.3", "endpoint", &why), 0);
+	turn_until(loop, unwritten() == 0);
+	assert_true(has_record(AT("10.1.2.3"), "endpoint"));
+	// Nor if the answer is lost.
+	memory_lose_answers(store, 1);
+	ask("c", NULL, IPAM_ASYNC, &answer);
+	loop_turn(loop, 0);
+	assert_int_equal(rename_to("10.1.2.4", "other", &why), 0);
+	turn_until(loop, unwritten() == 0);
+	assert_true(has_record(AT("10.1.2.4"), "other"));
+}
+
 // ---- answers that were lost ----
 
 static void test_lost_answer(void **state)
@@ -572,6 +664,9 @@ int main(void)
 		CASE(test_add_and_del),
 		CASE(test_modes_without_a_store),
 		CASE(test_strict_undoes),
+		CASE(test_renamed),
+		CASE(test_renamed_and_released),
+		CASE(test_renamed_while_written),
 		CASE(test_lost_answer),
 		CASE(test_late_release),
 		CASE(test_released_while_written),
