@@ -3,6 +3,7 @@
 // Owns: how the agent and the addresses of its networks' containers are wired together.
 #include "agent/addresses.h"
 
+#include "agent/docker_plugin.h"
 #include "agent/options.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -26,10 +27,11 @@ static char *journal_path(const struct network *network)
 
 static void on_ready(void *arg)
 {
-	const struct network *network = arg;
+	struct network *network = arg;
 
 	if (network->agent->ipam_del_dir)
 		ipam_del_dir_apply(network->agent->ipam_del_dir);
+	docker_plugin_addresses_ready(network->agent->docker_plugin, network);
 }
 
 void addresses_open(struct network *network)

@@ -4,6 +4,7 @@
 #include "agent/agent_internal.h"
 
 #include "agent/addresses.h"
+#include "agent/docker_plugin.h"
 #include "agent/host_identity.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -29,6 +30,7 @@ static void on_kernel_event(void *arg, const struct kernel_event *event)
 		network_kernel_event(network, event);
 	for (struct network *network = agent->leaving; network; network = network->next)
 		network_kernel_event(network, event);
+	docker_plugin_kernel_event(agent->docker_plugin, event);
 }
 
 static void on_monitor_readable(void *arg, unsigned int events)
@@ -183,6 +185,8 @@ int agent_new(struct loop *loop, const struct options *options, char *const *env
 	if (r == 0)
 		r = addresses_host_open(agent, e);
 	if (r == 0)
+		r = docker_plugin_new(agent, &agent->docker_plugin, e);
+	if (r == 0)
 		mesh_open(agent);
 	if (r == 0)
 		r = networks_open(agent, e);
@@ -226,6 +230,7 @@ struct agent *agent_free(struct agent *agent)
 	// While those who wait for an address are there.
 	for (struct network *network = agent->networks; network; network = network->next)
 		addresses_close(network);
+	agent->docker_plugin = docker_plugin_free(agent->docker_plugin);
 	agent->api = api_free(agent->api);
 	for (size_t i = 0; i < ARRAY_SIZE(agent->signals); i++)
 		signal_watch_free(agent->signals[i]);

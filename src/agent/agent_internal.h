@@ -23,6 +23,7 @@
 #include "store/registry.h"
 
 struct ipam;
+struct docker_plugin;
 struct ipam_del_dir;
 struct network;
 
@@ -59,6 +60,7 @@ struct agent {
 	struct view_scope scope;
 	char *boot; // id of this boot of the machine; "": it cannot be read
 	struct ipam_del_dir *ipam_del_dir;
+	struct docker_plugin *docker_plugin; // NULL: it is not asked for
 
 	bool has_several; // networks, each with a name, though there may be none or one of them now
 	struct network *networks; // in the order in which they came

@@ -3,6 +3,8 @@
 // Owns: from a network config to a host that can join: interface, forwarding, backend and its devices; and following them when they change.
 #include "agent/agent_internal.h"
 
+#include "agent/docker_link.h"
+#include "agent/docker_plugin.h"
 #include "agent/former.h"
 #include "agent/wg_key.h"
 #include "backend/extension.h"
@@ -92,7 +94,8 @@ static bool route_conflicts(struct overlap_search *search, const struct route *r
 	if (ipnet_contains_net(&route->dst, network) && ip_is_set(&route->gateway))
 		return false;
 	const struct link *link = link_of_route(search, route);
-	if (network_wants_device(search->network, link->name) || search->link_is_left)
+	if (network_wants_device(search->network, link->name) || search->link_is_left ||
+	    docker_bridge_is_ours(link))
 		return false;
 	// What flannel left without encapsulation, to be adopted; one on a device of flannel's is another network's.
 	return !(route->protocol == RTPROT_BOOT && route->dst.len == family->subnet_len &&
@@ -436,5 +439,6 @@ void write_subnet_env(struct network *network)
 	network->env_written = network->env_written || r == 0;
 	firewall_follow(network->agent);
 	docker_check(network);
+	docker_plugin_follow(network->agent->docker_plugin, network);
 	agent_note_progress(network->agent);
 }

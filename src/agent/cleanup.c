@@ -10,8 +10,10 @@
 #include "agent/cleanup.h"
 
 #include "agent/api.h"
+#include "agent/docker_link.h"
 #include "agent/former.h"
 #include "agent/host_lock.h"
+#include "agent/subnet_owner.h"
 #include "agent/udp_process.h"
 #include "core/mem.h"
 #include "kernel/link.h"
@@ -110,7 +112,7 @@ static bool is_ours(const struct kernel_object *object)
 		return object->nexthop.protocol == KERNEL_PROTOCOL_WEFT &&
 		       nexthop_id_is_ours(object->nexthop.id);
 	case KERNEL_LINK:
-		return former_is_tunnel(&object->link);
+		return former_is_tunnel(&object->link) || docker_bridge_is_ours(&object->link);
 	case KERNEL_ADDR:
 	case KERNEL_NEIGH:
 	case KERNEL_FDB:
@@ -234,6 +236,19 @@ static void clean_env_files(struct cleanup *cleanup, const char *directory)
 	closedir(list);
 }
 
+static void clean_subnet_owners(struct cleanup *cleanup)
+{
+	_cleanup_free_ char *directory = xasprintf("%s/" SUBNET_OWNER_DIR, cleanup->options->run_dir);
+	DIR *list = opendir(directory);
+
+	if (!list)
+		return;
+	for (const struct dirent *entry = readdir(list); entry; entry = readdir(list))
+		if (entry->d_name[0] != '.')
+			clean_in(cleanup, directory, entry->d_name);
+	closedir(list);
+}
+
 static void keep(struct cleanup *cleanup, const char *path, const char *why)
 {
 	_cleanup_free_ char *text = xasprintf("%s: %s", path, why);
@@ -248,6 +263,7 @@ static void clean_files(struct cleanup *cleanup)
 	clean_file(cleanup, options->subnet_file);
 	clean_env_files(cleanup, options->subnet_dir);
 	clean_in(cleanup, options->run_dir, API_SOCKET_NAME);
+	clean_subnet_owners(cleanup);
 	keep(cleanup, journal, "addresses of containers, which may still run");
 	keep(cleanup, options->state_dir,
 	     "who this host is and what it knew, so that it gets its subnet again; rm -r removes it");

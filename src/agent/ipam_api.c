@@ -2,6 +2,7 @@
 // Copyright The weft authors
 // Owns: the address service on the agent's socket (docs/agent-ipam.md).
 #include "agent/addresses.h"
+#include "agent/docker_plugin.h"
 #include "agent/ipam_request.h"
 
 #include "core/json.h"
@@ -181,6 +182,19 @@ static void on_added(void *arg, const struct ipam_grant *grant, const struct ref
 	free(add);
 }
 
+// Its containers would hang on another bridge with the same subnet.
+static bool docker_has_subnet(const struct network *network, struct refusal *why)
+{
+	const char *owner = docker_plugin_owner(network->agent->docker_plugin, network);
+
+	if (owner)
+		(void)refuse(why, REFUSED_CONFIG,
+			     "this host's subnet belongs to Docker's network %.12s: docker network rm it, or name "
+			     "another network of weft",
+			     owner);
+	return owner != NULL;
+}
+
 static void serve_add(struct network *network, struct http_exchange *exchange,
 		      const struct ipam_request *request)
 {
@@ -198,6 +212,10 @@ static void serve_add(struct network *network, struct http_exchange *exchange,
 	struct pending_add *pending;
 	struct refusal why;
 
+	if (docker_has_subnet(network, &why)) {
+		answer_refusal(exchange, &why);
+		return;
+	}
 	// Without it a plugin would make an interface that is too large for the tunnel.
 	if (!network->env_written) {
 		(void)refuse(&why, REFUSED_LATER, "the network is being brought up");

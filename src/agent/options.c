@@ -138,6 +138,14 @@ static const struct flag address_flags[] = {
 	  .min = 100, .max = 24 * HOUR_MS },
 };
 
+static const struct flag docker_flags[] = {
+	{ .name = "docker-plugin", FLAG_BOOL, AT(docker_plugin), NULL, NULL,
+	  "Be Docker's plugin: `docker network create -d weft --ipam-driver weft NAME` then makes a network "
+	  "of this host's subnet." },
+	{ .name = "docker-plugin-socket", FLAG_STRING, AT(docker_plugin_socket), "/run/docker/plugins/weft.sock", "FILE",
+	  "Where Docker finds it; the drivers have the file's name, without its end." },
+};
+
 static const struct flag firewall_flags[] = {
 	{ .name = "ip-masq", FLAG_BOOL, AT(ip_masq), NULL, NULL,
 	  "Masquerade traffic that leaves the network; the env file then tells container runtimes "
@@ -238,6 +246,7 @@ static const struct {
 	TABLE("Controller:", controller_flags),
 	TABLE("Host:", host_flags),
 	TABLE("Addresses of containers:", address_flags),
+	TABLE("Docker:", docker_flags),
 	TABLE("Firewall:", firewall_flags),
 	TABLE("Health and log:", health_flags),
 	TABLE("Kubernetes:", kubernetes_flags),
@@ -320,6 +329,8 @@ static int check_paths(struct options *options, const struct flag_set *set, stru
 		r = check_path("state-dir", options->state_dir, e);
 	if (r == 0)
 		r = check_path("subnet-dir", options->subnet_dir, e);
+	if (r == 0)
+		r = check_path("docker-plugin-socket", options->docker_plugin_socket, e);
 	if (r == 0 && options->subnet_file[0] == '\0')
 		r = err_set(e, -EINVAL, "--subnet-file: must not be empty");
 	// Who asks for a check must not get an agent because a variable of a script was empty.

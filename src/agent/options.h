@@ -75,6 +75,10 @@ struct options {
 	uint64_t ip_quarantine_ms;
 	uint64_t ip_leak_interval_ms;
 
+	// Docker's plugin
+	bool docker_plugin;
+	char *docker_plugin_socket; // without a slash at the end
+
 	// the firewall
 	bool ip_masq;
 	bool ip_masq_fully_random_disable;

@@ -2,6 +2,7 @@
 // Copyright The weft authors
 // Owns: what the agent tells of one network: status, lease, peers and readiness. The shapes are told in docs/api.md.
 #include "agent/addresses.h"
+#include "agent/docker_plugin.h"
 
 #include "core/mem.h"
 
@@ -380,6 +381,13 @@ json_t *view_lines(const char *text)
 	return list;
 }
 
+static const char *view_docker(const struct network *network)
+{
+	const char *plugin = docker_plugin_trouble(network->agent->docker_plugin, network);
+
+	return network->docker_trouble ? network->docker_trouble : plugin ? plugin : "";
+}
+
 void view_network_fill(json_t *object, struct network *network)
 {
 	_cleanup_strbuf_ struct strbuf reasons = STRBUF_INIT(8192);
@@ -397,7 +405,7 @@ void view_network_fill(json_t *object, struct network *network)
 	json_object_set_new(object, "addresses", addresses_view(network));
 	json_object_set_new(object, "repairs", view_repairs(network));
 	json_object_set_new(object, "wars", view_wars(network));
-	view_set_text(object, "docker", network->docker_trouble ? network->docker_trouble : "");
+	view_set_text(object, "docker", view_docker(network));
 	json_object_set_new(object, "restart_needed",
 			    view_lines(strbuf_text(&network->restart_needed)));
 }

@@ -18,6 +18,9 @@
 #define ENV_MAX (64 * 1024)
 #define ROUTES_MAX ((size_t)64 * 1024 * 1024) // of a host with half a million of them
 #define BRIDGE "docker0"
+#define OWNERS "/run/weft/subnet-owner"
+#define OWNER_MAX_BYTES 256
+#define SHORT_ID 12
 
 extern char **environ;
 
@@ -100,6 +103,34 @@ static bool is_routed_away(const struct ipnet *subnet)
 	return false;
 }
 
+// Of "docker-plugin ID", cut as Docker shows it.
+static const char *id_in(char *owner)
+{
+	char *id = owner + strcspn(owner, " ");
+
+	id += strspn(id, " ");
+	id[strspn(id, "0123456789abcdef")] = '\0';
+	if (strlen(id) > SHORT_ID)
+		id[SHORT_ID] = '\0';
+	return id;
+}
+
+// A subnet has one owner on a host: docker0 must not get one that a network of Docker's has by the agent's plugin.
+static int check_owner(const struct ipnet *subnet, struct err *e)
+{
+	_cleanup_free_ char *owner = NULL, *path = NULL;
+	char ip[IP_STR_MAX], net[IPNET_STR_MAX];
+	size_t len;
+
+	path = xasprintf(OWNERS "/%s-%u", ip_str(&subnet->addr, ip), subnet->len);
+	if (!ipnet_is_set(subnet) || file_read(path, OWNER_MAX_BYTES, &owner, &len, NULL) < 0)
+		return 0;
+	return err_set(e, -EADDRINUSE,
+		       "subnet %s belongs to Docker's network %s, by %s: docker network rm it first, or give "
+		       "docker0 another network of weft",
+		       ipnet_str(subnet, net), id_in(owner), path);
+}
+
 static int read_env(const char *path, char **ret, struct err *e)
 {
 	size_t len = 0;
@@ -132,6 +163,8 @@ enum cli_exit docker_opts(struct cli *cli)
 	r = read_env(options->env_file, &env, &e);
 	if (r == 0)
 		r = docker_text(env, environ, &wanted, &text, &bridge, &subnet, &e);
+	if (r == 0)
+		r = check_owner(&subnet, &e);
 	if (r == 0)
 		r = write_out(options->docker_file, &text, &e);
 	if (r < 0)
