@@ -9,6 +9,7 @@
 #include "core/mem.h"
 
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <string.h>
 #include <time.h>
 
@@ -27,6 +28,36 @@ static int check_free(struct docker_plugin *plugin, const struct network *networ
 	return subnet_owner_check(network, subnet, e);
 }
 
+struct route_search {
+	const struct ipnet *subnet;
+	struct ipnet found; // not set: none
+};
+
+static void look_at_route(void *arg, const struct kernel_object *object)
+{
+	struct route_search *search = arg;
+	const struct ipnet *dst = &object->route.dst;
+
+	if (dst->len != 0 && ipnet_overlaps(dst, search->subnet))
+		search->found = *dst;
+}
+
+// Docker asks again and again, without an end, for a pool that no route of the host overlaps, unless its user named the pool. The route
+// of a backend to the whole network (wireguard, udp) is one that does.
+static int check_routes(struct netlink *nl, const struct ipnet *subnet, struct err *e)
+{
+	const struct netlink_dump_filter filter = { .family = AF_INET, .table = RT_TABLE_MAIN };
+	struct route_search search = { .subnet = subnet };
+	char net[IPNET_STR_MAX], dst[IPNET_STR_MAX];
+	int r = netlink_dump_all(nl, KERNEL_ROUTE, &filter, look_at_route, &search, e);
+
+	if (r < 0 || !ipnet_is_set(&search.found))
+		return r;
+	return err_set(e, -EADDRINUSE,
+		       "the host has a route to %s, with which Docker takes a subnet only by name: add --subnet %s",
+		       ipnet_str(&search.found, dst), ipnet_str(subnet, net));
+}
+
 void docker_serve_request_pool(struct docker_plugin *plugin, struct http_exchange *exchange,
 			       const struct docker_request *request)
 {
@@ -43,6 +74,10 @@ void docker_serve_request_pool(struct docker_plugin *plugin, struct http_exchang
 	if (ipnet_is_set(&request->pool) && !ipnet_equal(&request->pool, subnet)) {
 		docker_refuse(exchange, "--subnet %s: this host's subnet is %s; leave it out",
 			      ipnet_str(&request->pool, asked), pool);
+		return;
+	}
+	if (!ipnet_is_set(&request->pool) && check_routes(plugin->agent->nl, subnet, &e) < 0) {
+		docker_refuse(exchange, "%s", err_msg(&e));
 		return;
 	}
 	docker_pool_id(request->net, subnet, id);

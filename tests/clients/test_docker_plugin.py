@@ -153,6 +153,8 @@ def test_an_address_may_be_asked_for(cluster):
     subnet = ipaddress.ip_interface(one.host.subnet_env()["FLANNEL_SUBNET"]).network
     address = str(subnet.network_address + 77)
     one.command("network", "rm", NETWORK)
+    one.host.run("ip", "route", "add", "10.0.0.0/8", "dev", "eth0")    # Docker would ask for another pool for ever
+    assert f"add --subnet {subnet}" in one.refused("network", "create", "-d", "weft", "--ipam-driver", "weft", NETWORK)
     one.create(NETWORK, "--subnet", str(subnet))        # without it Docker takes no --ip
     assert one.run("fixed", "--ip", address).v4 == address
     assert "is not available" in one.refused("run", "--network", NETWORK, "--ip", address, "weft-client-test", "true")
