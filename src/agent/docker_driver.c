@@ -196,8 +196,8 @@ void docker_serve_create_endpoint(struct docker_plugin *plugin, struct http_exch
 				  const struct docker_request *request)
 {
 	struct mac mac = docker_mac_of(&request->address);
-	struct docker_network *docker;
-	struct network *network;
+	struct docker_network *docker = NULL;
+	struct network *network = NULL;
 	const char *asked = "";
 	char text[MAC_STR_MAX];
 	struct err e;
@@ -221,8 +221,8 @@ void docker_serve_join(struct docker_plugin *plugin, struct http_exchange *excha
 		       const struct docker_request *request)
 {
 	char name[IFNAMSIZ], gateway[IP_STR_MAX];
-	struct docker_network *docker;
-	struct network *network;
+	struct docker_network *docker = NULL;
+	struct network *network = NULL;
 	struct err e;
 	int r = find_networks(plugin, request, &docker, &network, &e);
 

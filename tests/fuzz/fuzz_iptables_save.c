@@ -35,7 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	iptables_reader_feed(reader, text + half, size - half);
 	iptables_reader_end(reader, &have);
 	_cleanup_free_ char *restored = iptables_restore_text(&have, &none, 3);
-	must(restored);
 	for (const char *line = restored; *line; line += strcspn(line, "\n") + 1)
 		check_line(line, strcspn(line, "\n"));
 	return 0;
