@@ -270,15 +270,19 @@ def test_killed_owner_is_swept_away(lab):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_signalled_owner_cleans_up(signum):
-    program = ("from lab import Lab\nimport time\nlab = Lab()\n"
-               "lab.host('h1', lab.segment('net1', v4='192.168.77.0/24'))\n"
+    # A job in the background of a shell ignores SIGINT, and all that it starts.
+    program = ("from lab import Lab\nimport signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+               "lab = Lab()\nlab.host('h1', lab.segment('net1', v4='192.168.77.0/24'))\n"
                "print(lab.name, flush=True)\ntime.sleep(1000)\n")
     repository = os.path.dirname(os.path.dirname(laboratory.__file__))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True, cwd=repository) as owner:
         name = owner.stdout.readline().strip()
         owner.send_signal(signum)
-        assert owner.wait(10) != 0
+        try:
+            assert owner.wait(10) != 0
+        finally:
+            owner.kill()
     assert laboratory.read_state(name) is None
     assert not [p for p in os.listdir("/run/netns") if p.startswith(f"weft-{name}-")]
 
