@@ -21,6 +21,7 @@ struct wg_look {
 	bool settled; // expected is what we left
 	uint64_t expected;
 	uint64_t seen;
+	uint64_t compared; // seen when a pass was asked for that compares it with what is wanted
 	bool reading;
 	bool expects;  // what is read now is what we left
 	size_t writes; // under way
@@ -417,7 +418,11 @@ static void look_over(struct reconcile *reconcile)
 	timer_start(reconcile->wg_timer, look_pause_ms(reconcile));
 	if (look->writes > 0 || reconcile->pass)
 		return; // it is settled when they are done
-	if (look->expects) {
+	// Between our last write and this look another program may have been at it: what is new to us a pass compares first.
+	if (look->expects && look->compared != look->seen) {
+		look->compared = look->seen;
+		reconcile_request(reconcile, RECONCILE_DRIFT);
+	} else if (look->expects) {
 		look->expected = look->seen;
 		look->settled = true;
 	} else if (look->settled && look->expected != look->seen) {

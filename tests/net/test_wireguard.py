@@ -253,9 +253,10 @@ def test_wrong_preshared_key_is_told_of(fabric):
     net.etcd.put("/coreos.com/network/subnets/10.1.99.0-24", json.dumps({
         "PublicIP": other.v4, "BackendType": "wireguard",
         "BackendData": {"PublicKey": public_key(other), "Port": 51820}}))
-    wait_for(lambda: host.agent.peers()["peers"][0]["state"] == "ok", "the peer to be programmed", WAIT_S)
+    wait_for(lambda: "handshake_age_s" in host.agent.peers()["peers"][0],
+             "the peer to be programmed, and looked at", WAIT_S)
     (peer,) = host.agent.peers()["peers"]
-    assert peer["handshake_age_s"] is None and peer["error"] == ""
+    assert peer["state"] == "ok" and peer["handshake_age_s"] is None and peer["error"] == ""
     assert "no handshake yet" in host.weft("status").stdout
 
     def told():
