@@ -345,8 +345,9 @@ def test_api_and_cli(fabric):
     assert host.agent.metric("weft_peers", network="b", state="programmed") == 2
     assert host.agent.metric("weft_ready") == 2
 
-    plan = host.agent.get("/agent/v1/plan")
-    assert plan == {"changes": [], "total": 0, "errors": {}}
+    # The firewall's rules come a moment after the network is ready.
+    wait_for(lambda: host.agent.get("/agent/v1/plan") == {"changes": [], "total": 0, "errors": {}},
+             "nothing to be left to do")
     assert host.agent.get("/agent/v1/plan?network=a") == {"changes": [], "total": 0}
 
     text = host.weft("status").stdout
