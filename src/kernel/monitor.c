@@ -124,10 +124,16 @@ static bool is_told_already(const struct kernel_object *object)
 	return object->kind == KERNEL_FDB && !ip_is_set(&object->fdb.remote) && !object->fdb.other;
 }
 
+struct reading {
+	struct monitor *monitor;
+	monitor_event_fn *fn;
+	void *arg;
+};
+
 // -EBADMSG when the datagram ends in something unreadable.
-static int take_datagram(struct monitor *monitor, const void *data, size_t len,
-			 monitor_event_fn *fn, void *arg)
+static int take_datagram(void *arg, const void *data, size_t len)
 {
+	const struct reading *reading = arg;
 	struct nlmsg_view msg;
 	struct decoded decoded;
 	size_t offset = 0;
@@ -138,8 +144,9 @@ static int take_datagram(struct monitor *monitor, const void *data, size_t len,
 		if (r < 0 && r != -ENOMSG)
 			result = r;
 		if (r == 0 && !is_told_already(&decoded.object) &&
-		    !is_own(monitor, msg.port_id, &decoded))
-			fn(arg, &(struct kernel_event){ decoded.removed, msg.port_id, decoded.object });
+		    !is_own(reading->monitor, msg.port_id, &decoded))
+			reading->fn(reading->arg, &(struct kernel_event){ decoded.removed, msg.port_id,
+									  decoded.object });
 	}
 	return r < 0 ? r : result;
 }
@@ -147,33 +154,17 @@ static int take_datagram(struct monitor *monitor, const void *data, size_t len,
 int monitor_read(struct monitor *monitor, size_t events_max, monitor_event_fn *fn, void *arg,
 		 struct err *e)
 {
-	bool lost = false, cut;
-	size_t handed = 0, len;
-	const void *data;
+	struct reading reading = { monitor, fn, arg };
+	bool lost;
 	int r;
 
 	// The request socket may have been replaced, and then has another port id.
 	if (monitor->own && netlink_port_id(monitor->own) != monitor->own_port_id)
 		(void)filter_port(monitor, netlink_port_id(monitor->own));
-	while (handed < events_max) {
-		r = nlsock_receive(&monitor->sock, monitor->ring, false);
-		if (r == -EAGAIN) {
-			if (monitor->own)
-				echo_list_clear(&monitor->own->echoes);
-			break;
-		}
-		if (r == -ENOBUFS) {
-			lost = true;
-			continue;
-		}
-		if (r < 0)
-			return err_set(e, r, "reading kernel notifications: %s", strerror(-r));
-		for (size_t i = 0; i < (size_t)r; i++, handed++) {
-			data = nlsock_ring_datagram(monitor->ring, i, &len, &cut);
-			// What we cannot read is as good as lost.
-			if (data && (cut || take_datagram(monitor, data, len, fn, arg) < 0))
-				lost = true;
-		}
-	}
+	r = nlsock_drain(&monitor->sock, monitor->ring, events_max, take_datagram, &reading, &lost);
+	if (r < 0)
+		return err_set(e, r, "reading kernel notifications: %s", strerror(-r));
+	if (r == 1 && monitor->own)
+		echo_list_clear(&monitor->own->echoes);
 	return lost ? err_set(e, -ENOBUFS, "kernel notifications were lost") : 0;
 }

@@ -113,8 +113,14 @@ int nft_monitor_fd(const struct nft_monitor *monitor)
 	return monitor->sock.fd;
 }
 
-static int take_datagram(const void *data, size_t len, nft_event_fn *fn, void *arg)
+struct reading {
+	nft_event_fn *fn;
+	void *arg;
+};
+
+static int take_datagram(void *arg, const void *data, size_t len)
 {
+	const struct reading *reading = arg;
 	struct nlmsg_view msg;
 	struct nft_event event;
 	size_t offset = 0;
@@ -123,7 +129,7 @@ static int take_datagram(const void *data, size_t len, nft_event_fn *fn, void *a
 	while ((r = nlmsg_next(data, len, &offset, &msg)) > 0) {
 		r = nft_event_decode(&msg, &event);
 		if (r == 0)
-			fn(arg, &event);
+			reading->fn(reading->arg, &event);
 		else if (r != -ENOMSG)
 			result = r;
 	}
@@ -133,26 +139,12 @@ static int take_datagram(const void *data, size_t len, nft_event_fn *fn, void *a
 int nft_monitor_read(struct nft_monitor *monitor, size_t datagrams_max, nft_event_fn *fn, void *arg,
 		     struct err *e)
 {
-	bool lost = false, cut;
-	size_t handed = 0, len;
-	const void *data;
-	int r;
+	struct reading reading = { fn, arg };
+	bool lost;
+	int r = nlsock_drain(&monitor->sock, monitor->ring, datagrams_max, take_datagram, &reading,
+			     &lost);
 
-	while (handed < datagrams_max) {
-		r = nlsock_receive(&monitor->sock, monitor->ring, false);
-		if (r == -EAGAIN)
-			break;
-		if (r == -ENOBUFS) {
-			lost = true;
-			continue;
-		}
-		if (r < 0)
-			return err_set(e, r, "reading nftables' notifications: %s", strerror(-r));
-		for (size_t i = 0; i < (size_t)r; i++, handed++) {
-			data = nlsock_ring_datagram(monitor->ring, i, &len, &cut);
-			if (data && (cut || take_datagram(data, len, fn, arg) < 0))
-				lost = true;
-		}
-	}
+	if (r < 0)
+		return err_set(e, r, "reading nftables' notifications: %s", strerror(-r));
 	return lost ? err_set(e, -ENOBUFS, "nftables' notifications were lost") : 0;
 }

@@ -184,3 +184,31 @@ const void *nlsock_ring_datagram(const struct nlsock_ring *ring, size_t i, size_
 		memcpy(data + offsetof(struct nlmsghdr, nlmsg_len), &kept, sizeof(kept));
 	return data;
 }
+
+int nlsock_drain(struct nlsock *sock, struct nlsock_ring *ring, size_t datagrams_max,
+		 nlsock_datagram_fn *fn, void *arg, bool *ret_lost)
+{
+	size_t handed = 0, len;
+	const void *data;
+	bool cut;
+	int r;
+
+	*ret_lost = false;
+	while (handed < datagrams_max) {
+		r = nlsock_receive(sock, ring, false);
+		if (r == -EAGAIN)
+			return 1;
+		if (r == -ENOBUFS) {
+			*ret_lost = true;
+			continue;
+		}
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < (size_t)r; i++, handed++) {
+			data = nlsock_ring_datagram(ring, i, &len, &cut);
+			if (data && (cut || fn(arg, data, len) < 0))
+				*ret_lost = true;
+		}
+	}
+	return 0;
+}

@@ -58,3 +58,10 @@ int nlsock_receive(struct nlsock *sock, struct nlsock_ring *ring, bool wait);
 // ret_cut: it was longer than a slot; its (only) message then ends where the slot does.
 const void *nlsock_ring_datagram(const struct nlsock_ring *ring, size_t i, size_t *ret_len,
 				 bool *ret_cut);
+
+// Negative: unreadable.
+typedef int nlsock_datagram_fn(void *arg, const void *data, size_t len);
+// For notifications: hands over the kernel's datagrams, without blocking, until there is none, which is 1, or about datagrams_max
+// were handed over, which is 0. *ret_lost: the kernel had to drop some, or one was unreadable, which is as good as lost.
+int nlsock_drain(struct nlsock *sock, struct nlsock_ring *ring, size_t datagrams_max,
+		 nlsock_datagram_fn *fn, void *arg, bool *ret_lost);
