@@ -3,6 +3,7 @@
 // Owns: ICMP messages as bytes: what a probe asks, and reading what comes back, which may be anything.
 #pragma once
 
+#include "core/icmp.h"
 #include "core/ip.h"
 
 #include <stdbool.h>
@@ -10,7 +11,6 @@
 #include <stdint.h>
 
 #define ICMP_COOKIE_BYTES 8
-#define ICMP_HEAD_BYTES 8 // of an echo, before its data
 
 enum icmp_kind { ICMP_KIND_ECHO, ICMP_KIND_TIMESTAMP }; // the second in IPv4 only
 
@@ -21,7 +21,7 @@ struct icmp_probe {
 	uint8_t cookie[ICMP_COOKIE_BYTES]; // echo: tells ours from others with the same id
 };
 
-// Writes a request of `len` bytes, at least ICMP_HEAD_BYTES + ICMP_COOKIE_BYTES for an echo and 20 for a timestamp, with its checksum (that
+// Writes a request of `len` bytes, at least ICMP_HEADER_BYTES + ICMP_COOKIE_BYTES for an echo and 20 for a timestamp, with its checksum (that
 // of ICMPv6 is left to the kernel). originate_ms: timestamp, since midnight UTC.
 void icmp_encode(const struct icmp_probe *probe, int family, uint32_t originate_ms, uint8_t *ret,
 		 size_t len);

@@ -3,13 +3,14 @@
 // Owns: ICMP and ICMPv6 echo as bytes (RFC 792, RFC 4443 section 4): a request, and a reply that is told from all else.
 #pragma once
 
+#include "core/icmp.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define ECHO_REPLY_TYPE_V4 0
 #define ECHO_REPLY_TYPE_V6 129
-#define ECHO_HEADER_BYTES 8
 #define ECHO_COOKIE_BYTES 8
 #define ECHO_PACKET_MAX 10240 // more than a jumbo frame
 
@@ -20,7 +21,7 @@ struct echo_reply {
 	size_t payload_len;
 };
 
-// payload_len bytes at least ECHO_COOKIE_BYTES: the cookie, then zeros. packet has room for ECHO_HEADER_BYTES more; returns how many bytes were
+// payload_len bytes at least ECHO_COOKIE_BYTES: the cookie, then zeros. packet has room for ICMP_HEADER_BYTES more; returns how many bytes were
 // written. The checksum of ICMPv6 is the kernel's affair.
 size_t echo_encode(int family, uint16_t id, uint16_t sequence,
 		   const uint8_t cookie[static ECHO_COOKIE_BYTES], size_t payload_len, void *packet);

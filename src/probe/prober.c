@@ -165,7 +165,7 @@ static void on_packet6(void *arg, const struct ip *from, const void *packet, siz
 static void fill_flight(struct flight *flight, const struct probe_request *request, const struct ip *to)
 {
 	uint16_t headers = (to->family == AF_INET6 ? IP6_HEADER_BYTES : IP4_HEADER_BYTES) +
-			   ECHO_HEADER_BYTES;
+			   ICMP_HEADER_BYTES;
 
 	flight->payload_len = (uint16_t)(request->packet_bytes - headers);
 	flight->to = *to;

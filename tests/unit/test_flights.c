@@ -47,7 +47,7 @@ static size_t answer(int family, const uint8_t *packet, size_t len, uint8_t *ret
 static void test_encode(void **state)
 {
 	static const int families[] = { AF_INET, AF_INET6 };
-	uint8_t packet[ECHO_HEADER_BYTES + PAYLOAD];
+	uint8_t packet[ICMP_HEADER_BYTES + PAYLOAD];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
@@ -56,7 +56,7 @@ static void test_encode(void **state)
 		assert_int_equal(len, sizeof(packet));
 		assert_int_equal(packet[0], families[i] == AF_INET ? 8 : 128);
 		assert_memory_equal(packet + 4, "\x12\x34\xab\xcd", 4);
-		assert_memory_equal(packet + ECHO_HEADER_BYTES, cookie, sizeof(cookie));
+		assert_memory_equal(packet + ICMP_HEADER_BYTES, cookie, sizeof(cookie));
 		assert_int_equal(packet[len - 1], 0);
 		if (families[i] == AF_INET)
 			assert_int_equal(sum16(packet, len), 0);
@@ -88,7 +88,7 @@ static void test_decode(void **state)
 		{ "cut in the header v6", AF_INET6, -1, 0, PAYLOAD + 1, false },
 		{ "cut in the IP header", AF_INET, -1, 0, PAYLOAD + 9, false },
 	};
-	uint8_t packet[ECHO_HEADER_BYTES + PAYLOAD], reply[IP_HEADER + sizeof(packet)];
+	uint8_t packet[ICMP_HEADER_BYTES + PAYLOAD], reply[IP_HEADER + sizeof(packet)];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

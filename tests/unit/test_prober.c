@@ -206,7 +206,7 @@ static void test_filter(void **state)
 	struct echo_socket *ours = NULL, *others = NULL;
 	const struct ip to = ip_v4(INADDR_LOOPBACK);
 	static const uint8_t cookie[ECHO_COOKIE_BYTES];
-	uint8_t packet[ECHO_HEADER_BYTES + ECHO_COOKIE_BYTES];
+	uint8_t packet[ICMP_HEADER_BYTES + ECHO_COOKIE_BYTES];
 	uint64_t end_us = echo_now_us() + PATIENCE_US;
 	struct err e;
 	size_t len;
