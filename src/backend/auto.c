@@ -339,13 +339,6 @@ static int want_wireguard(const struct choice *choice, const struct lease *peer,
 			 ret, e);
 }
 
-static bool is_untaken_reservation(const struct lease *peer)
-{
-	const struct lease_attrs *attrs = &peer->attrs;
-	return peer->session == 0 && attrs->backend_type[0] == '\0' && !attrs->backend_data &&
-	       !attrs->backend_v6_data;
-}
-
 static int auto_want(const struct backend *backend, const struct lease *peer,
 		     const struct underlay *underlay,
 		     const struct underlay_path paths[UNDERLAY_FAMILY_COUNT], struct wanted *ret,
@@ -353,7 +346,7 @@ static int auto_want(const struct backend *backend, const struct lease *peer,
 {
 	const struct lease_attrs *attrs = &peer->attrs;
 	struct choice choice = { .self = auto_of(backend), .underlay = underlay, .paths = paths };
-	if (is_untaken_reservation(peer))
+	if (backend_peer_is_awaited(peer))
 		return want_part(&choice, PART_VXLAN, peer, "", ret, e);
 	if (strcmp(attrs->backend_type, part_types[PART_VXLAN]) != 0)
 		return err_set(e, -EPROTONOSUPPORT,

@@ -201,3 +201,42 @@ int backend_want(const struct backend *backend, const struct lease *peer,
 {
 	return backend->ops->want(backend, peer, underlay, paths, ret, e);
 }
+
+// ---- for the implementations ----
+
+bool backend_has_family(const struct backend *backend, size_t family)
+{
+	return family == UNDERLAY_V4 ? backend->netconf.v4.enabled : backend->netconf.v6.enabled;
+}
+
+uint32_t backend_lowered_mtu_bytes(const struct underlay *underlay, int64_t configured)
+{
+	uint32_t mtu_bytes = (uint32_t)configured;
+	return mtu_bytes != 0 && (underlay->mtu_bytes == 0 || mtu_bytes < underlay->mtu_bytes)
+		       ? mtu_bytes
+		       : underlay->mtu_bytes;
+}
+
+bool backend_peer_is_awaited(const struct lease *peer)
+{
+	const struct lease_attrs *attrs = &peer->attrs;
+	return peer->session == 0 && attrs->backend_type[0] == '\0' && !attrs->backend_data &&
+	       !attrs->backend_v6_data;
+}
+
+bool backend_awaits_peer(const struct lease *peer, struct wanted *ret)
+{
+	if (!backend_peer_is_awaited(peer))
+		return false;
+	ret->path = "none";
+	ret->why = "reserved, and its host has not been here yet";
+	return true;
+}
+
+int backend_check_type(const char *ours, const struct lease_attrs *attrs, struct err *e)
+{
+	if (strcmp(attrs->backend_type, ours) == 0)
+		return 0;
+	return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is %s",
+		       attrs->backend_type, ours);
+}

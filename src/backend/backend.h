@@ -109,6 +109,16 @@ struct backend {
 	struct subnet subnet; // ours; unset until the lease is known
 };
 
+bool backend_has_family(const struct backend *backend, size_t family); // UNDERLAY_V4 or UNDERLAY_V6
+// Of an interface whose MTU the config may lower: no device's packets may be larger than those of the interface. 0: not configured.
+uint32_t backend_lowered_mtu_bytes(const struct underlay *underlay, int64_t configured);
+// A reservation that its host has not taken yet does not say how packets reach it.
+bool backend_peer_is_awaited(const struct lease *peer);
+// The same, and says so in *ret: nothing is wanted.
+bool backend_awaits_peer(const struct lease *peer, struct wanted *ret);
+// -EPROTONOSUPPORT: the lease is of another backend than ours.
+int backend_check_type(const char *ours, const struct lease_attrs *attrs, struct err *e);
+
 extern const struct backend_ops backend_alloc;
 extern const struct backend_ops backend_auto;
 extern const struct backend_ops backend_extension;

@@ -146,14 +146,14 @@ int extension_peer_input(const struct lease *peer, char **ret, struct err *e)
 {
 	const char *data = peer->attrs.backend_data;
 	_cleanup_json_ json_t *value = NULL;
-	if (strcmp(peer->attrs.backend_type, backend_extension.name) != 0)
-		return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is %s",
-			       peer->attrs.backend_type, backend_extension.name);
+	int r = backend_check_type(backend_extension.name, &peer->attrs, e);
+	if (r < 0)
+		return r;
 	if (!data) {
 		*ret = xstrdup("");
 		return 0;
 	}
-	int r = json_read(data, strlen(data), LEASE_VALUE_MAX, &value, e);
+	r = json_read(data, strlen(data), LEASE_VALUE_MAX, &value, e);
 	if (r < 0)
 		return err_wrap(e, "BackendData");
 	if (!json_is_string(value))

@@ -70,15 +70,15 @@ static int hostgw_want(const struct backend *backend, const struct lease *peer,
 		{ backend->netconf.v6.enabled, &peer->subnet.v6, &attrs->public_ipv6 },
 	};
 	struct err first = { 0 };
-	if (strcmp(attrs->backend_type, backend->ops->name) != 0)
-		return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is %s",
-			       attrs->backend_type, backend->ops->name);
+	int r = backend_check_type(backend->ops->name, attrs, e);
+	if (r < 0)
+		return r;
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
 		struct err why = { 0 };
 		if (!halves[family].enabled || !ipnet_is_set(halves[family].subnet))
 			continue;
-		int r = direct_want_route(ret, halves[family].subnet, halves[family].remote,
-					  underlay, &paths[family], &why);
+		r = direct_want_route(ret, halves[family].subnet, halves[family].remote, underlay,
+				      &paths[family], &why);
 		if (r < 0 && first.code == 0)
 			first = why;
 	}

@@ -87,12 +87,12 @@ static int ipip_want(const struct backend *backend, const struct lease *peer,
 	const struct ip *remote = &peer->attrs.public_ip;
 	const struct underlay_path *path = &paths[UNDERLAY_V4];
 	const char *why = "";
-	if (strcmp(peer->attrs.backend_type, backend->ops->name) != 0)
-		return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is %s",
-			       peer->attrs.backend_type, backend->ops->name);
+	int r = backend_check_type(backend->ops->name, &peer->attrs, e);
+	if (r < 0)
+		return r;
 	if (!ipnet_is_set(subnet))
 		return 0;
-	int r = direct_check_remote(remote, 4, e);
+	r = direct_check_remote(remote, 4, e);
 	if (r < 0)
 		return r;
 	if (ipip_of(backend)->direct_routing && path_try_direct(ret, subnet, remote, path, &why))

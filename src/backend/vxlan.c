@@ -45,18 +45,10 @@ static const struct vxlan *vxlan_of(const struct backend *backend)
 	return (const struct vxlan *)backend;
 }
 
-static bool family_enabled(const struct backend *backend, size_t family)
-{
-	return family == UNDERLAY_V4 ? backend->netconf.v4.enabled : backend->netconf.v6.enabled;
-}
-
 // The kernel refuses a device whose packets would not fit the interface, so a configured MTU can only make it smaller.
 static uint32_t outer_mtu(const struct vxlan_settings *settings, const struct underlay *underlay)
 {
-	uint32_t configured = (uint32_t)settings->mtu_bytes;
-	return configured != 0 && (underlay->mtu_bytes == 0 || configured < underlay->mtu_bytes)
-		       ? configured
-		       : underlay->mtu_bytes;
+	return backend_lowered_mtu_bytes(underlay, settings->mtu_bytes);
 }
 
 static uint32_t inner_mtu(uint32_t outer, size_t family)
@@ -165,7 +157,7 @@ static int vxlan_open(struct backend *backend, const json_t *config,
 	struct vxlan *vxlan = (struct vxlan *)backend;
 	int r = settings_read(backend, config, &vxlan->settings, e);
 	for (size_t family = 0; r == 0 && family < UNDERLAY_FAMILY_COUNT; family++) {
-		if (!family_enabled(backend, family))
+		if (!backend_has_family(backend, family))
 			continue;
 		const struct ip *ip = family == UNDERLAY_V4 ? &backend->public_ip
 							    : &backend->public_ipv6;
@@ -181,7 +173,7 @@ static int vxlan_open(struct backend *backend, const json_t *config,
 
 static char *vtep_data(const struct vxlan *vxlan, size_t family)
 {
-	if (!family_enabled(&vxlan->base, family))
+	if (!backend_has_family(&vxlan->base, family))
 		return NULL;
 	char mac[MAC_STR_MAX];
 	return xasprintf("{\"VNI\":%lld,\"VtepMAC\":\"%s\"}", (long long)vxlan->settings.vni,
@@ -209,7 +201,7 @@ static uint32_t vxlan_outer_mtu_bytes(const struct backend *backend)
 static void vxlan_devices(const struct backend *backend, struct wanted_devices *ret)
 {
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
-		if (!family_enabled(backend, family))
+		if (!backend_has_family(backend, family))
 			continue;
 		const struct ipnet *subnet = family == UNDERLAY_V4 ? &backend->subnet.v4
 								   : &backend->subnet.v6;
@@ -286,16 +278,11 @@ static int vxlan_want(const struct backend *backend, const struct lease *peer,
 {
 	const struct vxlan *vxlan = vxlan_of(backend);
 	const struct lease_attrs *attrs = &peer->attrs;
-	// A reservation that its host has not taken yet does not say how packets reach it.
-	if (peer->session == 0 && attrs->backend_type[0] == '\0' && !attrs->backend_data &&
-	    !attrs->backend_v6_data) {
-		ret->path = "none";
-		ret->why = "reserved, and its host has not been here yet";
+	if (backend_awaits_peer(peer, ret))
 		return 0;
-	}
-	if (strcmp(attrs->backend_type, "vxlan") != 0)
-		return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is vxlan",
-			       attrs->backend_type);
+	int r = backend_check_type("vxlan", attrs, e);
+	if (r < 0)
+		return r;
 	const struct peer_family families[UNDERLAY_FAMILY_COUNT] = {
 		{ &peer->subnet.v4, &attrs->public_ip, attrs->backend_data, 0, &paths[UNDERLAY_V4] },
 		{ &peer->subnet.v6, &attrs->public_ipv6, attrs->backend_v6_data, 0,
@@ -303,13 +290,13 @@ static int vxlan_want(const struct backend *backend, const struct lease *peer,
 	};
 	size_t device = 0;
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
-		if (!family_enabled(backend, family))
+		if (!backend_has_family(backend, family))
 			continue;
 		struct peer_family with_device = families[family];
 		with_device.device_ifindex = underlay->device_ifindex[device++];
 		if (!ipnet_is_set(with_device.subnet))
 			continue;
-		int r = want_family(vxlan, family, &with_device, ret, e);
+		r = want_family(vxlan, family, &with_device, ret, e);
 		if (r < 0)
 			return r;
 	}
@@ -320,10 +307,10 @@ static int vxlan_update(struct backend *backend, const json_t *config, struct st
 			struct err *e)
 {
 	struct vxlan *vxlan = (struct vxlan *)backend;
-	struct vxlan_settings now, *have = &vxlan->settings;
+	struct vxlan_settings now = { 0 }, *have = &vxlan->settings;
 	int r = settings_read(backend, config, &now, e);
 	for (size_t family = 0; r == 0 && family < UNDERLAY_FAMILY_COUNT; family++)
-		if (family_enabled(backend, family))
+		if (backend_has_family(backend, family))
 			r = check_mtu(&now, &backend->underlay, family, e);
 	if (r < 0)
 		return r;

@@ -48,11 +48,6 @@ static const struct wireguard *wireguard_of(const struct backend *backend)
 	return (const struct wireguard *)backend;
 }
 
-static bool family_enabled(const struct backend *backend, size_t family)
-{
-	return family == UNDERLAY_V4 ? backend->netconf.v4.enabled : backend->netconf.v6.enabled;
-}
-
 // ---- the config ----
 
 static int read_mode(const json_t *config, enum mode *ret, struct err *e)
@@ -108,10 +103,7 @@ static int config_read(const json_t *object, struct config *ret, struct err *e)
 
 static uint32_t outer_mtu(const struct config *config, const struct underlay *underlay)
 {
-	uint32_t configured = (uint32_t)config->mtu_bytes;
-	return configured != 0 && (underlay->mtu_bytes == 0 || configured < underlay->mtu_bytes)
-		       ? configured
-		       : underlay->mtu_bytes;
+	return backend_lowered_mtu_bytes(underlay, config->mtu_bytes);
 }
 
 static uint32_t inner_mtu(const struct config *config, const struct underlay *underlay)
@@ -142,7 +134,7 @@ static int check_config(const struct backend *backend, const struct config *conf
 static bool needs_address(const struct backend *backend, enum mode mode, size_t family)
 {
 	if (mode == MODE_SEPARATE)
-		return family_enabled(backend, family);
+		return backend_has_family(backend, family);
 	return (mode == MODE_IPV4 && family == UNDERLAY_V4) ||
 	       (mode == MODE_IPV6 && family == UNDERLAY_V6);
 }
@@ -180,12 +172,12 @@ static int wireguard_open(struct backend *backend, const json_t *object,
 	if (r == 0)
 		r = host->wg_key(host->arg, &wireguard->settings[UNDERLAY_V4].private_key,
 				 &wireguard->public_key, e);
-	if (r < 0)
-		return r;
-	wireguard->settings[UNDERLAY_V6] = wireguard->settings[UNDERLAY_V4];
-	take_config(wireguard, &config);
+	if (r == 0) {
+		wireguard->settings[UNDERLAY_V6] = wireguard->settings[UNDERLAY_V4];
+		take_config(wireguard, &config);
+	}
 	explicit_bzero(&config, sizeof(config));
-	return 0;
+	return r;
 }
 
 static void wireguard_set_key(struct backend *backend, const struct wg_key *private_key,
@@ -213,7 +205,7 @@ static size_t device_of(const struct wireguard *wireguard, size_t family)
 static char *own_data(const struct wireguard *wireguard, size_t family)
 {
 	char key[WG_KEY_STR_MAX];
-	if (!family_enabled(&wireguard->base, family))
+	if (!backend_has_family(&wireguard->base, family))
 		return NULL;
 	return xasprintf("{\"PublicKey\":\"%s\",\"Port\":%u}", wg_key_str(&wireguard->public_key, key),
 			 wireguard->settings[device_of(wireguard, family)].listen_port);
@@ -240,7 +232,7 @@ static void wireguard_devices(const struct backend *backend, struct wanted_devic
 {
 	const struct wireguard *wireguard = wireguard_of(backend);
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
-		if (!family_enabled(backend, family))
+		if (!backend_has_family(backend, family))
 			continue;
 		bool is_v4 = family == UNDERLAY_V4;
 		size_t settings = device_of(wireguard, family);
@@ -311,7 +303,7 @@ static int want_separate(const struct wireguard *wireguard, const struct lease *
 	size_t device = 0;
 	for (size_t family = 0; family < UNDERLAY_FAMILY_COUNT; family++) {
 		struct peer_data data = { 0 };
-		if (!family_enabled(&wireguard->base, family))
+		if (!backend_has_family(&wireguard->base, family))
 			continue;
 		struct wg_peer peer = { .ifindex = underlay->device_ifindex[device++] };
 		if (!ipnet_is_set(subnets[family]))
@@ -392,18 +384,12 @@ static int wireguard_want(const struct backend *backend, const struct lease *pee
 			  struct wanted *ret, struct err *e)
 {
 	const struct wireguard *wireguard = wireguard_of(backend);
-	const struct lease_attrs *attrs = &peer->attrs;
 	(void)paths;
-	// A reservation that its host has not taken yet does not say how packets reach it.
-	if (peer->session == 0 && attrs->backend_type[0] == '\0' && !attrs->backend_data &&
-	    !attrs->backend_v6_data) {
-		ret->path = "none";
-		ret->why = "reserved, and its host has not been here yet";
+	if (backend_awaits_peer(peer, ret))
 		return 0;
-	}
-	if (strcmp(attrs->backend_type, backend->ops->name) != 0)
-		return err_set(e, -EPROTONOSUPPORT, "its backend is \"%s\", ours is %s",
-			       attrs->backend_type, backend->ops->name);
+	int r = backend_check_type(backend->ops->name, &peer->attrs, e);
+	if (r < 0)
+		return r;
 	ret->path = backend->ops->name;
 	return wireguard->config.mode == MODE_SEPARATE
 		       ? want_separate(wireguard, peer, underlay, ret, e)
@@ -419,8 +405,10 @@ static int wireguard_update(struct backend *backend, const json_t *object, struc
 	int r = config_read(object, &now, e);
 	if (r == 0)
 		r = check_config(backend, &now, e);
-	if (r < 0)
+	if (r < 0) {
+		explicit_bzero(&now, sizeof(now));
 		return r;
+	}
 	if (now.mode != have->mode)
 		(void)strbuf_puts(restart, "Backend.Mode\n");
 	if (now.ports[UNDERLAY_V4] != have->ports[UNDERLAY_V4])
