@@ -63,7 +63,8 @@ static void on_success(struct reconcile *reconcile, const struct op *op)
 		[NETLINK_CREATE] = "created", [NETLINK_REPLACE] = "set", [NETLINK_DELETE] = "deleted"
 	};
 	char text[KERNEL_OBJECT_STR_MAX];
-	log_debug("reconcile: %s %s", verbs[op->verb], kernel_object_str(&op->object, text));
+	log_debug("%s: %s %s", reconcile->label, verbs[op->verb],
+		  kernel_object_str(&op->object, text));
 	if (op->repair)
 		count_repair(reconcile, &op->object);
 	if (op->verb == NETLINK_DELETE && op->object.kind == KERNEL_NEXTHOP)

@@ -332,6 +332,8 @@ static bool is_news(const struct trouble_entry *trouble, bool waits, const struc
 // go before it, and take packets past the device that encrypts them, say.
 static void find_left_routes(const struct peer_compare *compare)
 {
+	if (!compare->reconcile->pass->devices_route)
+		return;
 	const struct ipnet *subnets[] = { &compare->peer->subnet.v4, &compare->peer->subnet.v6 };
 	for (size_t i = 0; i < ARRAY_SIZE(subnets); i++) {
 		struct kernel_object key = { .kind = KERNEL_ROUTE, .route.dst = *subnets[i] };
@@ -403,6 +405,7 @@ static void compare_device_routes(struct reconcile *reconcile)
 	pass->routes_compared = true;
 	reconcile->source.devices(reconcile->arg, &wanted);
 	for (size_t i = 0; i < wanted.count; i++) {
+		pass->devices_route |= wanted.devices[i].routes_network || wanted.devices[i].has_route;
 		struct kernel_object route;
 		struct peer_compare compare = { .reconcile = reconcile,
 						.index = OP_NO_PEER,
@@ -412,7 +415,7 @@ static void compare_device_routes(struct reconcile *reconcile)
 		wanted_network_route(&wanted.devices[i], reconcile->underlay.device_ifindex[i], &route);
 		compare_object(&compare, &route);
 		if (compare.conflict.code != 0)
-			log_rl(LOG_LEVEL_WARN, "reconcile: %s", compare.conflict.msg);
+			log_rl(LOG_LEVEL_WARN, "%s: %s", reconcile->label, compare.conflict.msg);
 	}
 }
 

@@ -73,6 +73,7 @@ struct pass {
 	bool wg_reading;      // one is
 	int wg_error;	      // of it
 	bool routes_compared; // those of the devices
+	bool devices_route;   // to the whole network, one of them at least
 };
 
 struct pending {

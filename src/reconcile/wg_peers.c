@@ -211,8 +211,8 @@ static void on_settings_written(void *arg, int r, const struct err *e)
 		return;
 	reconcile->wg_look->writes--;
 	if (r < 0)
-		log_rl(LOG_LEVEL_WARN, "reconcile: key and port of the WireGuard device: %s",
-		       err_msg(e));
+		log_rl(LOG_LEVEL_WARN, "%s: key and port of the WireGuard device: %s",
+		       reconcile->label, err_msg(e));
 	wg_peers_settle(reconcile);
 }
 
@@ -249,7 +249,8 @@ static void on_scanned(void *arg, int r, const struct wg_state *state, const str
 		return;
 	pass->wg_reading = false;
 	if (r < 0) {
-		log_rl(LOG_LEVEL_WARN, "reconcile: reading the peers of WireGuard: %s", err_msg(e));
+		log_rl(LOG_LEVEL_WARN, "%s: reading the peers of WireGuard: %s", reconcile->label,
+		       err_msg(e));
 		pass->wg_error = r;
 	} else {
 		compare_settings(reconcile, pass->wg_next - 1, state);
